@@ -1,0 +1,34 @@
+/** How request paths are normalized before any policy looks at them (MeshConfig `pathNormalization.normalization`); absent and DEFAULT are BASE. */
+export type PathNormalization = 'NONE' | 'BASE' | 'MERGE_SLASHES' | 'DECODE_AND_MERGE_SLASHES';
+
+/** The fields of Istio's MeshConfig that enmesh obeys, defaults filled in. */
+export interface MeshSettings {
+  /** Default `cluster.local`. */
+  readonly trustDomain: string;
+  readonly trustDomainAliases: readonly string[];
+  /** `trustDomains` of `caCertificates[]`: they widen the client-certificate check of servers only. */
+  readonly caTrustDomains: readonly string[];
+  /** Default `istio-system`. */
+  readonly rootNamespace: string;
+  readonly pathNormalization: PathNormalization;
+  /** Default `ALLOW_ANY`. */
+  readonly outboundTrafficPolicy: 'ALLOW_ANY' | 'REGISTRY_ONLY';
+  /** `meshMTLS`; cipher suites in OpenSSL's names, empty for the default list. */
+  readonly minProtocolVersion: 'TLSv1.2' | 'TLSv1.3';
+  readonly cipherSuites: readonly string[];
+  /** Default true. */
+  readonly enableAutoMtls: boolean;
+}
+
+/** Istio's defaults. */
+export const defaultMeshSettings: MeshSettings = {
+  trustDomain: 'cluster.local',
+  trustDomainAliases: [],
+  caTrustDomains: [],
+  rootNamespace: 'istio-system',
+  pathNormalization: 'BASE',
+  outboundTrafficPolicy: 'ALLOW_ANY',
+  minProtocolVersion: 'TLSv1.2',
+  cipherSuites: [],
+  enableAutoMtls: true,
+};

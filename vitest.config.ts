@@ -1,0 +1,20 @@
+import { defineConfig } from 'vitest/config';
+
+// `unit` reads the sources beside the tests; everything in test/ imports the built packages, as a user would.
+const project = (name: string, include: string[], testTimeout = 20_000) => ({
+  test: { name, include, testTimeout, hookTimeout: testTimeout, environment: 'node' as const },
+});
+
+export default defineConfig({
+  test: {
+    projects: [
+      project('unit', ['packages/*/src/**/*.test.ts', 'scripts/**/*.test.ts']),
+      project('flow', ['test/flow/**/*.test.ts'], 30_000),
+      project('adapters', ['test/adapters/**/*.test.ts'], 30_000),
+      project('conformance', ['test/conformance/**/*.test.ts'], 60_000),
+      project('examples', ['test/examples/**/*.test.ts'], 120_000),
+      project('interop', ['test/interop/**/*.test.ts'], 120_000),
+      project('packaging', ['test/packaging/**/*.test.ts'], 240_000),
+    ],
+  },
+});
