@@ -1,5 +1,4 @@
-/** How request paths are normalized before any policy looks at them (MeshConfig `pathNormalization.normalization`); absent and DEFAULT are BASE. */
-export type PathNormalization = 'NONE' | 'BASE' | 'MERGE_SLASHES' | 'DECODE_AND_MERGE_SLASHES';
+import type { PathNormalization } from '../request/normalize.js';
 
 /** The fields of Istio's MeshConfig that enmesh obeys, defaults filled in. */
 export interface MeshSettings {

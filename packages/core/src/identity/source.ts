@@ -18,3 +18,9 @@ export interface TrustBundleSource {
   current(): TrustBundleSet;
   watch(onChange: (bundles: TrustBundleSet) => void): Stop;
 }
+
+/** Both halves of what a workload needs to speak mutual TLS: its own SVID, and whom it trusts. */
+export interface MeshIdentity {
+  readonly svid: SvidSource;
+  readonly bundles: TrustBundleSource;
+}
