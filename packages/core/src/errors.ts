@@ -172,7 +172,8 @@ export const errorTable = table({
     status: 400,
     public: 'This is not a SPIFFE ID',
     meaning: 'A text that should be a SPIFFE ID (spiffe://<trust domain>/<path>) is none.',
-    remedy: 'Write it byte for byte as the standard says: lower-case trust domain, no empty or dot segments, nothing percent-encoded.',
+    remedy:
+      'Write it byte for byte as the standard says: lower-case trust domain, no empty or dot segments, nothing percent-encoded.',
   },
   ENMESH_IDENTITY_TRUST_DOMAIN_INVALID: {
     status: 400,
@@ -189,7 +190,8 @@ export const errorTable = table({
   ENMESH_X509_SVID_INVALID: {
     status: 403,
     public: 'The certificate was not accepted',
-    meaning: 'A certificate can be read, but is no X.509-SVID (one SPIFFE ID as its one URI SAN, no CA, digitalSignature, a strong key).',
+    meaning:
+      'A certificate can be read, but is no X.509-SVID (one SPIFFE ID as its one URI SAN, no CA, digitalSignature, a strong key).',
     remedy: 'Have it issued as a SPIFFE leaf certificate; the message says which rule it breaks.',
   },
   ENMESH_X509_KEY_INVALID: {
@@ -208,7 +210,8 @@ export const errorTable = table({
     status: 403,
     public: 'The certificate was not accepted',
     meaning: "No bundle is held for the SVID's own trust domain, or none of that bundle's roots signs it.",
-    remedy: 'Check that both sides belong to the same trust domain and hold its present roots, and that intermediates are sent along.',
+    remedy:
+      'Check that both sides belong to the same trust domain and hold its present roots, and that intermediates are sent along.',
   },
   ENMESH_X509_ISSUE_FAILED: {
     status: 503,
@@ -225,7 +228,8 @@ export const errorTable = table({
   ENMESH_ISSUANCE_AUTHORITY_UNUSABLE: {
     status: 503,
     public: 'This service has no identity yet',
-    meaning: 'The development authority cannot be read, is damaged, open to others, or of another trust domain. It is never overwritten.',
+    meaning:
+      'The development authority cannot be read, is damaged, open to others, or of another trust domain. It is never overwritten.',
     remedy: 'Mend what the message says, or delete the directory named there: the next start makes a new authority.',
   },
   ENMESH_ISSUANCE_AUTHORITY_EXPIRED: {
@@ -303,7 +307,8 @@ export const errorTable = table({
   ENMESH_JWT_MALFORMED: {
     status: 401,
     public: 'The token is malformed',
-    meaning: 'A bearer token is not a strict compact JWS with a JSON header and payload, a claim has the wrong type, or it is longer than 16 KiB.',
+    meaning:
+      'A bearer token is not a strict compact JWS with a JSON header and payload, a claim has the wrong type, or it is longer than 16 KiB.',
     remedy: 'Look at what the client sends: exactly three base64url parts without padding, and claims of the types of RFC 7519.',
   },
   ENMESH_JWT_HEADER: {
@@ -317,7 +322,8 @@ export const errorTable = table({
     status: 401,
     public: 'The issuer of the token is not accepted',
     meaning: 'A token stands where a RequestAuthentication looks for one, but no rule for that place names its issuer.',
-    remedy: 'Add a jwtRule for the issuer, or let the client send the token elsewhere. The comparison is exact: a trailing slash counts.',
+    remedy:
+      'Add a jwtRule for the issuer, or let the client send the token elsewhere. The comparison is exact: a trailing slash counts.',
   },
   ENMESH_JWT_NOT_YET_VALID: {
     status: 401,
@@ -334,7 +340,8 @@ export const errorTable = table({
   ENMESH_JWT_AUDIENCE: {
     status: 403,
     public: 'The token is meant for another audience',
-    meaning: 'None of the audiences of the token is one of the jwtRule, compared without http:// or https:// and one trailing slash.',
+    meaning:
+      'None of the audiences of the token is one of the jwtRule, compared without http:// or https:// and one trailing slash.',
     remedy: 'Ask the issuer for a token for this service, or add the audience to the jwtRule.',
   },
   ENMESH_JWT_SIGNATURE: {
@@ -346,7 +353,8 @@ export const errorTable = table({
   ENMESH_JWT_KEY_UNKNOWN: {
     status: 401,
     public: 'The token could not be verified',
-    meaning: 'The key set of the issuer has no key with the kid and alg of the token. A fetched set is fetched again, at most every 30 seconds.',
+    meaning:
+      'The key set of the issuer has no key with the kid and alg of the token. A fetched set is fetched again, at most every 30 seconds.',
     remedy: 'If the issuer has just changed its keys, try again; else the token comes from other keys.',
   },
   ENMESH_JWT_KEYS_UNAVAILABLE: {
@@ -358,7 +366,8 @@ export const errorTable = table({
   ENMESH_JWT_OUTPUT_HEADER: {
     status: 401,
     public: 'The token could not be used',
-    meaning: 'outputPayloadToHeader names a header that no request may be given, or a claim of outputClaimToHeaders holds control characters.',
+    meaning:
+      'outputPayloadToHeader names a header that no request may be given, or a claim of outputClaimToHeaders holds control characters.',
     remedy: 'Name another header, or leave the claim out of outputClaimToHeaders.',
   },
   ENMESH_JWT_UNCHECKED: {
@@ -371,7 +380,8 @@ export const errorTable = table({
     status: 500,
     public: 'This service is misconfigured',
     meaning: 'A JSON Web Key Set is no JSON object with a list `keys` of at most 100, or an inline one has no usable key.',
-    remedy: 'Usable are public RSA keys from 2048 bits, EC P-256, P-384, P-521 and Ed25519 keys; private and symmetric ones never are.',
+    remedy:
+      'Usable are public RSA keys from 2048 bits, EC P-256, P-384, P-521 and Ed25519 keys; private and symmetric ones never are.',
   },
   ENMESH_JWT_FETCH_FAILED: {
     status: 500,
@@ -382,8 +392,83 @@ export const errorTable = table({
   ENMESH_JWT_FETCH_REFUSED: {
     status: 500,
     public: 'This service is misconfigured',
-    meaning: 'A key set lies where it is never fetched from: plain http without opt-in, a link-local or metadata address, another origin by redirect.',
+    meaning:
+      'A key set lies where it is never fetched from: plain http without opt-in, a link-local or metadata address, another origin by redirect.',
     remedy: 'Use https. For plain http on a trusted network, add the line that the message prints to enmesh.yaml.',
+  },
+  ENMESH_EXPRESS_MIDDLEWARE_LATE: {
+    status: 500,
+    public: 'The service is not configured',
+    meaning: 'app.use(enmesh(mesh)) stands behind a route, so requests to that route would not be decided.',
+    remedy: 'Move it before the first route, or use listen(mesh, app, port) without it.',
+  },
+  ENMESH_FASTIFY_PLUGIN_LATE: {
+    status: 500,
+    public: 'The service is not configured',
+    meaning: 'The enmesh plugin was registered after a route.',
+    remedy: 'Register it before the first route and before other plugins with routes.',
+  },
+  ENMESH_OUTBOUND_HOST_INVALID: {
+    status: 502,
+    public: 'The upstream service cannot be reached',
+    meaning: 'A call named a host that is not an ASCII DNS name or an address; such names are never looked up.',
+    remedy: 'Use the plain DNS name of the service in the URL.',
+  },
+  ENMESH_OUTBOUND_UNDECLARED: {
+    status: 502,
+    public: 'The upstream service cannot be reached',
+    meaning:
+      'A call went to a host and port that no visible Service or ServiceEntry declares, and outboundTrafficPolicy is REGISTRY_ONLY or the call may not pass to undeclared hosts.',
+    remedy: 'Declare the host and port in a ServiceEntry that is exported to the namespace of the caller.',
+  },
+  ENMESH_OUTBOUND_UNREACHABLE: {
+    status: 503,
+    public: 'The upstream service cannot be reached',
+    meaning: 'The service is known, but the documents give it no endpoint to connect to.',
+    remedy: 'Add endpoints or WorkloadEntries to the ServiceEntry, or labels that its workloadSelector matches.',
+  },
+  ENMESH_OUTBOUND_NOBODY_EXPECTED: {
+    status: 502,
+    public: 'The upstream service cannot be reached',
+    meaning:
+      'Mutual TLS would be spoken with a service of which no identity is known, so any workload of the mesh could answer for it.',
+    remedy:
+      'Give its endpoints a serviceAccount, name subjectAltNames in the ServiceEntry or DestinationRule, or annotate the Service with alpha.istio.io/kubernetes-serviceaccounts.',
+  },
+  ENMESH_OUTBOUND_SILENT_PORT: {
+    status: 502,
+    public: 'The upstream service cannot be reached',
+    meaning:
+      'A portLevelSettings entry without tls replaces the tls of its DestinationRule, and the call would be sent in plaintext.',
+    remedy: 'Repeat the tls settings in the portLevelSettings entry of this port.',
+  },
+  ENMESH_OUTBOUND_CREDENTIAL: {
+    status: 502,
+    public: 'The upstream service cannot be reached',
+    meaning:
+      'The TLS settings of a DestinationRule name a certificate that a workload may not use, or none, and Istio would send plaintext.',
+    remedy:
+      'Add a workloadSelector to the DestinationRule, or name the files in clientCertificate, privateKey and caCertificates.',
+  },
+  ENMESH_OUTBOUND_TLS_SETTINGS: {
+    status: 502,
+    public: 'The upstream service cannot be reached',
+    meaning:
+      'The TLS settings of a DestinationRule cannot be carried out here: a file cannot be read, or a certificate comes from Kubernetes.',
+    remedy:
+      'Name readable PEM files in caCertificates, clientCertificate and privateKey; credentialName and caCrl are not supported.',
+  },
+  ENMESH_OUTBOUND_CONNECT: {
+    status: 503,
+    public: 'The upstream service cannot be reached',
+    meaning: 'No endpoint of the service accepted a connection; nothing of the request was sent.',
+    remedy: 'Check that the addresses and ports in the message are the ones the service listens on.',
+  },
+  ENMESH_OUTBOUND_CLOSED: {
+    status: 503,
+    public: 'The upstream service cannot be reached',
+    meaning: 'A call was made through a mesh client that has been closed.',
+    remedy: 'Make the call before mesh.close(), or create a new mesh.',
   },
 });
 

@@ -1,0 +1,3 @@
+export * from './authority.js';
+export * from './clock.js';
+export * from './issuer.js';
