@@ -1,0 +1,158 @@
+import { readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { EnmeshError } from '../errors.js';
+import type { MeshIdentity } from '../identity/source.js';
+import type { Workload } from '../identity/workload.js';
+import type { ConfigSource } from './directory.js';
+import { parseServiceFile, type ServiceFile } from './service-file.js';
+
+/** Where the service's own identity comes from: the development authority, or values that implement the source contracts. */
+export type IdentityOption =
+  'dev' | { readonly dev: { readonly directory?: string; readonly allowAnywhere?: boolean } } | MeshIdentity;
+
+/** Options of `createMesh`. Each wins over its environment variable, which wins over its field in enmesh.yaml. */
+export interface MeshOptions {
+  /** Namespace of this workload (`POD_NAMESPACE`). Required somewhere. */
+  readonly namespace?: string;
+  /** Service account of this workload (`SERVICE_ACCOUNT`); default `default`. */
+  readonly serviceAccount?: string;
+  /** Labels that selectors are compared with (`ENMESH_LABELS=app=product,version=v1`). */
+  readonly labels?: Readonly<Record<string, string>>;
+  /** The Istio configuration directory (`ENMESH_CONFIG`), or a source of documents. */
+  readonly config?: string | ConfigSource;
+  /** Default `dev`. */
+  readonly identity?: IdentityOption;
+  /** Per issuer: `insecureHttp` allows its key set to be fetched over plain http. */
+  readonly jwks?: Readonly<Record<string, { readonly insecureHttp?: boolean }>>;
+  /** In PERMISSIVE accept TLS with a verified mesh certificate whatever ALPN it offers (curl, nginx). Default false, as in Istio. */
+  readonly permissiveAnyAlpn?: boolean;
+  /** Also write x-forwarded-client-cert, x-forwarded-proto and x-request-id into requests, as a sidecar does. Default false. */
+  readonly istioHeaders?: boolean;
+  /** False ends the lines on standard error. */
+  readonly log?: boolean;
+  /** False keeps the decision id from clients (`x-enmesh-decision`). */
+  readonly decisionHeader?: boolean;
+  /** Header lines of a request from which on it is refused with 431; default 100, as in Envoy. */
+  readonly maxHeaderCount?: number;
+  /** The service file; default `ENMESH_FILE`, else `./enmesh.yaml` where it exists. */
+  readonly file?: string;
+  /** Default `process.env`. */
+  readonly env?: NodeJS.ProcessEnv;
+  /** Current time in milliseconds; for tests. */
+  readonly clock?: () => number;
+}
+
+/** The options with every source of them merged and paths made absolute. */
+export interface Settings {
+  readonly workload: Workload;
+  readonly config: string | ConfigSource;
+  readonly identity: MeshIdentity | { readonly dev: { readonly directory: string; readonly allowAnywhere: boolean } };
+  readonly insecureHttp: (issuer: string) => boolean;
+  readonly permissiveAnyAlpn: boolean;
+  readonly istioHeaders: boolean;
+  readonly log: boolean;
+  readonly decisionHeader: boolean;
+  readonly maxHeaderCount: number;
+  readonly env: NodeJS.ProcessEnv;
+  readonly clock: () => number;
+}
+
+/**
+ * Merges code, environment and enmesh.yaml, in this order of precedence.
+ * Throws `ENMESH_CONFIG_NAMESPACE_MISSING`, `ENMESH_CONFIG_FILE_UNREADABLE` or what the service file's own validation finds.
+ */
+export function readSettings(options: MeshOptions): Settings {
+  const env = options.env ?? process.env;
+  const { file, base } = readServiceFile(options.file ?? env.ENMESH_FILE);
+  const namespace = options.namespace ?? env.POD_NAMESPACE ?? file.namespace;
+  if (namespace === undefined || namespace === '') {
+    throw new EnmeshError(
+      'ENMESH_CONFIG_NAMESPACE_MISSING',
+      'no namespace of this workload is given: set `namespace` in enmesh.yaml, POD_NAMESPACE, or createMesh({namespace})',
+    );
+  }
+  return {
+    workload: {
+      namespace,
+      serviceAccount: options.serviceAccount ?? env.SERVICE_ACCOUNT ?? file.serviceAccount ?? 'default',
+      labels: options.labels ?? parseLabels(env.ENMESH_LABELS) ?? file.labels ?? {},
+    },
+    config: configOf(options, env, file, base),
+    identity: identityOf(options.identity, env, file, base),
+    insecureHttp: (issuer) => (options.jwks ?? file.jwks)?.[issuer]?.insecureHttp === true,
+    permissiveAnyAlpn: options.permissiveAnyAlpn ?? file.permissiveAnyAlpn ?? false,
+    istioHeaders: options.istioHeaders ?? file.istioHeaders ?? false,
+    log: options.log ?? file.log ?? true,
+    decisionHeader: options.decisionHeader ?? true,
+    maxHeaderCount: positive('maxHeaderCount', options.maxHeaderCount ?? 100),
+    env,
+    clock: options.clock ?? Date.now,
+  };
+}
+
+function readServiceFile(named: string | undefined): { file: ServiceFile; base: string } {
+  const path = resolve(named ?? 'enmesh.yaml');
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (cause) {
+    if (named === undefined && (cause as NodeJS.ErrnoException).code === 'ENOENT') return { file: {}, base: process.cwd() };
+    throw new EnmeshError(
+      'ENMESH_CONFIG_FILE_UNREADABLE',
+      `${named ?? 'enmesh.yaml'} cannot be read: ${(cause as Error).message}`,
+      { cause },
+    );
+  }
+  return { file: parseServiceFile(text, named ?? 'enmesh.yaml'), base: dirname(path) };
+}
+
+function configOf(options: MeshOptions, env: NodeJS.ProcessEnv, file: ServiceFile, base: string): string | ConfigSource {
+  if (options.config !== undefined) return typeof options.config === 'string' ? resolve(options.config) : options.config;
+  if (env.ENMESH_CONFIG !== undefined) return resolve(env.ENMESH_CONFIG);
+  if (file.config !== undefined) return resolve(base, file.config);
+  throw new EnmeshError(
+    'ENMESH_CONFIG_DIRECTORY_MISSING',
+    'no configuration directory is named: set `config` in enmesh.yaml, ENMESH_CONFIG, or createMesh({config}); it holds Istio YAML such as PeerAuthentication',
+  );
+}
+
+function identityOf(
+  given: IdentityOption | undefined,
+  env: NodeJS.ProcessEnv,
+  file: ServiceFile,
+  base: string,
+): Settings['identity'] {
+  const fromEnv = env.ENMESH_IDENTITY;
+  if (fromEnv !== undefined && fromEnv !== 'dev')
+    throw new EnmeshError('ENMESH_CONFIG_IDENTITY_UNKNOWN', 'ENMESH_IDENTITY can only be `dev` in this version');
+  const option = given ?? fromEnv ?? file.identity ?? 'dev';
+  if (typeof option === 'object' && 'svid' in option) return option;
+  const dev = option === 'dev' ? {} : option.dev;
+  const from = given === undefined ? base : process.cwd();
+  const directory =
+    env.ENMESH_DEV_DIRECTORY === undefined || given !== undefined
+      ? resolve(from, dev.directory ?? '.enmesh')
+      : resolve(env.ENMESH_DEV_DIRECTORY);
+  return { dev: { directory, allowAnywhere: dev.allowAnywhere ?? false } };
+}
+
+/** `app=product,version=v1`, as in kubectl's -l. */
+function parseLabels(text: string | undefined): Record<string, string> | undefined {
+  if (text === undefined || text.trim() === '') return undefined;
+  const labels: Record<string, string> = {};
+  for (const item of text.split(',')) {
+    const at = item.indexOf('=');
+    if (at <= 0)
+      throw new EnmeshError(
+        'ENMESH_CONFIG_LABELS_INVALID',
+        `ENMESH_LABELS: \`${item}\` is not name=value; write app=product,version=v1`,
+      );
+    labels[item.slice(0, at).trim()] = item.slice(at + 1).trim();
+  }
+  return labels;
+}
+
+function positive(name: string, value: number): number {
+  if (!Number.isInteger(value) || value < 1) throw new TypeError(`createMesh: ${name} must be a positive integer, not ${value}`);
+  return value;
+}

@@ -1,0 +1,139 @@
+import { randomUUID } from 'node:crypto';
+import type { PeerIdentity, RequestIdentity } from '../identity/caller.js';
+import type { SvidSource } from '../identity/source.js';
+import type { RequestAttributes } from '../request/attributes.js';
+import { headerLines, remoteAddress } from '../request/header-lines.js';
+import { pathSpellings, type RouterSettings } from '../request/router.js';
+import type { ConnectionFacts } from '../tls/peer.js';
+import type { HeaderScan } from './header-scan.js';
+
+/** What the door knows of a request before policies are asked. */
+export interface DoorFacts {
+  readonly method: string;
+  readonly path: string;
+  readonly query: string;
+  readonly host: string;
+  readonly raw: readonly string[];
+  readonly scan: HeaderScan;
+  readonly connection: ConnectionFacts;
+  readonly router: RouterSettings;
+  readonly workloadPort: number;
+  readonly svid: SvidSource;
+}
+
+/**
+ * The attributes of one request, computed when a rule asks: most requests are decided by method, path and peer alone.
+ * A class because accessors on a prototype are what makes that free.
+ */
+export class DoorAttributes implements RequestAttributes {
+  user: RequestIdentity | undefined = undefined;
+  readonly method: string;
+  readonly path: string;
+  readonly #facts: DoorFacts;
+  #requestId: string | undefined;
+
+  constructor(facts: DoorFacts) {
+    this.method = facts.method;
+    this.path = facts.path;
+    this.#facts = facts;
+  }
+
+  get pathSpellings(): readonly string[] {
+    return pathSpellings(this.path, this.#facts.router);
+  }
+
+  get pathIgnoresCase(): boolean {
+    return !this.#facts.router.caseSensitive;
+  }
+
+  get host(): string {
+    return this.#facts.host.toLowerCase();
+  }
+
+  get sourceIp(): string {
+    return this.#facts.connection.sourceIp;
+  }
+
+  get remoteIp(): string {
+    return remoteAddress(this.header('x-forwarded-for'), this.sourceIp);
+  }
+
+  get destinationIp(): string {
+    return this.#facts.connection.destinationIp;
+  }
+
+  get destinationPort(): number {
+    return this.#facts.workloadPort;
+  }
+
+  get sni(): string {
+    return this.#facts.connection.sni;
+  }
+
+  get peer(): PeerIdentity | undefined {
+    return this.#facts.connection.peer;
+  }
+
+  /** What the pass over the header list found. */
+  get scan(): HeaderScan {
+    return this.#facts.scan;
+  }
+
+  /** The raw query, `''` or what follows `?`. */
+  get query(): string {
+    return this.#facts.query.slice(1);
+  }
+
+  /** x-request-id as Istio's sidecar would set it: the client's, else one of our own, the same however often it is asked for. */
+  get requestId(): string {
+    return headerLines(this.#facts.raw, 'x-request-id')?.[0] ?? (this.#requestId ??= randomUUID());
+  }
+
+  /** x-forwarded-client-cert with this connection's own element at the end (istio-semantics 5.5); undefined on plaintext. */
+  get forwardedClientCert(): string | undefined {
+    const { peer } = this;
+    if (peer === undefined) return undefined;
+    const own = [
+      `By=${this.#facts.svid.current().id.uri}`,
+      `Hash=${peer.certificateSha256}`,
+      `Subject="${peer.subject.replaceAll('"', '\\"')}"`,
+      `URI=${peer.uri}`,
+    ];
+    for (const name of peer.dnsNames) own.push(`DNS=${name}`);
+    const earlier = headerLines(this.#facts.raw, 'x-forwarded-client-cert');
+    return [...(earlier ?? []), own.join(';')].join(',');
+  }
+
+  /** x-forwarded-proto: the client's, else what this connection is. */
+  get forwardedProto(): string {
+    return headerLines(this.#facts.raw, 'x-forwarded-proto')?.[0] ?? (this.#facts.connection.tls ? 'https' : 'http');
+  }
+
+  header(name: string): readonly string[] | undefined {
+    switch (name) {
+      case ':method':
+        return [this.method];
+      case ':path':
+        return [this.path + this.#facts.query];
+      case ':authority':
+      case 'host':
+        return [this.#facts.host];
+      case ':scheme':
+      case 'x-forwarded-proto':
+        return [this.forwardedProto];
+      case 'x-request-id':
+        return [this.requestId];
+      case 'x-forwarded-client-cert': {
+        const value = this.forwardedClientCert;
+        return value === undefined ? undefined : [value];
+      }
+      case 'connection':
+      case 'keep-alive':
+      case 'x-envoy-internal':
+        // Envoy takes them off before any policy (istio-semantics 3.9).
+        return undefined;
+    }
+    if (this.#facts.scan.removed?.has(name)) return undefined;
+    return headerLines(this.#facts.raw, name);
+  }
+}

@@ -1,0 +1,133 @@
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import type { Server, ServerOptions } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { MeshSnapshot } from '../config/snapshot.js';
+import type { MeshIdentity } from '../identity/source.js';
+import { runInContext } from '../propagation/context.js';
+import { bareRouter, type RouterSettings } from '../request/router.js';
+import { stepEvents } from '../telemetry/events.js';
+import { createTlsServer, type AcceptSettings } from '../tls/server.js';
+import { decisionOf, markDecided, markRefused } from './decided.js';
+import { DoorRequest, installDoorAccessors } from './door-request.js';
+import type { Entrance, Inbound, Verdict } from './inbound.js';
+import { requireListener } from './listen.js';
+import { answerOnSocket, answerRefusal, type AnswerOptions } from './refusal.js';
+import { reportConnectionRefusal, reportDenied } from './report.js';
+
+/** What a door needs of its mesh. */
+export interface DoorParts {
+  readonly inbound: Inbound;
+  readonly identity: MeshIdentity;
+  readonly snapshot: () => MeshSnapshot;
+  readonly permissiveAnyAlpn: boolean;
+  readonly maxHeaderCount: number;
+  readonly answer: AnswerOptions;
+}
+
+/** How one server differs from another of the same mesh. */
+export interface DoorOptions {
+  /** The port that policies and `portLevelMtls` speak of, when the listening port is another. */
+  readonly workloadPort?: number;
+  /** How the application's router reads paths; a bare listener's is exact. The adapters fill it in. */
+  readonly router?: RouterSettings;
+  /** Further options of node:https, such as `keepAliveTimeout`. What would weaken the door (certificates, parser leniency) is refused. */
+  readonly http?: ServerOptions;
+}
+
+const notYours = [
+  'key',
+  'cert',
+  'ca',
+  'pfx',
+  'requestCert',
+  'rejectUnauthorized',
+  'ALPNProtocols',
+  'ALPNCallback',
+  'SNICallback',
+  'secureContext',
+  'secureOptions',
+  'insecureHTTPParser',
+  'IncomingMessage',
+  'ticketKeys',
+];
+
+/**
+ * Creates a server at whose door every request is decided before any framework code runs, whatever listeners are added or replaced later:
+ * the decision is made in the server's own `emit`. An upgrade is judged as its GET; CONNECT is refused.
+ */
+export function createDoor(parts: DoorParts, listener: RequestListener, options: DoorOptions = {}): Server {
+  requireListener(listener);
+  const { http = {} } = options;
+  for (const name of notYours)
+    if (name in http) throw new TypeError(`createServer: \`http.${name}\` belongs to the mesh; take it out of the options`);
+  let listeningPort = 0;
+  const server = createTlsServer({
+    identity: parts.identity,
+    accept: () => acceptSettings(parts, options.workloadPort ?? listeningPort),
+    http: { ...http, IncomingMessage: DoorRequest as typeof IncomingMessage },
+    onRefused: reportConnectionRefusal,
+  });
+  server.maxHeadersCount = parts.maxHeaderCount;
+  server.on('listening', () => (listeningPort = (server.address() as AddressInfo).port));
+  // Express puts `app.request` in the place of every request's prototype.
+  const replacement: unknown = (listener as { request?: unknown }).request;
+  if (typeof replacement === 'object' && replacement !== null) installDoorAccessors(replacement);
+  guard(server, parts, { router: options.router ?? bareRouter, workloadPort: options.workloadPort, mayRewrite: true });
+  server.on('request', listener);
+  return server;
+}
+
+function acceptSettings(parts: DoorParts, port: number): AcceptSettings {
+  const { mesh, tlsModes } = parts.snapshot();
+  return {
+    mode: tlsModes.modeFor(port),
+    trustDomains: [mesh.trustDomain, ...mesh.trustDomainAliases, ...mesh.caTrustDomains],
+    permissiveAnyAlpn: parts.permissiveAnyAlpn,
+    minVersion: mesh.minProtocolVersion,
+    ciphers: mesh.cipherSuites,
+  };
+}
+
+type Emit = (event: string | symbol, ...args: unknown[]) => boolean;
+
+/** Replaces the server's `emit`: the five events that carry a request go through the inbound story first. */
+function guard(server: Server, parts: DoorParts, entrance: Entrance): void {
+  const emit = server.emit.bind(server) as Emit;
+  server.emit = (event: string | symbol, ...args: unknown[]): boolean => {
+    if (event === 'request' || event === 'checkContinue' || event === 'checkExpectation') {
+      const response = args[1] as ServerResponse;
+      return enter(emit, parts, entrance, event, args, (verdict) => answerRefusal(response, verdict.refusal, parts.answer));
+    }
+    if (event === 'upgrade' || event === 'connect') {
+      return enter(emit, parts, entrance, event, args, (verdict) =>
+        answerOnSocket(args[1] as Duplex, verdict.refusal, parts.answer),
+      );
+    }
+    return emit(event, ...args);
+  };
+}
+
+function enter(
+  emit: Emit,
+  parts: DoorParts,
+  entrance: Entrance,
+  event: string,
+  args: unknown[],
+  answer: (verdict: Verdict & { enmesh: undefined }) => void,
+): boolean {
+  const request = args[0] as IncomingMessage;
+  const decided = decisionOf(request);
+  if (decided === null) return true;
+  if (decided !== undefined) return emit(event, ...args);
+  const verdict = parts.inbound.judge(request, entrance);
+  if (verdict.enmesh === undefined) {
+    markRefused(request);
+    reportDenied(request, verdict.refusal);
+    answer(verdict);
+    return true;
+  }
+  markDecided(request, verdict.enmesh);
+  if (stepEvents.handler.hasSubscribers) stepEvents.handler.publish({ step: 'handler', outcome: 'passed', subject: request });
+  return runInContext(verdict.enmesh, () => emit(event, ...args));
+}

@@ -1,0 +1,9 @@
+/** `@enmesh/core/inbound`: what a framework adapter needs, and nothing a service does. */
+export { decisionOf } from './decided.js';
+export type { DoorOptions } from './door.js';
+export { installDoorAccessors } from './door-request.js';
+export { enforce } from './enforce.js';
+export { openServer, requireListener } from './listen.js';
+export type { Entrance, RequestEnmesh } from './inbound.js';
+export { runInContext } from '../propagation/context.js';
+export { bareRouter, expressRouter, fastifyRouter, type RouterSettings } from '../request/router.js';

@@ -1,0 +1,49 @@
+import type { MeshSnapshot } from '../config/snapshot.js';
+import type { SvidSource } from '../identity/source.js';
+import type { JwtEffects, JwtVerifier } from '../jwt/verify.js';
+import { compileStrip, type StripTable } from '../propagation/strip.js';
+import type { HeaderEdits } from './door-request.js';
+import { compileHeaderScan } from './header-scan.js';
+
+/** What the inbound story needs of the mesh. */
+export interface InboundOptions {
+  readonly snapshot: () => MeshSnapshot;
+  readonly svid: SvidSource;
+  readonly verifier: JwtVerifier;
+  readonly clock: () => number;
+  /** Also write x-forwarded-client-cert, x-forwarded-proto and x-request-id into the request. */
+  readonly istioHeaders: boolean;
+  /** From this many header lines on a request is refused with 431, because Node would cut the rest silently. */
+  readonly maxHeaderCount: number;
+}
+
+/** What the door compiles once per snapshot. */
+export interface Plan {
+  readonly snapshot: MeshSnapshot;
+  readonly strip: StripTable;
+  readonly scan: ReturnType<typeof compileHeaderScan>;
+  /** The edits of a token's effects where nothing else is to be edited: made once per token, not per request. */
+  readonly editsOf: (effects: JwtEffects | undefined) => HeaderEdits;
+}
+
+/** Compiles a snapshot for the door. */
+export function compilePlan(snapshot: MeshSnapshot): Plan {
+  const strip = compileStrip(snapshot.jwt.outputHeaders);
+  const none: HeaderEdits = { removed: undefined, joined: undefined, added: [], strip };
+  const known = new WeakMap<JwtEffects, HeaderEdits>();
+  return {
+    snapshot,
+    strip,
+    scan: compileHeaderScan(strip),
+    editsOf(effects) {
+      if (effects === undefined) return none;
+      let edits = known.get(effects);
+      if (edits === undefined) {
+        const removed = effects.removeHeaders.length > 0 ? new Set(effects.removeHeaders) : undefined;
+        edits = { removed, joined: undefined, added: effects.setHeaders, strip };
+        known.set(effects, edits);
+      }
+      return edits;
+    },
+  };
+}

@@ -1,0 +1,229 @@
+import type { IncomingMessage } from 'node:http';
+import type { PeerIdentity } from '../identity/caller.js';
+import { createTokenMemo, type JwtOutcome, type TokenMemo } from '../jwt/verify.js';
+import { evaluatePolicies, type Decision } from '../policy/evaluate.js';
+import { removeQueryParameters, type AddedHeader } from '../propagation/payload-header.js';
+import { parseTarget, type RequestTarget } from '../request/normalize.js';
+import { isAmbiguousForRouter } from '../request/router.js';
+import { stepEvents, type Step } from '../telemetry/events.js';
+import { connectionOf, type ConnectionFacts } from '../tls/peer.js';
+import { DoorAttributes } from './door-attributes.js';
+import { applyEdits, sentHeaders, type HeaderEdits } from './door-request.js';
+import type { Entrance } from './inbound.js';
+import type { InboundOptions, Plan } from './plan.js';
+import { createRefusal, Refused } from './refusal.js';
+
+/** Says that a step let the request pass, if anyone listens. */
+function passed(step: Step, subject: object): void {
+  const channel = stepEvents[step];
+  if (channel.hasSubscribers) channel.publish({ step, outcome: 'passed', subject });
+}
+
+/** Ends the story at this step. */
+function refuse(subject: object, given: Parameters<typeof createRefusal>[0]): never {
+  const channel = stepEvents[given.step];
+  if (channel.hasSubscribers) channel.publish({ step: given.step, outcome: 'refused', subject, code: given.code });
+  throw new Refused(createRefusal(given));
+}
+
+/** Whether this connection may still be used: a port can have become STRICT since a plaintext connection was accepted. */
+export function accept(request: IncomingMessage, plan: Plan, entrance: Entrance): ConnectionFacts {
+  const connection = connectionOf(request.socket);
+  if (connection.tls && connection.peer !== undefined) return connection;
+  const port = entrance.workloadPort ?? connection.destinationPort;
+  const { tlsModes } = plan.snapshot;
+  if (tlsModes.modeFor(port) !== 'STRICT') return connection;
+  const source = tlsModes.sourceFor(port);
+  return refuse(request, {
+    step: 'accept',
+    code: 'ENMESH_INBOUND_PLAINTEXT',
+    reason: `port ${port} is STRICT${source === undefined ? '' : ` by PeerAuthentication ${source}`} and the connection is not mutual TLS of the mesh`,
+    reset: true,
+  });
+}
+
+/** The verified peer of this connection, as long as its certificate lives. */
+export function peerIdentity(
+  request: IncomingMessage,
+  connection: ConnectionFacts,
+  options: InboundOptions,
+): PeerIdentity | undefined {
+  const { peer } = connection;
+  if (peer !== undefined && peer.notAfter <= options.clock()) {
+    const reason = `the certificate of ${peer.uri} expired while its connection was open`;
+    refuse(request, { step: 'peer-identity', code: 'ENMESH_INBOUND_PEER_EXPIRED', reason, reset: true });
+  }
+  return peer;
+}
+
+/** The path that policies judge and the router routes. */
+export function normalize(
+  request: IncomingMessage,
+  sent: string,
+  plan: Plan,
+  entrance: Entrance,
+  options: InboundOptions,
+): RequestTarget {
+  const step = 'normalize';
+  if (sentHeaders(request).length >= options.maxHeaderCount * 2) {
+    refuse(request, {
+      step,
+      code: 'ENMESH_INBOUND_TOO_MANY_HEADERS',
+      reason: `the request has ${options.maxHeaderCount} header lines or more`,
+    });
+  }
+  if (request.method === 'CONNECT') refuse(request, { step, code: 'ENMESH_INBOUND_CONNECT', reason: 'CONNECT is not served' });
+  const target = parseTarget(sent, plan.snapshot.mesh.pathNormalization);
+  if (!target.ok) return refuse(request, { step, code: 'ENMESH_INBOUND_TARGET', reason: target.reason });
+  if (isAmbiguousForRouter(target.path, entrance.router)) {
+    refuse(request, {
+      step,
+      code: 'ENMESH_INBOUND_TARGET',
+      reason: "the router's decoder would turn the path into another route",
+    });
+  }
+  if (!entrance.mayRewrite && target.changed) {
+    const reason = 'normalization changes the target, and the router has already seen it as it was sent (middleware form)';
+    refuse(request, { step, code: 'ENMESH_INBOUND_TARGET_CHANGED', reason });
+  }
+  passed(step, request);
+  return target;
+}
+
+/** Forged and ambiguous headers, found before anything reads one. */
+export function strip(
+  request: IncomingMessage,
+  target: RequestTarget,
+  plan: Plan,
+  entrance: Entrance,
+  connection: ConnectionFacts,
+  options: InboundOptions,
+): DoorAttributes {
+  const raw = sentHeaders(request);
+  const scan = plan.scan(raw, request.headers.connection);
+  if (scan.problem !== undefined) refuse(request, { step: 'strip', code: 'ENMESH_INBOUND_HEADERS', reason: scan.problem });
+  const attributes = new DoorAttributes({
+    method: request.method ?? '',
+    path: target.path,
+    query: target.query,
+    host: target.authority ?? request.headers.host ?? '',
+    raw,
+    scan,
+    connection,
+    router: entrance.router,
+    workloadPort: entrance.workloadPort ?? connection.destinationPort,
+    svid: options.svid,
+  });
+  passed('strip', request);
+  return attributes;
+}
+
+const memos = new WeakMap<object, TokenMemo>();
+
+function memoOf(socket: object): TokenMemo {
+  let memo = memos.get(socket);
+  if (memo === undefined) memos.set(socket, (memo = createTokenMemo()));
+  return memo;
+}
+
+/** The end user, by Istio's acceptance algorithm. A CORS preflight is not asked for a token (istio-semantics 2.9). */
+export function jwt(
+  request: IncomingMessage,
+  attributes: DoorAttributes,
+  plan: Plan,
+  options: InboundOptions,
+): JwtOutcome & { ok: true } {
+  const { rules } = plan.snapshot.jwt;
+  if (rules.length === 0 || isPreflight(request)) {
+    passed('jwt', request);
+    return withoutToken;
+  }
+  const outcome = options.verifier.verify(plan.snapshot.jwt, attributes, options.clock(), memoOf(request.socket));
+  if (!outcome.ok) {
+    const { code, status, body, reason } = outcome;
+    return refuse(request, { step: 'jwt', code, status, body, reason, challenge: challengeOf(attributes, outcome.invalidToken) });
+  }
+  attributes.user = outcome.user;
+  passed('jwt', request);
+  return outcome;
+}
+
+const withoutToken = { ok: true, user: undefined, effects: undefined } as const;
+
+function isPreflight(request: IncomingMessage): boolean {
+  if (request.method !== 'OPTIONS') return false;
+  return Boolean(request.headers.origin) && Boolean(request.headers['access-control-request-method']);
+}
+
+/** Envoy's challenge (istio-semantics 2.6), without the query: a token may stand there. */
+function challengeOf(attributes: DoorAttributes, invalidToken: boolean): string {
+  const host = /^[\w.:[\]-]*$/.test(attributes.host) ? attributes.host : '';
+  const realm = `${attributes.forwardedProto === 'https' ? 'https' : 'http'}://${host}${attributes.path}`
+    .slice(0, 256)
+    .replace(/["\\]/g, '');
+  return `Bearer realm="${realm}"${invalidToken ? ', error="invalid_token"' : ''}`;
+}
+
+/** DENY, then ALLOW, with AUDIT beside. */
+export function authorize(request: IncomingMessage, attributes: DoorAttributes, plan: Plan): Decision {
+  const decision = evaluatePolicies(plan.snapshot.policies, attributes);
+  if (!decision.allowed)
+    refuse(request, { step: 'authorize', code: 'ENMESH_POLICY_DENIED', reason: reasonOf(decision), decision });
+  passed('authorize', request);
+  return decision;
+}
+
+function reasonOf(decision: Decision): string {
+  if (decision.reason === 'deny-matched') return `rule ${decision.rule} of DENY policy ${decision.policy} matched`;
+  return 'ALLOW policies apply to this workload and none of their rules matched';
+}
+
+/** What the handler gets: the token gone, the verified payload and the normalized target in its place. */
+export function handOver(
+  request: IncomingMessage,
+  target: RequestTarget,
+  attributes: DoorAttributes,
+  token: JwtOutcome & { ok: true },
+  plan: Plan,
+  options: InboundOptions,
+): void {
+  const { effects } = token;
+  const { scan } = attributes;
+  const simple =
+    scan.removed === undefined && scan.joined === undefined && target.authority === undefined && !options.istioHeaders;
+  const edits = plan.editsOf(effects);
+  applyEdits(request, simple ? edits : combine(edits, attributes, target, options));
+  const query =
+    effects === undefined || effects.removeParams.length === 0
+      ? target.query
+      : removeQueryParameters(target.query, effects.removeParams);
+  // In the middleware form nothing but the query may change here: the path was refused if normalization changes it.
+  if (target.changed || query !== target.query) request.url = target.path + query;
+  passed('hand-over', request);
+}
+
+/** The edits of a request that has more to it than its token. */
+function combine(token: HeaderEdits, attributes: DoorAttributes, target: RequestTarget, options: InboundOptions): HeaderEdits {
+  const { scan } = attributes;
+  const removed = new Set([...(token.removed ?? []), ...(scan.removed ?? [])]);
+  const joined = new Map(scan.joined);
+  const added: AddedHeader[] = [...token.added];
+  if (target.authority !== undefined) joined.set('host', target.authority);
+  if (options.istioHeaders) {
+    for (const [name, value] of istioHeadersOf(attributes)) {
+      removed.add(name);
+      added.push([name, value]);
+    }
+  }
+  return { removed, joined, added, strip: token.strip };
+}
+
+function istioHeadersOf(attributes: DoorAttributes): AddedHeader[] {
+  const headers: AddedHeader[] = [
+    ['x-forwarded-proto', attributes.forwardedProto],
+    ['x-request-id', attributes.requestId],
+  ];
+  const certificate = attributes.forwardedClientCert;
+  if (certificate !== undefined) headers.push(['x-forwarded-client-cert', certificate]);
+  return headers;
+}

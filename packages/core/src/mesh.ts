@@ -1,0 +1,256 @@
+import type { Agent, RequestListener, Server as HttpServer } from 'node:http';
+import type { Server } from 'node:https';
+import type { Dispatcher } from 'undici';
+import { createDirectorySource } from './config/directory.js';
+import { readSettings, type MeshOptions, type Settings } from './config/settings.js';
+import type { MeshSnapshot } from './config/snapshot.js';
+import { createConfigStore, type ConfigStore } from './config/store.js';
+import { EnmeshError } from './errors.js';
+import { formatIstioId } from './identity/spiffe-id.js';
+import type { MeshIdentity } from './identity/source.js';
+import type { Workload } from './identity/workload.js';
+import { createDoor, type DoorOptions, type DoorParts } from './inbound/door.js';
+import { registerMesh } from './inbound/enforce.js';
+import { createInbound } from './inbound/inbound.js';
+import { createProbe } from './inbound/probe.js';
+import { watchUndecided } from './inbound/undecided.js';
+import { createDevIdentity } from './issuance/dev-authority.js';
+import { createKeySets, type KeySets } from './jwt/key-sets.js';
+import { createJwtVerifier } from './jwt/verify.js';
+import { createMeshAgent } from './outbound/agent.js';
+import { createMeshDispatcher } from './outbound/dispatcher.js';
+import { createMeshFetch, createMeshRequest } from './outbound/fetch.js';
+import { evaluatePolicies, type Decision } from './policy/evaluate.js';
+import { currentContext, type RequestContext } from './propagation/context.js';
+import type { RequestAttributes } from './request/attributes.js';
+import { reportRuntime } from './telemetry/runtime.js';
+import { createVoice } from './telemetry/voice.js';
+import { drainServer } from './tls/drain.js';
+
+/** The workload this process is, with its SPIFFE ID in the mesh's trust domain. */
+export interface MeshWorkload extends Workload {
+  readonly spiffeId: string;
+}
+
+/** Options of one server of the mesh. */
+export interface ServerOptions extends DoorOptions {
+  /** Opens a second, plain listener beside the server that answers only `/livez` and `/readyz`; 0 is a free port (`server.probe`). */
+  readonly probePort?: number;
+}
+
+/** A server at whose door every request is decided; `probe` is its health listener where one was asked for. */
+export type MeshServer = Server & { readonly probe?: HttpServer };
+
+/** The security half of a service mesh for one workload; made by {@link createMesh}. */
+export interface Mesh {
+  readonly workload: MeshWorkload;
+  /** A node:https server that obeys PeerAuthentication for its port and enforces the policies before the listener sees a request. */
+  createServer(listener: RequestListener, options?: ServerOptions): MeshServer;
+  /** Drop-in `fetch`: plain `http://` URLs of the mesh's services go out by mutual TLS where the mesh says so. */
+  readonly fetch: ReturnType<typeof createMeshFetch>;
+  /** undici's `request`, about four times quicker than `fetch`. */
+  readonly request: ReturnType<typeof createMeshRequest>;
+  /** For undici and the global fetch: `fetch(url, {dispatcher: mesh.dispatcher})`. */
+  readonly dispatcher: Dispatcher;
+  /** For node:http clients (`http.get`, axios' httpAgent, got's agent.http). */
+  readonly agent: Agent;
+  /** Decides from values alone; what the door uses. */
+  evaluate(attributes: RequestAttributes): Decision;
+  /** The request that the calling code handles, or undefined in background work. */
+  context(): RequestContext | undefined;
+  /** Reads the configuration now; resolves true when a new one is in force. */
+  reload(): Promise<boolean>;
+  /** Resolves when an identity is held, the configuration is good and every key set was tried once. */
+  ready(): Promise<void>;
+  /** Stops accepting, lets what is in flight finish (10 s at most), ends connections, timers and watches. */
+  close(): Promise<void>;
+}
+
+/**
+ * Creates the mesh of this workload from code, environment and enmesh.yaml.
+ * Rejects with `ENMESH_CONFIG_*` when there is no good configuration and with `ENMESH_ISSUANCE_*` when the identity is refused: nothing starts open.
+ * @example
+ * const mesh = await createMesh();
+ * mesh.createServer((req, res) => res.end(`hello ${req.enmesh.peer?.uri}`)).listen(8080);
+ */
+export async function createMesh(options: MeshOptions = {}): Promise<Mesh> {
+  const settings = readSettings(options);
+  const stops: (() => void | Promise<void>)[] = [];
+  if (settings.log) stops.push(createVoice({}));
+  try {
+    return await assemble(settings, stops);
+  } catch (error) {
+    await endAll(stops);
+    throw error;
+  }
+}
+
+async function assemble(settings: Settings, stops: (() => void | Promise<void>)[]): Promise<Mesh> {
+  reportRuntime(process.version, new Date(settings.clock()));
+  const store = await openStore(settings);
+  stops.push(() => store.close());
+  const { trustDomain } = store.current().mesh;
+  const { identity, ready: identityReady } = await openIdentity(settings, trustDomain, stops);
+  const outbound = { identity, snapshot: () => store.current() };
+  const dispatcher = createMeshDispatcher(outbound);
+  stops.push(() => dispatcher.close());
+  const agent = createMeshAgent(outbound);
+  stops.push(() => agent.destroy());
+  const keySets = openKeySets(settings, store, stops);
+  const parts = partsOf(settings, store, identity, keySets);
+  stops.push(watchUndecided());
+  const mesh = meshOf(settings, { store, keySets, parts, dispatcher, agent, identityReady, trustDomain }, stops);
+  registerMesh(mesh, parts);
+  return mesh;
+}
+
+function openStore(settings: Settings): Promise<ConfigStore> {
+  const source = typeof settings.config === 'string' ? createDirectorySource({ path: settings.config }) : settings.config;
+  return createConfigStore({ source, workload: settings.workload });
+}
+
+async function openIdentity(
+  settings: Settings,
+  trustDomain: string,
+  stops: (() => void | Promise<void>)[],
+): Promise<{ identity: MeshIdentity; ready: () => Promise<void> }> {
+  if ('svid' in settings.identity)
+    return { identity: settings.identity, ready: () => firstIdentity(settings.identity as MeshIdentity) };
+  const { dev } = settings.identity;
+  const identity = await createDevIdentity({
+    ...dev,
+    workload: settings.workload,
+    trustDomain,
+    env: settings.env,
+    clock: settings.clock,
+  });
+  stops.push(() => identity.close());
+  return { identity, ready: () => identity.ready() };
+}
+
+/** Resolves when a source of the user's own holds both halves of an identity. */
+async function firstIdentity(identity: MeshIdentity): Promise<void> {
+  await Promise.all([
+    held(
+      () => identity.svid.current(),
+      (tell) => identity.svid.watch(tell),
+    ),
+    held(
+      () => identity.bundles.current(),
+      (tell) => identity.bundles.watch(tell),
+    ),
+  ]);
+}
+
+async function held(current: () => unknown, watch: (tell: () => void) => () => void): Promise<void> {
+  await new Promise<void>((done) => {
+    const stop = watch(() => {
+      stop();
+      done();
+    });
+    try {
+      current();
+      stop();
+      done();
+    } catch {
+      // Not yet: the watch tells.
+    }
+  });
+}
+
+function openKeySets(settings: Settings, store: ConfigStore, stops: (() => void | Promise<void>)[]): KeySets {
+  const keySets = createKeySets({ insecureHttp: settings.insecureHttp, clock: settings.clock });
+  keySets.use(store.current().jwt);
+  const unwatch = store.watch((snapshot) => keySets.use(snapshot.jwt));
+  stops.push(() => {
+    unwatch();
+    keySets.close();
+  });
+  return keySets;
+}
+
+function partsOf(settings: Settings, store: ConfigStore, identity: MeshIdentity, keySets: KeySets): DoorParts {
+  const snapshot = (): MeshSnapshot => store.current();
+  const { clock, istioHeaders, maxHeaderCount, permissiveAnyAlpn, decisionHeader } = settings;
+  const verifier = createJwtVerifier({ keySets });
+  return {
+    inbound: createInbound({ snapshot, svid: identity.svid, verifier, clock, istioHeaders, maxHeaderCount }),
+    identity,
+    snapshot,
+    permissiveAnyAlpn,
+    maxHeaderCount,
+    answer: { decisionHeader },
+  };
+}
+
+interface Rooms {
+  readonly store: ConfigStore;
+  readonly keySets: KeySets;
+  readonly parts: DoorParts;
+  readonly dispatcher: Dispatcher;
+  readonly agent: Agent;
+  readonly identityReady: () => Promise<void>;
+  readonly trustDomain: string;
+}
+
+function meshOf(settings: Settings, rooms: Rooms, stops: (() => void | Promise<void>)[]): Mesh {
+  const { store, parts, dispatcher } = rooms;
+  const servers = new Set<Server>();
+  let isReady = false;
+  let closing: Promise<void> | undefined;
+  const ready = async (): Promise<void> => {
+    await Promise.all([rooms.identityReady(), rooms.keySets.ready()]);
+    isReady = closing === undefined;
+  };
+  // Probes answer from the mesh's state also where nobody awaits ready().
+  ready().catch(() => {});
+  const { workload } = settings;
+  return {
+    workload: { ...workload, spiffeId: formatIstioId({ trustDomain: rooms.trustDomain, ...workload }) },
+    createServer(listener, options = {}) {
+      if (closing !== undefined) throw new EnmeshError('ENMESH_MESH_CLOSED', 'createServer was called after mesh.close()');
+      const server = createDoor(parts, listener, options);
+      servers.add(server);
+      server.on('close', () => servers.delete(server));
+      return options.probePort === undefined ? server : withProbe(server, options.probePort, () => isReady);
+    },
+    fetch: createMeshFetch(dispatcher),
+    request: createMeshRequest(dispatcher),
+    dispatcher,
+    agent: rooms.agent,
+    evaluate: (attributes) => evaluatePolicies(store.current().policies, attributes),
+    context: currentContext,
+    reload: () => store.reload(),
+    ready,
+    close() {
+      isReady = false;
+      return (closing ??= Promise.all([...servers].map((server) => drainServer(server))).then(() => endAll(stops)));
+    },
+  };
+}
+
+/** Opens and closes the health listener with its server, on the same address. */
+function withProbe(server: Server, port: number, isReady: () => boolean): MeshServer {
+  const probe = createProbe(isReady);
+  probe.on('error', (error) => server.emit('error', error));
+  server.on('listening', () => {
+    const address = server.address();
+    probe.listen(port, typeof address === 'object' && address !== null ? address.address : undefined);
+  });
+  server.on('close', () => {
+    probe.close();
+    probe.closeAllConnections();
+  });
+  return Object.assign(server, { probe });
+}
+
+/** Ends everything, the last opened first; one that fails does not keep the others open. */
+async function endAll(stops: (() => void | Promise<void>)[]): Promise<void> {
+  for (const stop of stops.splice(0).reverse()) {
+    try {
+      await stop();
+    } catch {
+      // Closing goes on: what could not be ended is ended by the process.
+    }
+  }
+}
