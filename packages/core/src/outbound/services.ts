@@ -1,0 +1,142 @@
+import type { MeshSettings } from '../config/mesh-config.js';
+import type { Registry } from '../config/registry.js';
+import { expandIdentities } from './accounts.js';
+import { fullNames } from './host-name.js';
+import type { CompiledPort } from './port.js';
+import { compileServices, type MeshService, type ServiceEndpoint } from './service.js';
+
+/** A service with everything that other documents of the same host and namespace add to it. */
+export interface KnownService extends MeshService {
+  /** Of all documents of this host and namespace; of every port. */
+  readonly endpoints: readonly ServiceEndpoint[];
+  /** Whom to expect (istio-semantics 5.3), trust domain aliases included. */
+  readonly expected: readonly string[];
+}
+
+/** All services of a registry by host, each list in Istio's order of age. */
+export interface ServiceIndex {
+  readonly exact: ReadonlyMap<string, readonly KnownService[]>;
+  /** Wildcard hosts without their `*`, longest first. */
+  readonly wildcards: readonly (readonly [suffix: string, services: readonly KnownService[]])[];
+}
+
+/** Compiles what {@link findService} looks in. */
+export function compileServiceIndex(registry: Registry, mesh: MeshSettings): ServiceIndex {
+  const groups = new Map<string, MeshService[]>();
+  for (const service of compileServices(registry, mesh)) {
+    const key = `${service.meta.namespace}/${service.host}`;
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [service]);
+    else group.push(service);
+  }
+  const known = [...groups.values()].flatMap((group) => mergeGroup(group, mesh.trustDomainAliases));
+  known.sort(compareByAge);
+  const byHost = new Map<string, KnownService[]>();
+  for (const service of known) {
+    const list = byHost.get(service.host);
+    if (list === undefined) byHost.set(service.host, [service]);
+    else list.push(service);
+  }
+  const exact = new Map([...byHost].filter(([host]) => !host.startsWith('*')));
+  const wildcards = [...byHost]
+    .filter(([host]) => host.startsWith('*'))
+    .map(([host, services]) => [host.slice(1), services] as const)
+    .sort((a, b) => b[0].length - a[0].length);
+  return { exact, wildcards };
+}
+
+/** Endpoints of all documents count; of the names that documents themselves give, only the newest one's do. */
+function mergeGroup(group: readonly MeshService[], aliases: readonly string[]): KnownService[] {
+  const sorted = [...group].sort(compareByAge);
+  const endpoints = sorted.flatMap((service) => service.endpoints);
+  const accounts = endpoints.flatMap(({ identity }) => (identity === undefined ? [] : [identity]));
+  const expected = expandIdentities([...(sorted.at(-1)?.identities ?? []), ...accounts], aliases);
+  return sorted.map((service) => ({ ...service, endpoints, expected }));
+}
+
+/** Istio's order: by time, then by name (a ServiceEntry's is its host), then by namespace. */
+function compareByAge(a: MeshService, b: MeshService): number {
+  return (
+    a.meta.creationTimestamp - b.meta.creationTimestamp ||
+    compareText(nameOf(a), nameOf(b)) ||
+    compareText(a.meta.namespace, b.meta.namespace) ||
+    compareText(a.meta.name, b.meta.name)
+  );
+}
+
+function nameOf(service: MeshService): string {
+  return service.kubernetes ? service.meta.name : service.host;
+}
+
+function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** A service and the port that was asked for. */
+export interface FoundService {
+  readonly service: KnownService;
+  readonly port: CompiledPort;
+}
+
+/**
+ * The service that a client of `namespace` means by `host` (a name of `parseHostName`) and `port` (istio-semantics 5.0): the name itself,
+ * a short form of it, or the longest wildcard. Short forms exist only for ports that speak HTTP. Undefined when nothing visible fits.
+ */
+export function findService(index: ServiceIndex, namespace: string, host: string, port: number): FoundService | undefined {
+  const exact = choose(index.exact.get(host), namespace, port);
+  if (exact !== undefined) return exact;
+  for (const name of fullNames(host, namespace)) {
+    const found = choose(index.exact.get(name), namespace, port);
+    if (found?.port.http === true) return found;
+  }
+  for (const [suffix, services] of index.wildcards) {
+    if (!host.endsWith(suffix)) continue;
+    const found = choose(services, namespace, port);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+/** One namespace owns a host: the client's own, else the one of a Kubernetes Service, else the first; its documents then stand together. */
+function choose(services: readonly KnownService[] | undefined, namespace: string, number: number): FoundService | undefined {
+  if (services === undefined) return undefined;
+  const named = services.filter((service) => visibility(service, namespace) === 'named');
+  const visible = [...named, ...services.filter((service) => visibility(service, namespace) === 'public')];
+  const owner =
+    visible.find((service) => service.meta.namespace === namespace) ??
+    visible.find((service) => service.kubernetes) ??
+    visible[0];
+  const together = visible.filter((service) => service.meta.namespace === owner?.meta.namespace);
+  const service = together.find((candidate) => candidate.kubernetes) ?? together[0];
+  if (service === undefined) return undefined;
+  const port = portOf(service, together, number);
+  return port === undefined ? undefined : { service, port };
+}
+
+/** ServiceEntries of one host and namespace also lend each other their ports when all else about them is equal. */
+function portOf(service: KnownService, together: readonly KnownService[], number: number): CompiledPort | undefined {
+  const own = service.ports.find((port) => port.number === number);
+  if (own !== undefined || service.kubernetes) return own;
+  const key = mergeKey(service);
+  return together
+    .find((other) => mergeKey(other) === key && other.ports.some((port) => port.number === number))
+    ?.ports.find((port) => port.number === number);
+}
+
+function mergeKey(service: KnownService): string {
+  const pairs = (map: Readonly<Record<string, string>>): string[][] => Object.entries(map).sort(([a], [b]) => compareText(a, b));
+  return JSON.stringify([
+    service.kubernetes,
+    service.resolution,
+    pairs(service.meta.labels),
+    pairs(service.selector),
+    [...service.exportTo].sort(),
+  ]);
+}
+
+/** Whether a client of `namespace` sees the service because it is public, or because it was named; undefined when it does not. */
+function visibility({ exportTo, meta }: KnownService, namespace: string): 'public' | 'named' | undefined {
+  if (exportTo.length === 0 || exportTo.includes('*')) return 'public';
+  if (exportTo.includes('~')) return undefined;
+  return exportTo.includes(namespace) || (exportTo.includes('.') && meta.namespace === namespace) ? 'named' : undefined;
+}
