@@ -19,6 +19,12 @@ function fingerprint(name: string): number {
   return (length * 31 + (name.charCodeAt(0) | 0x20) * 7 + (name.charCodeAt(length - 1) | 0x20) * 3) & 0xff;
 }
 
+/** The spellings of a name that differ in what the fingerprint reads: `-` or `_` at its ends. */
+function edgeSpellings(name: string): string[] {
+  const starts = [name, name.replace(/^-/, '_')];
+  return starts.flatMap((start) => [start, start.replace(/-$/, '_')]);
+}
+
 /** Headers that may stand in a request once only, because frameworks read different ones of several. */
 const onlyOnce = ['host', 'authorization'];
 
@@ -32,7 +38,7 @@ const connectionItself = new Set(['close', 'keep-alive', 'upgrade', 'te', 'http2
  */
 export function compileHeaderScan(strip: StripTable): (raw: readonly string[], connection: string | undefined) => HeaderScan {
   const suspicious = new Uint8Array(256);
-  for (const name of [...strip.names, 'x-forwarded-client-cert']) suspicious[fingerprint(name)] = 1;
+  for (const name of [...strip.names, 'x-forwarded-client-cert']) for (const spelt of edgeSpellings(name)) suspicious[fingerprint(spelt)] = 1;
   const seen = new Uint32Array(256);
   let pass = 0;
   return (raw, connection) => {

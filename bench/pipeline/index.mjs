@@ -1,0 +1,124 @@
+// P1: what the whole inbound pipeline costs on top of bare mutual TLS, as a paired ratio of CPU time per request.
+import { spawn } from 'node:child_process';
+import { existsSync, rmSync } from 'node:fs';
+import { request } from 'node:https';
+import { fileURLToPath } from 'node:url';
+import { medianInterval } from '../statistics.mjs';
+import { prepare } from './setup.mjs';
+
+const path = (name) => fileURLToPath(new URL(name, import.meta.url));
+
+/** Starts a child pinned to one core where taskset exists, and waits for its first message. */
+function start(core, script, args) {
+  const pinned = existsSync('/usr/bin/taskset');
+  const node = [process.execPath, '--expose-gc', path(script), ...args];
+  const [command, rest] = pinned ? ['/usr/bin/taskset', ['-c', String(core), ...node]] : [node[0], node.slice(1)];
+  const child = spawn(command, rest, {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    env: { ...process.env, NODE_ENV: 'test' },
+  });
+  return new Promise((done, fail) => {
+    child.once('message', (message) => done(Object.assign(child, { hello: message })));
+    child.once('exit', (code) => fail(new Error(`${script} ${args[0]} ended with ${code}`)));
+  });
+}
+
+function ask(child, message) {
+  return new Promise((done) => {
+    child.once('message', done);
+    child.send(message);
+  });
+}
+
+/** One request to the meshed twin, to see that it still refuses: resolves the status, or 0 when the connection was refused. */
+function probe(port, setup, { token = setup.token, as = setup.client }) {
+  return new Promise((done) => {
+    const options = { host: '127.0.0.1', port, path: '/products/1', key: as.key, cert: as.chain, ca: setup.roots, agent: false };
+    const headers = { host: 'product.shop.svc.cluster.local', authorization: `Bearer ${token}` };
+    const call = request(
+      { ...options, headers, checkServerIdentity: () => undefined, ALPNProtocols: ['istio', 'http/1.1'] },
+      (response) => {
+        response.resume();
+        done(response.statusCode);
+      },
+    );
+    call.on('error', () => done(0));
+    call.end();
+  });
+}
+
+async function refusals(port, setup) {
+  const [head, payload, signature] = setup.token.split('.');
+  const claims = { ...JSON.parse(Buffer.from(payload, 'base64url').toString()), sub: 'mallory' };
+  const tampered = [head, Buffer.from(JSON.stringify(claims)).toString('base64url'), signature].join('.');
+  const good = await probe(port, setup, {});
+  if (good !== 200) throw new Error(`the meshed twin answers ${good} to a good request`);
+  return {
+    tampered: (await probe(port, setup, { token: tampered })) === 401,
+    foreign: (await probe(port, setup, { as: setup.stranger })) === 0,
+  };
+}
+
+async function measure(server, load, ms) {
+  const before = (await ask(server, 'cpu')).cpu;
+  const { done, bad } = await ask(load, { port: server.hello.port, ms });
+  if (bad > 0) throw new Error(`${bad} of ${done} answers were not the expected 200`);
+  return { perRequest: ((await ask(server, 'cpu')).cpu - before) / done, perSecond: (done * 1000) / ms };
+}
+
+export async function run({ quick, json }) {
+  const rounds = 15;
+  const ms = quick ? 650 : 2500;
+  const { directory, file, setup } = await prepare();
+  const [bare, meshed, load] = await Promise.all([
+    start(0, 'server.mjs', ['bare', file]),
+    start(0, 'server.mjs', ['enmesh', file]),
+    start(1, 'load.mjs', [file]),
+  ]);
+  try {
+    const before = await refusals(meshed.hello.port, setup);
+    for (const server of [bare, meshed]) await measure(server, load, quick ? 1200 : 3000);
+    const pairs = [];
+    for (let round = 0; round < rounds; round++) {
+      // The order alternates, so that a drift of the machine does not favour one twin.
+      const order = round % 2 === 0 ? [bare, meshed] : [meshed, bare];
+      const figures = new Map();
+      for (const server of order) figures.set(server, await measure(server, load, ms));
+      pairs.push({ bare: figures.get(bare), meshed: figures.get(meshed) });
+    }
+    const after = await refusals(meshed.hello.port, setup);
+    const memory = (await ask(meshed, 'gc')).rss - (await ask(bare, 'gc')).rss;
+    report(pairs, { tampered: before.tampered && after.tampered, foreign: before.foreign && after.foreign }, memory, json);
+  } finally {
+    for (const child of [bare, meshed, load]) {
+      child.removeAllListeners('exit');
+      child.disconnect();
+    }
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+function report(pairs, refused, memory, json) {
+  const { median, low, high } = medianInterval(pairs.map((pair) => pair.meshed.perRequest / pair.bare.perRequest));
+  const column = (twin, key) => medianInterval(pairs.map((pair) => pair[twin][key])).median;
+  const row = (name, twin, ratio) =>
+    `| ${name} | ${column(twin, 'perRequest').toFixed(1)} | ${Math.round(column(twin, 'perSecond'))} | ${ratio} |`;
+  console.log(`pipeline: CPU per request on mutual TLS with a 700-byte token, ${pairs.length} paired rounds, 32 connections\n`);
+  console.log('| server | CPU us/request | requests/s | ratio (median, 95 % interval) |\n|---|---|---|---|');
+  console.log(row('bare node:https, token ignored', 'bare', '1'));
+  console.log(row('enmesh: identity, token, policies', 'meshed', `${median.toFixed(3)} (${low.toFixed(3)}-${high.toFixed(3)})`));
+  console.log(`\nmemory beside the bare process: ${(memory / 2 ** 20).toFixed(1)} MiB`);
+  console.log(`refused before and after: tampered token ${refused.tampered}, foreign identity ${refused.foreign}`);
+  const round = (value) => Math.round(value * 1000) / 1000;
+  const line = { bench: 'pipeline', cpuRatio: round(median), low: round(low), high: round(high), rounds: pairs.length };
+  if (json)
+    console.log(
+      JSON.stringify({
+        ...line,
+        memoryMiB: round(memory / 2 ** 20),
+        refusedTampered: refused.tampered,
+        refusedForeign: refused.foreign,
+      }),
+    );
+  if (!refused.tampered || !refused.foreign) process.exitCode = 1;
+}
