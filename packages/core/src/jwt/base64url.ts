@@ -1,0 +1,21 @@
+const alphabet = /^[A-Za-z0-9_-]+$/;
+// What the last character may be when the final group has 2 or 3 characters: the bits that no octet uses are zero.
+const lastOfTwo = 'AQgw';
+const lastOfThree = 'AEIMQUYcgkosw048';
+
+/**
+ * Whether `text` is the one base64url spelling of some octets (RFC 4648 sections 5 and 3.5): no padding, no white space,
+ * no other alphabet, no stray bits at the end, not empty. Anything laxer would give one token many names.
+ */
+export function isCanonicalBase64url(text: string): boolean {
+  if (!alphabet.test(text)) return false;
+  const rest = text.length % 4;
+  if (rest === 0) return true;
+  const last = text.charAt(text.length - 1);
+  return rest === 2 ? lastOfTwo.includes(last) : rest === 3 && lastOfThree.includes(last);
+}
+
+/** The octets of canonical base64url, or undefined when `text` is not canonical. */
+export function decodeBase64url(text: string): Buffer | undefined {
+  return isCanonicalBase64url(text) ? Buffer.from(text, 'base64url') : undefined;
+}

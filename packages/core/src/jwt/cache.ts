@@ -1,0 +1,76 @@
+import { LRUCache } from 'lru-cache';
+import type { JwtAccepted, JwtRefusal } from './outcome.js';
+import type { KeySet } from './remote-key-set.js';
+import type { JwtRuleSet } from './rules.js';
+import type { Token } from './token.js';
+
+/** What one rule made of one token, as long as `keySet` stays in `generation`. Times are not in it: they are compared at every use. */
+export interface RuleVerdict {
+  readonly keySet: KeySet;
+  readonly generation: number;
+  /** The signature's fault; undefined when a key verifies it. */
+  readonly refusal: JwtRefusal | undefined;
+  /** The finished outcome by index of the rule's location, made when first needed. */
+  readonly accepted: (JwtAccepted | undefined)[];
+}
+
+/** A parsed token and what the rules of one rule set, by index, made of it. */
+export interface TokenEntry {
+  readonly rules: JwtRuleSet;
+  readonly token: Token;
+  readonly verdicts: (RuleVerdict | undefined)[];
+}
+
+/** The last token of one connection: comparing two equal strings costs a tenth of hashing one. */
+export interface TokenMemo {
+  text: string;
+  entry: TokenEntry | undefined;
+}
+
+/** Makes the memo of a new connection. */
+export function createTokenMemo(): TokenMemo {
+  return { text: '', entry: undefined };
+}
+
+/** Tokens that were judged before, by their raw text. */
+export interface TokenCache {
+  find(text: string, rules: JwtRuleSet): TokenEntry | undefined;
+  /** Tokens with a good signature have a store of their own, so that a flood of bad ones cannot push them out. */
+  keep(text: string, entry: TokenEntry, verified: boolean): void;
+}
+
+const badEntries = 1_000;
+const badBytes = 1024 * 1024;
+
+/** Creates the cache, bounded by `entries` and by `bytes` (estimated: text, parsed claims and outputs). */
+export function createTokenCache({
+  entries = 10_000,
+  bytes = 16 * 1024 * 1024,
+}: {
+  entries?: number;
+  bytes?: number;
+}): TokenCache {
+  // Made at the first token: the stores reserve their room at once, and a service without JWT rules needs none.
+  let good: LRUCache<string, TokenEntry> | undefined;
+  let bad: LRUCache<string, TokenEntry> | undefined;
+  return {
+    find(text, rules) {
+      const entry = good?.get(text) ?? bad?.get(text);
+      return entry?.rules === rules ? entry : undefined;
+    },
+    keep(text, entry, verified) {
+      if (verified) {
+        good ??= createStore(entries, bytes);
+        good.set(text, entry);
+        bad?.delete(text);
+      } else if (good?.peek(text) !== entry) {
+        bad ??= createStore(Math.min(entries, badEntries), Math.min(bytes, badBytes));
+        bad.set(text, entry);
+      }
+    },
+  };
+}
+
+function createStore(max: number, maxSize: number): LRUCache<string, TokenEntry> {
+  return new LRUCache({ max, maxSize, sizeCalculation: (_, text) => 1024 + 3 * text.length });
+}

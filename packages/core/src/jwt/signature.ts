@@ -1,0 +1,60 @@
+import { constants, verify } from 'node:crypto';
+import type { JwtKey } from './jwk.js';
+import { refusals, type JwtRefusal } from './outcome.js';
+import type { Token } from './token.js';
+
+interface Algorithm {
+  /** undefined: the key's own (EdDSA). */
+  readonly hash: string | undefined;
+  readonly pss?: true;
+  /** Octets of a signature where the algorithm fixes them. */
+  readonly octets?: number;
+}
+
+const algorithms: Readonly<Record<string, Algorithm>> = {
+  RS256: { hash: 'sha256' },
+  RS384: { hash: 'sha384' },
+  RS512: { hash: 'sha512' },
+  PS256: { hash: 'sha256', pss: true },
+  PS384: { hash: 'sha384', pss: true },
+  PS512: { hash: 'sha512', pss: true },
+  ES256: { hash: 'sha256', octets: 64 },
+  ES384: { hash: 'sha384', octets: 96 },
+  ES512: { hash: 'sha512', octets: 132 },
+  EdDSA: { hash: undefined, octets: 64 },
+};
+
+/**
+ * Checks a token's signature against a key set, synchronously: undefined when a key verifies it, else why not (istio-semantics 2.5 step 5).
+ * The key decides which algorithms it is used with, never the token.
+ */
+export function checkSignature(token: Token, keys: readonly JwtKey[]): JwtRefusal | undefined {
+  if (keys.length === 0) return refusals.noUsableKey;
+  let refusal: JwtRefusal = refusals.keyUnknown;
+  for (const key of keys) {
+    if (token.kid !== '' && key.kid !== '' && token.kid !== key.kid) continue;
+    if (key.alg !== '' && key.alg !== token.alg) continue;
+    // A key without alg that does not fit counts as tried: Envoy's answer to such a token is that of a failed verification.
+    if (refusal === refusals.keyUnknown) refusal = refusals.signature;
+    if (!key.algorithms.has(token.alg)) continue;
+    if (token.alg === 'EdDSA' && token.signature.length !== 64) refusal = refusals.ed25519Length;
+    else if (isSignedBy(token, key)) return undefined;
+  }
+  return refusal;
+}
+
+function isSignedBy(token: Token, { key }: JwtKey): boolean {
+  const algorithm = algorithms[token.alg];
+  if (algorithm === undefined) return false;
+  if (algorithm.octets !== undefined && token.signature.length !== algorithm.octets) return false;
+  const data = Buffer.from(token.signingInput, 'latin1');
+  try {
+    if (algorithm.pss) {
+      const { RSA_PKCS1_PSS_PADDING: padding, RSA_PSS_SALTLEN_DIGEST: saltLength } = constants;
+      return verify(algorithm.hash, data, { key, padding, saltLength }, token.signature);
+    }
+    return verify(algorithm.hash, data, { key, dsaEncoding: 'ieee-p1363' }, token.signature);
+  } catch {
+    return false;
+  }
+}
