@@ -1,0 +1,85 @@
+import type { TLSSocket } from 'node:tls';
+import { isEnmeshError, type ErrorCode } from '../errors.js';
+import type { PeerIdentity } from '../identity/caller.js';
+import type { TrustBundleSet } from '../identity/trust-bundle.js';
+import type { AcceptSettings } from './accept-settings.js';
+import { isIstioAlpn } from './alpn.js';
+import { peerCertificates, verifyPeer } from './peer-certificate.js';
+import type { ConnectionRefusal } from './refusal.js';
+import { codeOf } from './secure-context.js';
+
+/** Why a connection is not taken: a {@link ConnectionRefusal} but for the address. */
+export type Objection = Omit<ConnectionRefusal, 'remoteAddress'>;
+
+/** Whether a finished handshake is taken: the peer it proved, or what speaks against it. */
+export type Admission = { readonly peer: PeerIdentity; readonly objection?: never } | { readonly objection: Objection };
+
+/**
+ * Decides over a handshake that OpenSSL has finished: not resumed, of the mesh by its ALPN where the mode asks that, an SVID that its own trust
+ * domain's bundle signs, and a trust domain this mesh admits. `alpn` is the client's list. Never throws; what is unsure is an objection.
+ */
+export function admitHandshake(
+  socket: TLSSocket,
+  o: {
+    readonly settings: AcceptSettings;
+    readonly alpn: readonly string[] | undefined;
+    readonly bundles: () => TrustBundleSet;
+    readonly now: number;
+  },
+): Admission {
+  const { settings } = o;
+  if (socket.isSessionReused()) return object('accept', 'ENMESH_TLS_SESSION_RESUMED', 'the handshake resumed an earlier session');
+  if (!mayUseTls(settings, o.alpn ?? [])) {
+    return object('accept', 'ENMESH_TLS_ALPN_REFUSED', "the port is PERMISSIVE and the client offers none of Istio's ALPN names");
+  }
+  try {
+    const certificates = peerCertificates(socket);
+    if (certificates === undefined)
+      return object('accept', 'ENMESH_TLS_CLIENT_UNVERIFIED', 'there is no verified client certificate');
+    const peer = verifyPeer(certificates, o.bundles(), o.now);
+    if (settings.trustDomains.includes(peer.trustDomain)) return { peer };
+    const reason = `trust domain ${peer.trustDomain} is not admitted (${settings.trustDomains.join(', ')} are)`;
+    return { objection: { step: 'peer-identity', code: 'ENMESH_TLS_TRUST_DOMAIN_REFUSED', reason, peer: peer.uri } };
+  } catch (error) {
+    if (isEnmeshError(error)) return object('peer-identity', error.code, error.message);
+    return object('peer-identity', 'ENMESH_TLS_ACCEPT_FAULT', `reading the peer's certificate failed: ${codeOf(error)}`);
+  }
+}
+
+/** Whether the mode lets a client with this ALPN list use TLS at all (istio-semantics 1.5). */
+export function mayUseTls(settings: AcceptSettings, alpn: readonly string[]): boolean {
+  return settings.mode === 'STRICT' || settings.permissiveAnyAlpn || isIstioAlpn(alpn);
+}
+
+/** What speaks against a client whose handshake OpenSSL or the ALPN answer ended. */
+export function objectToFailedHandshake(error: unknown, socket: TLSSocket, isAlpnRefused: boolean): Objection {
+  const code = codeOf(error);
+  if (isAlpnRefused) return alpnObjection;
+  // Set by Node when the chain did not verify; `error` is then a mere hang-up.
+  const verification = socket.authorizationError as unknown;
+  if (verification) {
+    return {
+      step: 'accept',
+      code: 'ENMESH_TLS_CLIENT_UNVERIFIED',
+      reason: `the client certificate was refused: ${reasonText(verification)}`,
+    };
+  }
+  if (code === 'ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE') {
+    return { step: 'accept', code: 'ENMESH_TLS_CLIENT_UNVERIFIED', reason: 'the client sent no certificate' };
+  }
+  return { step: 'accept', code: 'ENMESH_TLS_HANDSHAKE_FAILED', reason: `the handshake failed: ${code}` };
+}
+
+const alpnObjection: Objection = {
+  step: 'accept',
+  code: 'ENMESH_TLS_ALPN_REFUSED',
+  reason: 'the client offers no ALPN name that this port takes',
+};
+
+function reasonText(verification: unknown): string {
+  return typeof verification === 'string' ? verification : codeOf(verification);
+}
+
+function object(step: Objection['step'], code: ErrorCode, reason: string): { objection: Objection } {
+  return { objection: { step, code, reason } };
+}

@@ -1,0 +1,91 @@
+import { createSecureContext, type SecureContext } from 'node:tls';
+import { EnmeshError } from '../errors.js';
+import type { MeshIdentity } from '../identity/source.js';
+import type { X509Svid } from '../identity/svid.js';
+import type { TrustBundleSet } from '../identity/trust-bundle.js';
+import { clientAlpn } from './alpn.js';
+import { attemptTls, type ConnectCallback } from './connect.js';
+import { recordConnection } from './peer.js';
+import { peerCertificates, verifyPeer } from './peer-certificate.js';
+import { contextOptions, currentEpoch, withUsableIdentity, type IdentityEpoch } from './secure-context.js';
+import { verifyServerIdentity } from './secure-naming.js';
+
+export { connectTls, type TlsConnectOptions } from './origination.js';
+export type { ConnectCallback } from './connect.js';
+
+/** One mutual TLS connection into the mesh. */
+export interface MeshConnectOptions {
+  /** The endpoint's address. */
+  readonly host: string;
+  readonly port: number;
+  /** SNI, as Istio forms it (istio-semantics 5.4); empty sends none. */
+  readonly serverName: string;
+  /** The service asked for, in the words of messages. */
+  readonly service: string;
+  /** The identities that service may have; an empty list refuses. */
+  readonly expected: readonly string[];
+  readonly identity: MeshIdentity;
+  /** `istio-http/1.1, istio, http/1.1` by default. */
+  readonly alpn?: readonly string[];
+  readonly minVersion?: 'TLSv1.2' | 'TLSv1.3';
+  /** For the whole attempt; 10000 milliseconds by default. */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+  readonly clock?: () => number;
+}
+
+/**
+ * Connects to an endpoint of a mesh service by mutual TLS: our SVID, a server whose SVID its own trust domain's bundle signs and whose identity the
+ * service may have (secure naming). Nothing is sent before all of that holds; then `callback` gets the socket, else an error with a code:
+ * `ENMESH_TLS_SECURE_NAMING`, `ENMESH_TLS_SERVER_UNVERIFIED`, `ENMESH_TLS_CONNECT_FAILED`, `ENMESH_TLS_CONNECT_TIMEOUT`, `ENMESH_IDENTITY_NONE`,
+ * `ENMESH_TLS_IDENTITY_UNUSABLE` or an `ENMESH_X509_` code; an aborted signal gives its reason. `connectionOf(socket)` then knows the server.
+ */
+export function connectMesh(o: MeshConnectOptions, callback: ConnectCallback): void {
+  let secureContext: SecureContext;
+  let epoch: IdentityEpoch;
+  try {
+    if (o.expected.length === 0) throw new EnmeshError('ENMESH_TLS_SECURE_NAMING', `no identity is known for ${o.service}`);
+    epoch = currentEpoch(o.identity);
+    secureContext = contextOf(epoch, o.minVersion ?? 'TLSv1.2');
+  } catch (error) {
+    return void process.nextTick(callback, error, null);
+  }
+  const tls = {
+    secureContext,
+    ...(o.serverName === '' ? {} : { servername: o.serverName }),
+    ALPNProtocols: [...(o.alpn ?? clientAlpn)],
+    rejectUnauthorized: true,
+    // The host name is not what identifies a service; `verify` compares identities instead.
+    checkServerIdentity: () => undefined,
+  };
+  attemptTls(
+    {
+      ...{ service: o.service, host: o.host, port: o.port, signal: o.signal, tls },
+      timeoutMs: o.timeoutMs ?? 10_000,
+      verify(socket) {
+        const certificates = peerCertificates(socket);
+        if (certificates === undefined) throw new EnmeshError('ENMESH_TLS_SERVER_UNVERIFIED', `${o.service} proved no identity`);
+        verifyPeer(certificates, epoch.bundles, (o.clock ?? Date.now)());
+        const peer = verifyServerIdentity({ service: o.service, expected: o.expected, leaf: certificates.leaf });
+        recordConnection(socket, { peer, mode: undefined });
+      },
+    },
+    callback,
+  );
+}
+
+const contexts = new WeakMap<X509Svid, WeakMap<TrustBundleSet, Map<string, SecureContext>>>();
+
+/** One context per SVID, bundles and version: making one costs more than the rest of a connection. */
+function contextOf(epoch: IdentityEpoch, minVersion: 'TLSv1.2' | 'TLSv1.3'): SecureContext {
+  let bySvid = contexts.get(epoch.svid);
+  if (bySvid === undefined) contexts.set(epoch.svid, (bySvid = new WeakMap()));
+  let byBundles = bySvid.get(epoch.bundles);
+  if (byBundles === undefined) bySvid.set(epoch.bundles, (byBundles = new Map()));
+  let context = byBundles.get(minVersion);
+  if (context === undefined) {
+    context = withUsableIdentity(() => createSecureContext(contextOptions(epoch, { minVersion })));
+    byBundles.set(minVersion, context);
+  }
+  return context;
+}

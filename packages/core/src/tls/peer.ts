@@ -1,0 +1,83 @@
+import { createHash } from 'node:crypto';
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { PeerIdentity } from '../identity/caller.js';
+import { istioParts } from '../identity/spiffe-id.js';
+import { verifySvidLeaf } from '../x509/svid-verify.js';
+import type { TlsMode } from './mode.js';
+
+/** What is known of a connection, read once when it was accepted. */
+export interface ConnectionFacts {
+  readonly tls: boolean;
+  /** The verified peer; undefined on plaintext, and on TLS that a server other than `createTlsServer`'s has ended. */
+  readonly peer: PeerIdentity | undefined;
+  /** TLS server name in lower case; empty when there is none. */
+  readonly sni: string;
+  /** Addresses with IPv4-mapped IPv6 written as IPv4; empty, and ports 0, where the socket has none. */
+  readonly sourceIp: string;
+  readonly sourcePort: number;
+  readonly destinationIp: string;
+  /** The real local port. */
+  readonly destinationPort: number;
+  /** The mode under which the connection was accepted; undefined on sockets of other servers. */
+  readonly mode: TlsMode | undefined;
+}
+
+const factsBySocket = new WeakMap<Duplex, ConnectionFacts>();
+
+/**
+ * The facts of the connection under `socket`. Made once per connection and kept, so asking again on each request costs a map look-up.
+ * A peer is only ever known for connections that `createTlsServer` verified: TLS ended elsewhere names nobody here.
+ */
+export function connectionOf(socket: Duplex): ConnectionFacts {
+  return factsBySocket.get(socket) ?? recordConnection(socket, { peer: undefined, mode: undefined });
+}
+
+/** Notes at accept what {@link connectionOf} then answers. */
+export function recordConnection(
+  socket: Duplex,
+  accepted: { readonly peer: PeerIdentity | undefined; readonly mode: TlsMode | undefined },
+): ConnectionFacts {
+  const { encrypted, servername, remoteAddress, remotePort, localAddress, localPort } = socket as Duplex &
+    Partial<Socket> & { readonly encrypted?: boolean; readonly servername?: string | false | null };
+  const facts: ConnectionFacts = {
+    tls: encrypted === true,
+    peer: accepted.peer,
+    sni: typeof servername === 'string' ? servername.toLowerCase() : '',
+    sourceIp: unmapped(remoteAddress),
+    sourcePort: remotePort ?? 0,
+    destinationIp: unmapped(localAddress),
+    destinationPort: localPort ?? 0,
+    mode: accepted.mode,
+  };
+  factsBySocket.set(socket, facts);
+  return facts;
+}
+
+/**
+ * The identity in a leaf certificate in DER, whose chain the caller has verified or is about to verify.
+ * Throws the `ENMESH_X509_` code that says why it is no X.509-SVID (X509-SVID section 2).
+ */
+export function readPeerIdentity(leaf: Uint8Array): PeerIdentity {
+  const { id, facts } = verifySvidLeaf(leaf);
+  const parts = istioParts(id);
+  return Object.freeze({
+    spiffeId: id,
+    uri: id.uri,
+    principal: id.uri.slice('spiffe://'.length),
+    trustDomain: id.trustDomain,
+    namespace: parts?.namespace,
+    serviceAccount: parts?.serviceAccount,
+    certificateSha256: createHash('sha256').update(leaf).digest('hex'),
+    subject: facts.subject,
+    dnsNames: facts.dnsSans,
+    notAfter: facts.notAfter,
+  });
+}
+
+const mappedIpv4 = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i;
+
+/** An address as policies speak of it: IPv4-mapped IPv6 as IPv4, undefined as the empty string. */
+export function unmapped(address: string | undefined): string {
+  return address === undefined ? '' : address.replace(mappedIpv4, '$1');
+}

@@ -1,0 +1,62 @@
+import { constants, randomBytes } from 'node:crypto';
+import type { SecureContextOptions } from 'node:tls';
+import { EnmeshError, isEnmeshError } from '../errors.js';
+import type { MeshIdentity } from '../identity/source.js';
+import type { X509Svid } from '../identity/svid.js';
+import type { TrustBundleSet } from '../identity/trust-bundle.js';
+import { istioCiphers } from './accept-settings.js';
+
+/** An SVID and the bundles that go with it at one moment: what one secure context is made of. */
+export interface IdentityEpoch {
+  readonly svid: X509Svid;
+  readonly bundles: TrustBundleSet;
+}
+
+/** The TLS 1.3 suites of Node, named because a list without them would switch TLS 1.3 off. */
+const tls13Suites = ['TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256', 'TLS_AES_128_GCM_SHA256'];
+
+/** What the identity holds now. Throws `ENMESH_IDENTITY_NONE` while there is none. */
+export function currentEpoch(identity: MeshIdentity): IdentityEpoch {
+  return { svid: identity.svid.current(), bundles: identity.bundles.current() };
+}
+
+/**
+ * The full options of a mutual TLS context: own chain and key, the roots of all bundles, Istio's ciphers, TLS 1.2 or better, neither tickets
+ * (a resumed session skips identity and trust checks in Node) nor renegotiation. Throws `ENMESH_TLS_IDENTITY_UNUSABLE` without any root.
+ */
+export function contextOptions(
+  epoch: IdentityEpoch,
+  o: { readonly minVersion?: 'TLSv1.2' | 'TLSv1.3'; readonly ciphers?: readonly string[] },
+): SecureContextOptions {
+  const roots = [...epoch.bundles.values()].flatMap((bundle) => bundle.roots);
+  // An absent `ca` makes OpenSSL trust the public authorities.
+  if (roots.length === 0) throw new EnmeshError('ENMESH_TLS_IDENTITY_UNUSABLE', 'no trust bundle holds a root certificate');
+  const suites = o.ciphers === undefined || o.ciphers.length === 0 ? istioCiphers : o.ciphers;
+  return {
+    key: epoch.svid.privateKey.export({ type: 'pkcs8', format: 'pem' }),
+    cert: epoch.svid.chain,
+    ca: roots,
+    minVersion: o.minVersion ?? 'TLSv1.2',
+    ciphers: [...tls13Suites, ...suites.filter((name) => !tls13Suites.includes(name))].join(':'),
+    honorCipherOrder: true,
+    secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION,
+    sessionIdContext: randomBytes(16).toString('hex'),
+  };
+}
+
+/** Runs `make` and turns what OpenSSL throws into `ENMESH_TLS_IDENTITY_UNUSABLE` with its code alone: its message may quote the input. */
+export function withUsableIdentity<T>(make: () => T): T {
+  try {
+    return make();
+  } catch (error) {
+    if (isEnmeshError(error)) throw error;
+    throw new EnmeshError('ENMESH_TLS_IDENTITY_UNUSABLE', `OpenSSL refuses the identity held: ${codeOf(error)}`);
+  }
+}
+
+/** The short code of whatever was thrown; its message is not for logs. */
+export function codeOf(error: unknown): string {
+  if (typeof error !== 'object' || error === null) return typeof error;
+  const { code, name } = error as { readonly code?: unknown; readonly name?: unknown };
+  return typeof code === 'string' ? code : typeof name === 'string' ? name : 'error';
+}

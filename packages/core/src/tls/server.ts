@@ -1,0 +1,203 @@
+import { createServer, type Server, type ServerOptions } from 'node:https';
+import type { Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import { isEnmeshError } from '../errors.js';
+import type { MeshIdentity } from '../identity/source.js';
+import { stepEvents } from '../telemetry/events.js';
+import type { AcceptSettings } from './accept-settings.js';
+import { admitHandshake, mayUseTls, objectToFailedHandshake, type Objection } from './admit.js';
+import { selectAlpn } from './alpn.js';
+import { trackConnection } from './connections.js';
+import { createContextKeeper } from './context-keeper.js';
+import { httpOptions } from './http-options.js';
+import { recordConnection } from './peer.js';
+import { createPendingConnections, type PendingConnection, type PendingConnections } from './pending.js';
+import { sniffFirstByte, tlsHandshakeByte } from './permissive.js';
+import { resetSocket, tellRefusal, type ConnectionRefusal } from './refusal.js';
+import { codeOf } from './secure-context.js';
+
+export type { AcceptSettings } from './accept-settings.js';
+export type { ConnectionRefusal } from './refusal.js';
+
+/** How a server of the mesh is made. Times are milliseconds. */
+export interface TlsServerOptions {
+  readonly identity: MeshIdentity;
+  /** What the port takes now; asked for each connection when its first byte comes. A throw refuses the connection. */
+  readonly accept: () => AcceptSettings;
+  /** The HTTP half of `https.ServerOptions`; anything of TLS in it is a `TypeError`. */
+  readonly http?: ServerOptions;
+  /** Until the first byte; 5000 by default. */
+  readonly sniffTimeoutMs?: number;
+  /** From accept to the end of the handshake, however slowly bytes drip; 10000 by default. */
+  readonly handshakeTimeoutMs?: number;
+  /** Told of each refused connection once. A throw in it is ignored. */
+  readonly onRefused?: (refusal: ConnectionRefusal) => void;
+  readonly clock?: () => number;
+}
+
+type SocketListener = (socket: Socket) => void;
+
+interface Reception {
+  readonly server: Server;
+  readonly options: TlsServerOptions;
+  readonly pending: PendingConnections;
+  readonly refreshContext: (settings: AcceptSettings) => void;
+  /** Node's own listeners: the one that begins TLS on a raw socket, and the one that attaches the HTTP parser. */
+  readonly beginTls: readonly SocketListener[];
+  readonly beginHttp: readonly SocketListener[];
+}
+
+/**
+ * Creates an HTTP server that takes connections as PeerAuthentication says (istio-semantics 1.5): STRICT resets plaintext without a byte, PERMISSIVE
+ * tells TLS from plaintext by the first byte, DISABLE gives every byte to the HTTP parser. Wherever TLS is ended a verified client
+ * certificate of the mesh is required. It is one `https.Server` that listens itself, so its timeouts and `close` are Node's own.
+ * Refusals are told with `ENMESH_TLS_`, `ENMESH_X509_` or `ENMESH_IDENTITY_` codes and never answered.
+ */
+export function createTlsServer(options: TlsServerOptions): Server {
+  const server = createServer({
+    ...httpOptions(options.http),
+    requestCert: true,
+    rejectUnauthorized: true,
+    minVersion: 'TLSv1.2',
+    handshakeTimeout: handshakeMs(options),
+    ALPNCallback(this: unknown, offer: { readonly protocols: string[] }) {
+      return answerAlpn(pending, this as TLSSocket, offer.protocols);
+    },
+  });
+  const pending = createPendingConnections(server);
+  const reception: Reception = {
+    server,
+    options,
+    pending,
+    refreshContext: createContextKeeper(server, options.identity),
+    beginTls: takeListeners(server, 'connection'),
+    beginHttp: takeListeners(server, 'secureConnection'),
+  };
+  server.on('connection', (socket: Socket) => receive(reception, socket));
+  server.on('secureConnection', (socket: TLSSocket) => completeTls(reception, socket));
+  server.prependListener('tlsClientError', (error: Error, socket: TLSSocket) => {
+    const connection = pending.under(socket);
+    if (connection !== undefined) refuse(reception, connection, objectToFailedHandshake(error, socket, connection.isAlpnRefused));
+    socket.destroy();
+  });
+  return server;
+}
+
+/** Node's listener must not see a connection before the mode has been applied to it, so ours takes its place and calls it. */
+function takeListeners(server: Server, event: 'connection' | 'secureConnection'): SocketListener[] {
+  const listeners = server.listeners(event) as SocketListener[];
+  server.removeAllListeners(event);
+  return listeners;
+}
+
+function handshakeMs(options: TlsServerOptions): number {
+  return options.handshakeTimeoutMs ?? 10_000;
+}
+
+function endOnError(this: Socket): void {
+  this.destroy();
+}
+
+function answerAlpn(pending: PendingConnections, socket: TLSSocket, offered: readonly string[]): string | undefined {
+  const connection = pending.under(socket);
+  if (connection?.settings === undefined) return undefined;
+  connection.alpn = offered;
+  const answer = mayUseTls(connection.settings, offered) ? selectAlpn(offered) : undefined;
+  connection.isAlpnRefused = answer === undefined;
+  return answer;
+}
+
+function receive(reception: Reception, socket: Socket): void {
+  const { pending, options } = reception;
+  const connection = pending.add(socket);
+  // A raw socket has no error listener yet, and an unheard error ends the process.
+  socket.on('error', endOnError);
+  connection.expireAfter(options.sniffTimeoutMs ?? 5_000, () => {
+    refuse(reception, connection, { step: 'accept', code: 'ENMESH_TLS_ACCEPT_TIMEOUT', reason: 'the client sent nothing' });
+  });
+  sniffFirstByte(socket, (byte) => guarded(reception, connection, () => route(reception, connection, byte)));
+}
+
+function route(reception: Reception, connection: PendingConnection, byte: number): void {
+  const settings = (connection.settings = reception.options.accept());
+  if (settings.mode !== 'DISABLE' && byte === tlsHandshakeByte) return startTls(reception, connection, settings);
+  if (settings.mode === 'STRICT') {
+    const reason = 'the port is STRICT and the client spoke plaintext';
+    return refuse(reception, connection, { step: 'accept', code: 'ENMESH_TLS_PLAINTEXT_REFUSED', reason });
+  }
+  return startPlain(reception, connection, settings);
+}
+
+function startTls(reception: Reception, connection: PendingConnection, settings: AcceptSettings): void {
+  reception.refreshContext(settings);
+  connection.expireAfter(handshakeMs(reception.options), () => {
+    refuse(reception, connection, { step: 'accept', code: 'ENMESH_TLS_ACCEPT_TIMEOUT', reason: 'the handshake took too long' });
+  });
+  for (const listener of reception.beginTls) listener.call(reception.server, connection.socket);
+}
+
+function startPlain(reception: Reception, connection: PendingConnection, settings: AcceptSettings): void {
+  const { socket } = connection;
+  reception.pending.settle(connection);
+  socket.removeListener('error', endOnError);
+  // As http.Server has it; https.Server makes its sockets otherwise.
+  socket.allowHalfOpen = true;
+  recordConnection(socket, { peer: undefined, mode: settings.mode });
+  acceptPassed(socket, settings, false);
+  beginHttp(reception, socket);
+}
+
+function completeTls(reception: Reception, socket: TLSSocket): void {
+  const { pending, options } = reception;
+  const connection = pending.under(socket);
+  if (connection?.settings === undefined) return void socket.destroy();
+  guarded(reception, connection, () => {
+    const { settings, alpn } = connection;
+    if (settings === undefined) return;
+    const bundles = (): ReturnType<MeshIdentity['bundles']['current']> => options.identity.bundles.current();
+    const admission = admitHandshake(socket, { settings, alpn, bundles, now: (options.clock ?? Date.now)() });
+    if (admission.objection !== undefined) {
+      socket.destroy();
+      return refuse(reception, connection, admission.objection);
+    }
+    pending.settle(connection);
+    recordConnection(socket, { peer: admission.peer, mode: settings.mode });
+    acceptPassed(socket, settings, true);
+    if (stepEvents['peer-identity'].hasSubscribers) {
+      const details = { peer: admission.peer.uri };
+      stepEvents['peer-identity'].publish({ step: 'peer-identity', outcome: 'passed', subject: socket, details });
+    }
+    beginHttp(reception, socket);
+  });
+}
+
+function acceptPassed(socket: Socket, settings: AcceptSettings, tls: boolean): void {
+  if (!stepEvents.accept.hasSubscribers) return;
+  stepEvents.accept.publish({ step: 'accept', outcome: 'passed', subject: socket, details: { mode: settings.mode, tls } });
+}
+
+function beginHttp(reception: Reception, socket: Socket): void {
+  trackConnection(reception.server, socket);
+  for (const listener of reception.beginHttp) listener.call(reception.server, socket);
+}
+
+/** Whatever throws on the way to accepting a connection closes it, and the process lives. */
+function guarded(reception: Reception, connection: PendingConnection, act: () => void): void {
+  try {
+    act();
+  } catch (error) {
+    const objection: Objection = isEnmeshError(error)
+      ? { step: 'accept', code: error.code, reason: error.message }
+      : { step: 'accept', code: 'ENMESH_TLS_ACCEPT_FAULT', reason: `accepting the connection failed: ${codeOf(error)}` };
+    refuse(reception, connection, objection);
+    connection.socket.destroy();
+  }
+}
+
+function refuse(reception: Reception, connection: PendingConnection, objection: Objection): void {
+  if (!reception.pending.settle(connection)) return;
+  const { socket, remoteAddress } = connection;
+  if (objection.code === 'ENMESH_TLS_PLAINTEXT_REFUSED') resetSocket(socket);
+  else socket.destroy();
+  tellRefusal(socket, { ...objection, remoteAddress }, reception.options.onRefused);
+}
