@@ -142,14 +142,12 @@ async function checkTypes(packed, home, entries) {
     types: ['node'],
   };
   writeFileSync(join(home, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['esm.mts', 'cjs.cts'] }));
-  const { output } = await run(process.execPath, [tool('typescript/bin/tsc'), '-p', home, '--pretty', 'false'], {
-    cwd: home,
-    quiet: true,
-  });
+  const tsc = [tool('typescript/bin/tsc'), '-p', home, '--pretty', 'false'];
+  const { code, output } = await run(process.execPath, tsc, { cwd: home, quiet: true });
+  const errors = output.split('\n').filter((line) => /error TS/.test(line));
   // Declarations of frameworks have flaws of their own; ours and the consumer's must have none.
-  const ours = output
-    .split('\n')
-    .filter((line) => /error TS/.test(line) && (line.includes('@enmesh') || !line.startsWith('node_modules/')));
+  const ours = errors.filter((line) => line.includes('@enmesh') || !line.startsWith('node_modules/'));
+  if (code !== 0 && errors.length === 0) ours.push(output);
   report(`${packed.name}: types resolve for ES modules and CommonJS, and its declarations have no error`, ours);
 }
 
