@@ -1,0 +1,216 @@
+import { EnmeshError, isEnmeshError } from '../errors.js';
+import type { Stop, SvidSource } from '../identity/source.js';
+import type { X509Svid } from '../identity/svid.js';
+import { noticeEvents, type NoticeEvent } from '../telemetry/events.js';
+import { unrefTimer, withDeadline, type Timer } from './timer.js';
+
+/** How an SVID is kept fresh. */
+export interface RotationOptions {
+  /** Gets a new SVID. A rejection, a throw, or silence for `issueTimeoutMs` counts as a failure and is tried again. */
+  readonly issue: () => Promise<X509Svid>;
+  /** An SVID to begin with; without one `issue` is called at once. */
+  readonly first?: X509Svid;
+  /** Milliseconds since the epoch; default `Date.now`. */
+  readonly clock?: () => number;
+  /** From 0 to below 1; default `Math.random`. */
+  readonly random?: () => number;
+  /** Default `setTimeout`, unref'ed: it never keeps a process alive. */
+  readonly timer?: Timer;
+  /** Default 30 000. */
+  readonly issueTimeoutMs?: number;
+}
+
+/** An SVID that renews itself. */
+export interface Rotation {
+  readonly svid: SvidSource;
+  /** Resolves once an SVID is held; rejects with `ENMESH_IDENTITY_NONE` when closed before. */
+  ready(): Promise<void>;
+  /** Ends all renewal and forgets the SVID. */
+  close(): void;
+}
+
+const longestSleep = 60_000;
+const shortestSleep = 250;
+const firstBackOff = 1_000;
+
+/**
+ * Keeps an SVID fresh: renews it at half of its life with 1 % jitter (Istio's ratio 0.5 +- 0.01), backs off with jitter after failures and keeps
+ * the old one while it lives. It looks at the clock at least once a minute, so a clock that jumps or a laptop that slept is noticed.
+ * `svid.current()` throws `ENMESH_IDENTITY_NONE` while there is none, it has expired, or the clock stands before its beginning.
+ * Publishes the notices `identity-rotated`, `identity-renewal-failed` and `identity-expiring`. A `first` SVID that is not valid now
+ * throws `ENMESH_ISSUANCE_CLOCK` or `ENMESH_ISSUANCE_FAILED`.
+ */
+export function createRotation(options: RotationOptions): Rotation {
+  const rotation = new SvidRotation(options);
+  rotation.start(options.first);
+  return rotation;
+}
+
+class SvidRotation implements Rotation {
+  readonly svid: SvidSource = { current: () => this.#current(), watch: (onChange) => this.#watch(onChange) };
+  readonly #issue: () => Promise<X509Svid>;
+  readonly #clock: () => number;
+  readonly #random: () => number;
+  readonly #timer: Timer;
+  readonly #issueTimeoutMs: number;
+  readonly #watchers = new Set<(svid: X509Svid) => void>();
+  readonly #waiting = new Set<{ readonly resolve: () => void; readonly reject: (error: Error) => void }>();
+  #held: X509Svid | undefined;
+  #renewAt = -Infinity;
+  #warnAt = Infinity;
+  #failures = 0;
+  #closed = false;
+  #stopTimer: () => void = () => {};
+
+  constructor(options: RotationOptions) {
+    this.#issue = options.issue;
+    this.#clock = options.clock ?? Date.now;
+    this.#random = options.random ?? Math.random;
+    this.#timer = options.timer ?? unrefTimer;
+    this.#issueTimeoutMs = options.issueTimeoutMs ?? 30_000;
+  }
+
+  start(first: X509Svid | undefined): void {
+    if (first === undefined) return void this.#attempt();
+    this.#accept(first);
+    this.#sleep();
+  }
+
+  ready(): Promise<void> {
+    if (this.#closed) return Promise.reject(closedError());
+    if (this.#held !== undefined) return Promise.resolve();
+    return new Promise((resolve, reject) => void this.#waiting.add({ resolve, reject }));
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#stopTimer();
+    this.#held = undefined;
+    this.#watchers.clear();
+    for (const { reject } of this.#waiting) reject(closedError());
+    this.#waiting.clear();
+  }
+
+  #current(): X509Svid {
+    if (this.#closed) throw closedError();
+    const svid = this.#held;
+    const now = this.#clock();
+    if (svid === undefined) throw new EnmeshError('ENMESH_IDENTITY_NONE', 'No SVID is held yet');
+    if (now > svid.notAfter)
+      throw new EnmeshError('ENMESH_IDENTITY_NONE', `The SVID of ${svid.id.uri} expired at ${timeText(svid.notAfter)}`);
+    if (now < svid.notBefore) throw new EnmeshError('ENMESH_IDENTITY_NONE', clockText(svid, now));
+    return svid;
+  }
+
+  #watch(onChange: (svid: X509Svid) => void): Stop {
+    // A listener given twice is two watches, each with a stop of its own.
+    const watcher = (svid: X509Svid): void => onChange(svid);
+    this.#watchers.add(watcher);
+    return () => void this.#watchers.delete(watcher);
+  }
+
+  #sleep(): void {
+    this.#stopTimer();
+    if (this.#closed) return;
+    const ms = Math.min(longestSleep, Math.max(shortestSleep, this.#renewAt - this.#clock()));
+    this.#stopTimer = this.#timer(() => this.#wake(), ms);
+  }
+
+  #wake(): void {
+    const now = this.#clock();
+    // After a jump back the time of the next try may be far off: an SVID of the future, or a pause, is then not waited for.
+    const jumpedBack =
+      this.#failures > 0 ? this.#renewAt - now > longestSleep : this.#held !== undefined && now < this.#held.notBefore;
+    if (now < this.#renewAt && !jumpedBack) this.#sleep();
+    else void this.#attempt();
+  }
+
+  async #attempt(): Promise<void> {
+    try {
+      const svid = await withDeadline(this.#issue, this.#issueTimeoutMs, this.#timer);
+      if (!this.#closed) this.#accept(svid);
+    } catch (error) {
+      if (!this.#closed) this.#fail(error);
+    }
+    this.#sleep();
+  }
+
+  #accept(svid: X509Svid): void {
+    const now = this.#clock();
+    checkUsable(svid, now);
+    const life = svid.notAfter - now;
+    this.#held = svid;
+    this.#failures = 0;
+    this.#renewAt = now + life * (0.5 + 0.01 * (2 * this.#random() - 1));
+    this.#warnAt = now + life * 0.75;
+    const message = `Holding an SVID of ${svid.id.uri} until ${timeText(svid.notAfter)}`;
+    notice({ kind: 'identity-rotated', level: 'info', message, details: detailsOf(svid) });
+    for (const { resolve } of this.#waiting) resolve();
+    this.#waiting.clear();
+    for (const watcher of [...this.#watchers]) tell(watcher, svid);
+  }
+
+  #fail(error: unknown): void {
+    const now = this.#clock();
+    const backOff = Math.min(longestSleep, firstBackOff * 2 ** this.#failures) * (0.5 + 0.5 * this.#random());
+    this.#failures = Math.min(this.#failures + 1, 16);
+    this.#renewAt = now + backOff;
+    const code = isEnmeshError(error) ? error.code : 'ENMESH_ISSUANCE_FAILED';
+    const message = `No new SVID: ${reasonOf(error)}; trying again in ${Math.ceil(backOff / 1000)} s`;
+    notice({ kind: 'identity-renewal-failed', level: 'warn', code, message, details: { failures: this.#failures } });
+    this.#warnWhenExpiring(now);
+  }
+
+  #warnWhenExpiring(now: number): void {
+    const svid = this.#held;
+    if (svid === undefined || now < this.#warnAt) return;
+    const isExpired = now > svid.notAfter;
+    this.#warnAt = isExpired ? Infinity : svid.notAfter + 1;
+    const message = isExpired
+      ? `The SVID of ${svid.id.uri} expired at ${timeText(svid.notAfter)}: handshakes are refused both ways until there is a new one`
+      : `The SVID of ${svid.id.uri} cannot be renewed and ends at ${timeText(svid.notAfter)}`;
+    notice({ kind: 'identity-expiring', level: isExpired ? 'error' : 'warn', message, details: detailsOf(svid) });
+  }
+}
+
+function checkUsable(svid: X509Svid, now: number): void {
+  if (now < svid.notBefore) throw new EnmeshError('ENMESH_ISSUANCE_CLOCK', clockText(svid, now));
+  if (now >= svid.notAfter)
+    throw new EnmeshError('ENMESH_ISSUANCE_FAILED', `the new SVID ended already, at ${timeText(svid.notAfter)}`);
+}
+
+function tell(watcher: (svid: X509Svid) => void, svid: X509Svid): void {
+  try {
+    watcher(svid);
+  } catch (error) {
+    const message = `A listener did not take the new SVID of ${svid.id.uri}: ${reasonOf(error)}`;
+    notice({ kind: 'identity-renewal-failed', level: 'error', message });
+  }
+}
+
+function notice(event: NoticeEvent): void {
+  if (noticeEvents.hasSubscribers) noticeEvents.publish(event);
+}
+
+function detailsOf(svid: X509Svid): Readonly<Record<string, unknown>> {
+  return { spiffeId: svid.id.uri, serial: svid.serial, notBefore: svid.notBefore, notAfter: svid.notAfter };
+}
+
+/** Only our own messages are known to hold no secret; of any other error its code or name must do. */
+function reasonOf(error: unknown): string {
+  if (isEnmeshError(error)) return error.message;
+  const { code, name } = error instanceof Error ? (error as NodeJS.ErrnoException) : {};
+  return code ?? name ?? 'the identity source failed';
+}
+
+function closedError(): EnmeshError {
+  return new EnmeshError('ENMESH_IDENTITY_NONE', 'The identity source is closed');
+}
+
+function clockText(svid: X509Svid, now: number): string {
+  return `The clock (${timeText(now)}) stands before the beginning of the SVID of ${svid.id.uri} (${timeText(svid.notBefore)})`;
+}
+
+function timeText(ms: number): string {
+  return new Date(ms).toISOString();
+}
