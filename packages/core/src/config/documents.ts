@@ -1,0 +1,227 @@
+import {
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  parseAllDocuments,
+  type Document,
+  type Node,
+  type Pair,
+  type Scalar,
+  type YAMLError,
+} from 'yaml';
+import type { ConfigNode, MapEntry, ScalarNode } from './node.js';
+import { quote } from './problem.js';
+import type { Report } from './report.js';
+import { kubernetesReading } from './yaml-traps.js';
+
+/** A document nested deeper than this is refused; Istio's deepest has about twelve levels. */
+export const nestingLimit = 64;
+
+/** So many nodes may a document repeat through aliases, counted as if each alias were written out. */
+export const aliasedNodeLimit = 10_000;
+
+/** YAML errors told per document: the first ones are the cause, the rest follows from them. */
+const syntaxErrorsPerDocument = 5;
+
+/**
+ * Reads every YAML document of a file (YAML 1.2 core schema; JSON is a subset). Reports `ENMESH_CONFIG_SYNTAX` for what is no YAML, for duplicate keys,
+ * keys that are no strings, `__proto__`, unknown tags, directives and aliases without an anchor, and `ENMESH_CONFIG_LIMIT` for nesting beyond
+ * {@link nestingLimit} and aliases beyond {@link aliasedNodeLimit}. A document with such a problem is left out; empty documents are skipped.
+ */
+export function readYamlDocuments(text: string, report: Report): ConfigNode[] {
+  const nodes: ConfigNode[] = [];
+  // Duplicate keys are found while converting: the package's own check takes quadratic time in the size of a map.
+  for (const document of parseAllDocuments(text, { prettyErrors: false, uniqueKeys: false, logLevel: 'silent' })) {
+    const node = readDocument(document, report);
+    if (node !== undefined) nodes.push(node);
+  }
+  return nodes;
+}
+
+function readDocument(document: Document, report: Report): ConfigNode | undefined {
+  if (document.directives?.yaml.explicit) {
+    report.error(
+      document.range?.[0] ?? 0,
+      '',
+      'ENMESH_CONFIG_SYNTAX',
+      'YAML directives (%YAML, %TAG) are not read',
+      'remove the line that begins with %',
+    );
+    return undefined;
+  }
+  const faults = [...document.errors, ...document.warnings];
+  if (faults.length > 0) {
+    // Too deep a nesting yields one such fault per level.
+    const exhausted = faults.find((fault) => fault.code === 'RESOURCE_EXHAUSTION');
+    for (const fault of exhausted === undefined ? faults.slice(0, syntaxErrorsPerDocument) : [exhausted]) reportFault(fault, report);
+    return undefined;
+  }
+  if (document.contents === null || (isScalar(document.contents) && document.contents.value === null)) return undefined;
+  const conversion: Conversion = { report, anchors: new Map(), aliased: 0, failed: false };
+  const converted = convert(document.contents as Node, conversion, 0, 0);
+  return conversion.failed ? undefined : converted?.node;
+}
+
+/** The package's own sentences quote the file, which may hold a secret; these do not. */
+const faultMessages: Partial<Record<YAMLError['code'], string>> = {
+  BAD_DIRECTIVE: 'a YAML directive that is not understood',
+  BAD_DQ_ESCAPE: 'a backslash in a double-quoted string begins no known escape; double it, or use single quotes',
+  BAD_INDENT: 'wrong indentation, or a bracket, brace or quote that is never closed',
+  BAD_SCALAR_START: 'a value may not begin with this character; put it in quotes',
+  BLOCK_AS_IMPLICIT_KEY: 'a second `key:` on one line; put it on its own line or the value in quotes',
+  MISSING_CHAR: 'a character is missing here: a quote, a comma, a colon or the space after it',
+  MULTILINE_IMPLICIT_KEY: 'a key that spans lines, or a line without its colon',
+  TAB_AS_INDENT: 'a tab as indentation; YAML allows spaces only',
+  TAG_RESOLVE_FAILED: 'a YAML tag that is not known here',
+  UNEXPECTED_TOKEN: 'unexpected text',
+};
+
+function reportFault(fault: YAMLError, report: Report): void {
+  if (fault.code === 'RESOURCE_EXHAUSTION') {
+    report.error(fault.pos[0], '', 'ENMESH_CONFIG_LIMIT', `nested deeper than ${nestingLimit} levels`);
+    return;
+  }
+  const message = faultMessages[fault.code] ?? `not YAML (${fault.code.toLowerCase().replaceAll('_', ' ')})`;
+  report.error(fault.pos[0], '', 'ENMESH_CONFIG_SYNTAX', message);
+}
+
+/** A converted node and how many nodes it stands for once its aliases are written out. */
+interface Converted {
+  readonly node: ConfigNode;
+  readonly weight: number;
+}
+
+interface Conversion {
+  readonly report: Report;
+  /** `undefined` while the anchored node is still being read: an alias to it then would never end. */
+  readonly anchors: Map<string, Converted | undefined>;
+  aliased: number;
+  failed: boolean;
+}
+
+function fail(
+  conversion: Conversion,
+  offset: number,
+  code: 'ENMESH_CONFIG_SYNTAX' | 'ENMESH_CONFIG_LIMIT',
+  message: string,
+  hint?: string,
+): undefined {
+  conversion.failed = true;
+  conversion.report.error(offset, '', code, message, hint);
+  return undefined;
+}
+
+function convert(node: Node | null, conversion: Conversion, fallbackOffset: number, depth: number): Converted | undefined {
+  if (node === null) return { node: { kind: 'scalar', offset: fallbackOffset, value: null, plain: undefined }, weight: 1 };
+  const offset = node.range?.[0] ?? fallbackOffset;
+  if (depth > nestingLimit) return fail(conversion, offset, 'ENMESH_CONFIG_LIMIT', `nested deeper than ${nestingLimit} levels`);
+  if (isAlias(node)) return resolveAlias(node.source, conversion, offset);
+  const anchor = (node as { anchor?: string }).anchor;
+  if (anchor !== undefined) conversion.anchors.set(anchor, undefined);
+  const converted = isMap(node)
+    ? convertMap(node.items as Pair<Node, Node | null>[], conversion, offset, depth)
+    : isSeq(node)
+      ? convertList(node.items as (Node | null)[], conversion, offset, depth)
+      : { node: convertScalar(node as Scalar, offset), weight: 1 };
+  if (anchor !== undefined) conversion.anchors.set(anchor, converted);
+  return converted;
+}
+
+function resolveAlias(name: string, conversion: Conversion, offset: number): Converted | undefined {
+  const target = conversion.anchors.get(name);
+  if (target === undefined)
+    return fail(conversion, offset, 'ENMESH_CONFIG_SYNTAX', 'an alias (*) without an anchor (&) of that name before it');
+  conversion.aliased += target.weight;
+  if (conversion.aliased <= aliasedNodeLimit) return target;
+  return fail(
+    conversion,
+    offset,
+    'ENMESH_CONFIG_LIMIT',
+    `aliases stand for more than ${aliasedNodeLimit} values`,
+    'write the values out',
+  );
+}
+
+function convertScalar(node: Scalar, offset: number): ScalarNode {
+  const value = node.value;
+  const known = typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean' ? value : null;
+  return {
+    kind: 'scalar',
+    offset,
+    value: known,
+    plain: node.type === 'PLAIN' && node.tag === undefined ? node.source : undefined,
+  };
+}
+
+function convertList(
+  items: readonly (Node | null)[],
+  conversion: Conversion,
+  offset: number,
+  depth: number,
+): Converted | undefined {
+  const converted: ConfigNode[] = [];
+  let weight = 1;
+  for (const item of items) {
+    const one = convert(item, conversion, offset, depth + 1);
+    if (one === undefined) return undefined;
+    converted.push(one.node);
+    weight += one.weight;
+  }
+  return { node: { kind: 'list', offset, items: converted }, weight };
+}
+
+function convertMap(
+  items: readonly Pair<Node, Node | null>[],
+  conversion: Conversion,
+  offset: number,
+  depth: number,
+): Converted | undefined {
+  const entries: MapEntry[] = [];
+  const offsets = new Map<string, number>();
+  let weight = 1;
+  for (const pair of items) {
+    const keyOffset = (pair.key as Node | null)?.range?.[0] ?? offset;
+    const key = convertKey(pair.key, conversion, keyOffset);
+    const value = convert(pair.value, conversion, keyOffset, depth + 1);
+    if (key === undefined || value === undefined) return undefined;
+    const earlier = offsets.get(key);
+    if (earlier !== undefined) {
+      const hint = `it stands first on line ${conversion.report.positionOf(earlier).line}; Kubernetes would keep only the last`;
+      fail(conversion, keyOffset, 'ENMESH_CONFIG_SYNTAX', `the key ${quote(key)} stands twice in one map`, hint);
+    }
+    offsets.set(key, keyOffset);
+    entries.push({ key, keyOffset, value: value.node });
+    weight += value.weight;
+  }
+  return { node: { kind: 'map', offset, entries }, weight };
+}
+
+function convertKey(key: Node | null, conversion: Conversion, offset: number): string | undefined {
+  const resolved = isAlias(key)
+    ? resolveAlias(key.source, conversion, offset)?.node
+    : isScalar(key)
+      ? convertScalar(key, offset)
+      : undefined;
+  if (resolved === undefined || resolved.kind !== 'scalar' || resolved.value === null || typeof resolved.value === 'boolean') {
+    return conversion.failed
+      ? undefined
+      : fail(conversion, offset, 'ENMESH_CONFIG_SYNTAX', 'a key must be a string', 'put it in quotes');
+  }
+  const trap = resolved.plain === undefined ? undefined : kubernetesReading(resolved.plain);
+  if (trap !== undefined) {
+    return fail(
+      conversion,
+      offset,
+      'ENMESH_CONFIG_SYNTAX',
+      `Kubernetes reads the unquoted key ${quote(resolved.plain!)} as ${trap}`,
+      'put it in quotes',
+    );
+  }
+  const text = String(resolved.value);
+  if (text === '__proto__') return fail(conversion, offset, 'ENMESH_CONFIG_SYNTAX', 'a key may not be "__proto__"');
+  if (text === '<<' && resolved.plain !== undefined) {
+    return fail(conversion, offset, 'ENMESH_CONFIG_SYNTAX', 'merge keys (<<) are not read', 'write the fields out');
+  }
+  return text;
+}

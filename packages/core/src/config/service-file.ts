@@ -1,0 +1,97 @@
+import { EnmeshError } from '../errors.js';
+import { readYamlDocuments } from './documents.js';
+import { describeNode } from './node.js';
+import { errorAt, placeAt, type Place } from './place.js';
+import { formatProblem, quote } from './problem.js';
+import { createProblemList, createReport } from './report.js';
+import { flag, invalidAt, mapOf, record, refined, text, type Shape } from './shape.js';
+import { spellingHint } from './spelling.js';
+import { isDnsLabel, isObjectName } from './validate/values.js';
+
+/** The development authority as the source of identity; `directory` is `.enmesh` when absent. */
+export interface DevIdentitySettings {
+  readonly directory?: string;
+  readonly allowAnywhere?: boolean;
+}
+
+/** What `enmesh.yaml` says of this workload; every field may be absent and come from the environment or from code. */
+export interface ServiceFile {
+  readonly namespace?: string;
+  readonly serviceAccount?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  /** `identity: dev` is `{dev: {}}`. */
+  readonly identity?: { readonly dev: DevIdentitySettings };
+  /** Path of the configuration directory, relative to the file. */
+  readonly config?: string;
+  /** By issuer: whether its key set may be fetched over plain http. */
+  readonly jwks?: Readonly<Record<string, { readonly insecureHttp?: boolean }>>;
+  readonly permissiveAnyAlpn?: boolean;
+  readonly istioHeaders?: boolean;
+  readonly log?: boolean;
+}
+
+const namespace = refined(text({ min: 1 }), (value, place) => {
+  if (!isDnsLabel(value)) invalidAt(place, `${quote(value)} is no namespace`, 'lower-case letters, digits and "-"');
+});
+
+const serviceAccount = refined(text({ min: 1 }), (value, place) => {
+  if (!isObjectName(value)) invalidAt(place, `${quote(value)} is no service account`, 'lower-case letters, digits, "-" and "."');
+});
+
+const laterIdentities = ['files', 'istio', 'spiffe'];
+
+const devSettings = record<DevIdentitySettings>({ directory: text({ min: 1 }), allowAnywhere: flag });
+const identityFields = record<{ dev: DevIdentitySettings }>(
+  { dev: devSettings },
+  { required: ['dev'], passedOver: laterIdentities },
+);
+
+const identity: Shape<{ readonly dev: DevIdentitySettings }> = (place) => {
+  const { node } = place;
+  if (node.kind === 'map') {
+    const later = node.entries.find((entry) => laterIdentities.includes(entry.key));
+    return later === undefined ? identityFields(place) : refuseLater(later.key, place);
+  }
+  if (node.kind !== 'scalar' || typeof node.value !== 'string')
+    return invalidAt(place, `must be dev or a map, not ${describeNode(node)}`);
+  if (node.value === 'dev') return { dev: {} };
+  if (laterIdentities.includes(node.value)) return refuseLater(node.value, place);
+  return invalidAt(place, `${quote(node.value)} is no source of identity`, spellingHint(node.value, ['dev', ...laterIdentities]));
+};
+
+function refuseLater(name: string, place: Place): undefined {
+  return errorAt(
+    place,
+    'ENMESH_CONFIG_UNSUPPORTED',
+    `identity ${name} is not in this version`,
+    'write dev, or give createMesh an identity',
+  );
+}
+
+const serviceFile = record<ServiceFile>({
+  namespace,
+  serviceAccount,
+  labels: mapOf(text()),
+  identity,
+  config: text({ min: 1 }),
+  jwks: mapOf(record<{ insecureHttp?: boolean }>({ insecureHttp: flag })),
+  permissiveAnyAlpn: flag,
+  istioHeaders: flag,
+  log: flag,
+});
+
+/**
+ * Reads `enmesh.yaml`, the description of one workload. `file` is its name in messages. Throws `ENMESH_CONFIG_SERVICE_FILE_INVALID`, whose message has one line
+ * `file:line:column path: ...` for each problem and whose `details.problems` holds them. An empty file says nothing and is `{}`.
+ */
+export function parseServiceFile(source: string, file: string): ServiceFile {
+  const list = createProblemList();
+  const report = createReport(file, source, list);
+  const places = readYamlDocuments(source, report).map((node) => ({ node, path: '', report }));
+  if (places.length > 1)
+    errorAt(placeAt(places[1]!), 'ENMESH_CONFIG_DUPLICATE', 'a second document', 'one file describes one workload');
+  const value = places[0] === undefined ? {} : serviceFile(places[0]);
+  if (list.errors === 0 && value !== undefined) return value;
+  const lines = list.problems.map((problem) => formatProblem(problem));
+  throw new EnmeshError('ENMESH_CONFIG_SERVICE_FILE_INVALID', lines.join('\n'), { details: { problems: list.problems } });
+}

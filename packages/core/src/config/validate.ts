@@ -1,0 +1,122 @@
+import { defaultMeshSettings, type MeshSettings } from './mesh-config.js';
+import type { JwtRuleSpec, RequestAuthentication } from '../jwt/resource.js';
+import type { AuthorizationPolicy } from '../policy/resource.js';
+import type { PeerAuthentication } from '../tls/resource.js';
+import type { Resource } from '../identity/workload.js';
+import { readYamlDocuments } from './documents.js';
+import { errorAt, type Place } from './place.js';
+import type { ConfigProblem } from './problem.js';
+import type { DestinationRule, KubernetesService, Registry, ServiceEntry, WorkloadEntry } from './registry.js';
+import { createProblemList, createReport, type ProblemList } from './report.js';
+import type { TokenPropagation } from './token-propagation.js';
+import type { KnownKind } from './validate/kinds.js';
+import { meshConfig } from './validate/mesh-config.js';
+import { createResourceReader } from './validate/resources.js';
+
+/** One file of the configuration directory. */
+export interface ConfigFile {
+  /** Its path inside the directory, as shown to people. */
+  readonly name: string;
+  readonly text: string;
+  /** True for `enmesh/mesh.yaml`: MeshConfig's own fields instead of resources. */
+  readonly meshConfig?: boolean;
+}
+
+/** All resources of a configuration directory, in the order of files and documents; plain data. */
+export interface MeshResources {
+  readonly mesh: MeshSettings;
+  readonly peerAuthentications: readonly PeerAuthentication[];
+  readonly requestAuthentications: readonly RequestAuthentication[];
+  readonly authorizationPolicies: readonly AuthorizationPolicy[];
+  readonly registry: Registry;
+  readonly tokenPropagations: readonly TokenPropagation[];
+}
+
+/** `resources` is undefined when `problems` holds any error. Both can be cloned into another thread. */
+export interface ValidationResult {
+  readonly resources: MeshResources | undefined;
+  readonly problems: readonly ConfigProblem[];
+}
+
+/** Bytes of one file and of all files together, and rules of all policies together, beyond which a set is refused. */
+export const configLimits = { fileBytes: 8 * 1024 * 1024, totalBytes: 64 * 1024 * 1024, rules: 50_000 };
+
+/**
+ * Reads and validates all files of a configuration directory at once, reporting every problem of every file by line and column. Pure and synchronous.
+ * Codes of problems: `ENMESH_CONFIG_SYNTAX`, `_LIMIT`, `_KIND_UNKNOWN`, `_FIELD_UNKNOWN`, `_VALUE_INVALID`, `_DUPLICATE`, `_UNSUPPORTED`, and as warnings
+ * `_PASSED_OVER`, `_DOUBTFUL`. Without a file of MeshConfig, Istio's defaults hold.
+ */
+export function validateDocuments(files: readonly ConfigFile[]): ValidationResult {
+  const list = createProblemList();
+  const reader = createResourceReader();
+  let mesh: MeshSettings | undefined;
+  let totalBytes = 0;
+  for (const file of files) {
+    const bytes = Buffer.byteLength(file.text);
+    totalBytes += bytes;
+    const places = readPlaces(file, bytes, totalBytes, list);
+    if (file.meshConfig === true) mesh = readMesh(places, mesh);
+    else for (const place of places) reader.read(place);
+  }
+  reader.finish();
+  const resources = gather(mesh ?? defaultMeshSettings, reader.found);
+  const rules = countRules(resources);
+  if (rules > configLimits.rules) {
+    createReport(files[0]?.name ?? '', '', list).error(
+      0,
+      '',
+      'ENMESH_CONFIG_LIMIT',
+      `${rules} rules in all; at most ${configLimits.rules} are allowed`,
+    );
+  }
+  return { resources: list.errors > 0 ? undefined : resources, problems: list.problems };
+}
+
+function readPlaces(file: ConfigFile, bytes: number, totalBytes: number, list: ProblemList): Place[] {
+  const report = createReport(file.name, file.text, list);
+  const tooBig = (what: string, limit: number): Place[] => {
+    report.error(0, '', 'ENMESH_CONFIG_LIMIT', `${what} more than ${limit / 1024 / 1024} MiB`);
+    return [];
+  };
+  if (bytes > configLimits.fileBytes) return tooBig('the file has', configLimits.fileBytes);
+  if (totalBytes > configLimits.totalBytes) return tooBig('with this file the directory has', configLimits.totalBytes);
+  return readYamlDocuments(file.text, report).map((node) => ({ node, path: '', report }));
+}
+
+function readMesh(places: readonly Place[], earlier: MeshSettings | undefined): MeshSettings | undefined {
+  let mesh = earlier;
+  for (const place of places) {
+    if (mesh !== undefined)
+      errorAt(place, 'ENMESH_CONFIG_DUPLICATE', 'MeshConfig is given twice', 'keep one document in enmesh/mesh.yaml');
+    mesh ??= meshConfig(place);
+  }
+  return mesh;
+}
+
+function gather(mesh: MeshSettings, found: ReadonlyMap<KnownKind, readonly Resource<object>[]>): MeshResources {
+  // Each list holds what the shape of its kind has decoded.
+  const of = <T extends Resource<object>>(kind: KnownKind): readonly T[] => (found.get(kind) ?? []) as readonly T[];
+  const peerAuthentications = of<PeerAuthentication>('PeerAuthentication');
+  return {
+    mesh,
+    peerAuthentications,
+    requestAuthentications: of<RequestAuthentication>('RequestAuthentication'),
+    authorizationPolicies: of<AuthorizationPolicy>('AuthorizationPolicy'),
+    registry: {
+      services: of<KubernetesService>('Service'),
+      serviceEntries: of<ServiceEntry>('ServiceEntry'),
+      workloadEntries: of<WorkloadEntry>('WorkloadEntry'),
+      destinationRules: of<DestinationRule>('DestinationRule'),
+      peerAuthentications,
+    },
+    tokenPropagations: of<TokenPropagation>('TokenPropagation'),
+  };
+}
+
+function countRules(resources: MeshResources): number {
+  const count = (rules: readonly (JwtRuleSpec | object)[] | undefined): number => rules?.length ?? 0;
+  return (
+    resources.authorizationPolicies.reduce((sum, one) => sum + count(one.spec.rules), 0) +
+    resources.requestAuthentications.reduce((sum, one) => sum + count(one.spec.jwtRules), 0)
+  );
+}

@@ -1,0 +1,164 @@
+import type { AuthorizationPolicySpec, PolicyOperation, PolicyRule, PolicySource } from '../../policy/resource.js';
+import { childOf, errorAt, placeAt, warnAt, type Place } from '../place.js';
+import { quote } from '../problem.js';
+import { invalidAt, listOf, oneOf, record, refined, text, type Bounds, type Shape } from '../shape.js';
+import { condition } from './conditions.js';
+import { findPathFault } from './path-template.js';
+import { checkAttachment, targetRef, targetRefs, workloadSelector } from './selector.js';
+import { findServiceAccountFault, findTrustDomainFault } from './source-values.js';
+import { isIpBlock, isPortText } from './values.js';
+
+const value = text({ min: 1 });
+const values = listOf(value);
+
+function valuesWith(findFault: (value: string) => string | undefined, bounds: Bounds = {}): Shape<readonly string[]> {
+  return listOf(
+    refined(value, (one, place) => {
+      const fault = findFault(one);
+      if (fault !== undefined) invalidAt(place, fault);
+    }),
+    bounds,
+  );
+}
+
+/** A value that can never match leaves a DENY without effect, so it is worth a warning though Istio admits it in silence. */
+function valuesWarned(
+  findDoubt: (value: string) => string | undefined,
+  findFault: (value: string) => string | undefined = () => undefined,
+): Shape<readonly string[]> {
+  return listOf(
+    refined(value, (one, place) => {
+      const fault = findFault(one);
+      const doubt = fault === undefined ? findDoubt(one) : undefined;
+      if (fault !== undefined) invalidAt(place, fault);
+      else if (doubt !== undefined) warnAt(place, 'ENMESH_CONFIG_DOUBTFUL', doubt);
+    }),
+  );
+}
+
+const principals = valuesWarned((one) =>
+  one.startsWith('spiffe://') ? 'never matches: a principal is written without spiffe://' : undefined,
+);
+const serviceAccounts = valuesWith(findServiceAccountFault, { max: 16 });
+const trustDomains = valuesWith((one) => findTrustDomainFault(one));
+const ipBlocks = valuesWith((one) => (isIpBlock(one) ? undefined : `${quote(one)} is no IP address or CIDR range`));
+const ports = valuesWith((one) => (isPortText(one) ? undefined : `${quote(one)} is no port (0 to 65535)`));
+const methods = valuesWarned((one) =>
+  /[a-z]/.test(one) && one === one.toLowerCase() ? 'never matches: methods are in capitals' : undefined,
+);
+const paths = valuesWarned((one) => (/^[/*]/.test(one) ? undefined : 'never matches: a path begins with a slash'), findPathFault);
+
+const sourceFields = record<PolicySource>({
+  principals,
+  notPrincipals: principals,
+  requestPrincipals: values,
+  notRequestPrincipals: values,
+  namespaces: values,
+  notNamespaces: values,
+  serviceAccounts,
+  notServiceAccounts: serviceAccounts,
+  trustDomains,
+  notTrustDomains: trustDomains,
+  ipBlocks,
+  notIpBlocks: ipBlocks,
+  remoteIpBlocks: ipBlocks,
+  notRemoteIpBlocks: ipBlocks,
+});
+
+const operationFields = record<PolicyOperation>({
+  hosts: values,
+  notHosts: values,
+  ports,
+  notPorts: ports,
+  methods,
+  notMethods: methods,
+  paths,
+  notPaths: paths,
+});
+
+/** Whether a source or operation asks for anything: Istio refuses one whose lists are all empty, for it would match everything. */
+function demandSomething(_value: object, place: Place): void {
+  const { node } = place;
+  const asksSomething =
+    node.kind === 'map' && node.entries.some((entry) => entry.value.kind !== 'list' || entry.value.items.length > 0);
+  if (!asksSomething) invalidAt(place, 'must not be empty', 'leave the entry out to match everything');
+}
+
+const source = refined(sourceFields, (fields, place) => {
+  demandSomething(fields, place);
+  const accounts = fields.serviceAccounts ?? fields.notServiceAccounts;
+  const others = fields.principals ?? fields.notPrincipals ?? fields.namespaces ?? fields.notNamespaces;
+  if (accounts !== undefined && others !== undefined) {
+    invalidAt(
+      place,
+      'serviceAccounts cannot be combined with principals or namespaces in one source',
+      'write a second entry of `from`',
+    );
+  }
+});
+const operation = refined(operationFields, demandSomething);
+
+const ruleFields = record<PolicyRule>({
+  from: listOf(record<{ source: PolicySource }>({ source }, { required: ['source'] }), { max: 512 }),
+  to: listOf(record<{ operation: PolicyOperation }>({ operation }, { required: ['operation'] })),
+  when: listOf(condition),
+});
+
+const rule = refined(ruleFields, (_rule, place) => {
+  for (const field of ['from', 'to', 'when']) {
+    const list = childOf(place, field);
+    if (list?.node.kind === 'list' && list.node.items.length === 0) {
+      warnAt(
+        list,
+        'ENMESH_CONFIG_DOUBTFUL',
+        `an empty \`${field}\` restricts nothing: the rule matches as if it were absent`,
+        'remove it, or fill it',
+      );
+    }
+  }
+});
+
+const specFields = record<AuthorizationPolicySpec>({
+  selector: workloadSelector,
+  targetRef,
+  targetRefs,
+  action: oneOf('ALLOW', 'DENY', 'AUDIT', 'CUSTOM'),
+  provider: record<{ name: string }>({ name: text() }),
+  rules: listOf(rule, { max: 512 }),
+});
+
+/**
+ * `spec` of AuthorizationPolicy with Istio's validation (istio-semantics 3.3 and 3.14). Stricter: DENY with `rules: []` is refused as without rules,
+ * and CUSTOM is `ENMESH_CONFIG_UNSUPPORTED` in this version.
+ */
+export const authorizationPolicySpec: Shape<AuthorizationPolicySpec> = refined(specFields, (spec, place) => {
+  checkAttachment(spec, place);
+  const action = spec.action ?? 'ALLOW';
+  if (action === 'CUSTOM') {
+    const hint = 'remove the policy, or guard what it guards with DENY and ALLOW';
+    errorAt(
+      placeAt(place, 'action'),
+      'ENMESH_CONFIG_UNSUPPORTED',
+      'action CUSTOM is not enforced by this version; ignoring it would open what it guards',
+      hint,
+    );
+  } else if (spec.provider !== undefined) {
+    invalidAt(placeAt(place, 'provider'), `only action CUSTOM has a provider, found ${action}`);
+  }
+  if ((action === 'DENY' || action === 'CUSTOM') && isEmptyList(placeAt(place, 'rules'))) {
+    invalidAt(placeAt(place, 'rules'), `${action} without rules never matches`, 'write `rules: [{}]` to match every request');
+  }
+});
+
+function isEmptyList({ node }: Place): boolean {
+  return node.kind === 'list' ? node.items.length === 0 : node.kind === 'map';
+}
+
+/** Go's strconv.ParseBool, which Istio reads the annotation with. */
+const booleanWords = ['1', 't', 'T', 'true', 'TRUE', 'True', '0', 'f', 'F', 'false', 'FALSE', 'False'];
+
+/** Checks annotation `istio.io/dry-run`: a boolean as Go reads it, on ALLOW and DENY only (istio-semantics 3.12). `place` is the annotation's. */
+export function checkDryRun(annotation: string, action: AuthorizationPolicySpec['action'], place: Place): void {
+  if (!booleanWords.includes(annotation)) invalidAt(place, `${quote(annotation)} is no boolean`, 'write "true" or "false"');
+  if (action === 'AUDIT' || action === 'CUSTOM') invalidAt(place, `dry-run is only for ALLOW and DENY, found ${action}`);
+}

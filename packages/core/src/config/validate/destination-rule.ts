@@ -1,0 +1,172 @@
+import type { ClientTlsSettings, DestinationRuleSpec, TrafficPolicy } from '../registry.js';
+import { placeAt, type Place } from '../place.js';
+import { decimal, flag, integer, invalidAt, listOf, oneOf, record, refined, text, type Shape } from '../shape.js';
+import { quote } from '../problem.js';
+import { matchLabels } from './selector.js';
+import { exportTo } from './service-entry.js';
+import { duration, isHostPattern } from './values.js';
+
+const filled = text({ min: 1 });
+
+const tlsFields = record<ClientTlsSettings>({
+  mode: oneOf('DISABLE', 'SIMPLE', 'MUTUAL', 'ISTIO_MUTUAL'),
+  clientCertificate: text(),
+  privateKey: text(),
+  caCertificates: text(),
+  credentialName: text(),
+  subjectAltNames: listOf(filled),
+  sni: text(),
+  insecureSkipVerify: flag,
+  caCrl: text(),
+});
+
+/** Istio's validation of `tls` (istio-semantics 5.1). ISTIO_MUTUAL ignores the files of other modes, so they are not looked at there. */
+const tls = refined(tlsFields, (settings, place) => {
+  if (settings.insecureSkipVerify === true) {
+    for (const field of ['caCertificates', 'credentialName', 'subjectAltNames'] as const) {
+      if ((settings[field]?.length ?? 0) > 0) invalidAt(placeAt(place, field), `cannot be combined with insecureSkipVerify`);
+    }
+  }
+  if (settings.mode !== 'SIMPLE' && settings.mode !== 'MUTUAL') return;
+  const files = (['clientCertificate', 'privateKey', 'caCertificates'] as const).filter(
+    (field) => (settings[field] ?? '') !== '',
+  );
+  if ((settings.credentialName ?? '') !== '') {
+    if (files.length > 0) invalidAt(placeAt(place, files[0]!), `cannot be combined with credentialName`);
+  } else if (settings.mode === 'MUTUAL') {
+    for (const field of ['clientCertificate', 'privateKey'] as const) {
+      if (!files.includes(field))
+        invalidAt(place, `mode MUTUAL needs ${field}`, "for the mesh's own identity write mode ISTIO_MUTUAL");
+    }
+  }
+});
+
+/** Fields known to Istio and not read here: their names are checked, their values are not. */
+const known = (...names: string[]): Shape<never> => {
+  const check = record<object>({}, { passedOver: names });
+  return (place) => void check(place) as undefined;
+};
+
+/** A group of such fields with sub-groups. */
+const knownGroup = (groups: Readonly<Record<string, Shape<unknown>>>, ...names: string[]): Shape<never> => {
+  const check = record<Record<string, unknown>>(groups as never, { passedOver: names });
+  return (place) => void check(place) as undefined;
+};
+
+const warmup = record<{ duration: string; minimumPercent?: number; aggression?: number }>(
+  { duration, minimumPercent: decimal(0, 100), aggression: decimal(1, Number.MAX_VALUE) },
+  { required: ['duration'] },
+);
+
+interface LoadBalancer {
+  readonly simple?: string;
+  readonly warmup?: unknown;
+  readonly consistentHash?: never;
+  readonly localityLbSetting?: never;
+}
+
+const loadBalancerFields = record<LoadBalancer>(
+  {
+    simple: oneOf('UNSPECIFIED', 'LEAST_CONN', 'RANDOM', 'PASSTHROUGH', 'ROUND_ROBIN', 'LEAST_REQUEST'),
+    warmup,
+    consistentHash: knownGroup(
+      { httpCookie: known('name', 'path', 'ttl', 'attributes'), ringHash: known('minimumRingSize'), maglev: known('tableSize') },
+      'httpHeaderName',
+      'httpHeaderRegexRewrite',
+      'useSourceIp',
+      'httpQueryParameterName',
+      'minimumRingSize',
+    ),
+    localityLbSetting: known('distribute', 'failover', 'failoverPriority', 'enabled'),
+  },
+  { passedOver: ['warmupDurationSecs'] },
+);
+
+const loadBalancer: Shape<{ simple?: string }> = (place) => {
+  const value = loadBalancerFields(place);
+  return value === undefined ? undefined : value.simple === undefined ? {} : { simple: value.simple };
+};
+
+const tcpKeepalive = known('probes', 'time', 'interval');
+const connectionPool = knownGroup({
+  tcp: knownGroup({ tcpKeepalive }, 'maxConnections', 'connectTimeout', 'maxConnectionDuration', 'idleTimeout'),
+  http: knownGroup(
+    { http2KeepAlive: known('interval', 'timeout', 'intervalJitter', 'connectionIdleInterval') },
+    'http1MaxPendingRequests',
+    'http2MaxRequests',
+    'maxRequestsPerConnection',
+    'maxRetries',
+    'idleTimeout',
+    'h2UpgradePolicy',
+    'useClientProtocol',
+    'maxConcurrentStreams',
+  ),
+});
+const outlierDetection = known(
+  'consecutiveErrors',
+  'splitExternalLocalOriginErrors',
+  'consecutiveLocalOriginFailures',
+  'consecutiveGatewayErrors',
+  'consecutive5xxErrors',
+  'interval',
+  'baseEjectionTime',
+  'maxEjectionTime',
+  'maxEjectionPercent',
+  'minHealthPercent',
+);
+
+type PortSettings = NonNullable<TrafficPolicy['portLevelSettings']>[number];
+
+/** Fields that a port's settings share with the whole policy; the last two groups are passed over. */
+interface PassedOver {
+  readonly connectionPool?: never;
+  readonly outlierDetection?: never;
+}
+
+const shared = { tls, loadBalancer, connectionPool, outlierDetection };
+
+const portSettings = record<PortSettings & PassedOver>({
+  ...shared,
+  port: record<{ number?: number }>({ number: integer(1, 65535) }),
+});
+
+const trafficPolicyFields = record<TrafficPolicy & PassedOver>(
+  { ...shared, portLevelSettings: listOf(portSettings, { max: 4096 }) },
+  { passedOver: ['tunnel', 'proxyProtocol', 'retryBudget'] },
+);
+
+const trafficPolicy: Shape<TrafficPolicy> = refined(trafficPolicyFields, (policy, place) => {
+  policy.portLevelSettings?.forEach((settings, index) => {
+    if (settings.port?.number === undefined)
+      invalidAt(placeAt(place, 'portLevelSettings', index), 'needs a port with a `number`');
+  });
+});
+
+type Subset = NonNullable<DestinationRuleSpec['subsets']>[number];
+
+const subset = record<Subset>({ name: filled, labels: matchLabels, trafficPolicy }, { required: ['name'] });
+
+const fields = record<DestinationRuleSpec>(
+  {
+    host: filled,
+    trafficPolicy,
+    subsets: listOf(subset),
+    exportTo,
+    workloadSelector: record<{ matchLabels?: Readonly<Record<string, string>> }>({ matchLabels }),
+  },
+  { required: ['host'] },
+);
+
+/** `spec` of DestinationRule. Of a traffic policy `tls` and `loadBalancer.simple` are read; of the rest only the names are checked. */
+export const destinationRuleSpec: Shape<DestinationRuleSpec> = refined(fields, (spec, place) => {
+  checkHost(spec.host, placeAt(place, 'host'));
+  const names = new Set<string>();
+  spec.subsets?.forEach((one, index) => {
+    if (names.has(one.name)) invalidAt(placeAt(place, 'subsets', index, 'name'), 'another subset of this rule has the same name');
+    names.add(one.name);
+  });
+});
+
+function checkHost(host: string | undefined, place: Place): void {
+  if (host !== undefined && !isHostPattern(host)) invalidAt(place, `${quote(host)} is no host name`);
+}

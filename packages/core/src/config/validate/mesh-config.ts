@@ -1,0 +1,160 @@
+import { getCiphers } from 'node:tls';
+import { isEnmeshError } from '../../errors.js';
+import { parseTrustDomain } from '../../identity/trust-domain.js';
+import type { PathNormalization } from '../../request/normalize.js';
+import { defaultMeshSettings, type MeshSettings } from '../mesh-config.js';
+import { warnAt, type Place } from '../place.js';
+import { quote } from '../problem.js';
+import { flag, invalidAt, listOf, oneOf, record, refined, text, type Shape } from '../shape.js';
+import { isDnsLabel } from './values.js';
+
+/** The fields of MeshConfig that Istio has and enmesh does not obey: each is passed over with a warning. */
+const otherFields = [
+  ...[
+    'accessLogEncoding',
+    'accessLogFile',
+    'accessLogFormat',
+    'ca',
+    'certificates',
+    'configSources',
+    'connectTimeout',
+    'defaultConfig',
+  ],
+  ...[
+    'defaultDestinationRuleExportTo',
+    'defaultHttpRetryPolicy',
+    'defaultProviders',
+    'defaultServiceExportTo',
+    'defaultVirtualServiceExportTo',
+  ],
+  ...[
+    'disableEnvoyListenerLog',
+    'discoverySelectors',
+    'dnsRefreshRate',
+    'enableEnvoyAccessLogService',
+    'enablePrometheusMerge',
+    'enableTracing',
+  ],
+  ...[
+    'extensionProviders',
+    'h2UpgradePolicy',
+    'hboneIdleTimeout',
+    'inboundClusterStatName',
+    'inboundTrafficPolicy',
+    'ingressClass',
+  ],
+  ...[
+    'ingressControllerMode',
+    'ingressSelector',
+    'ingressService',
+    'localityLbSetting',
+    'outboundClusterStatName',
+    'protocolDetectionTimeout',
+  ],
+  ...[
+    'proxyHttpPort',
+    'proxyInboundListenPort',
+    'proxyListenPort',
+    'serviceScopeConfigs',
+    'serviceSettings',
+    'tcpKeepalive',
+    'thriftConfig',
+  ],
+  ...['tlsDefaults', 'verifyCertificateAtClient'],
+];
+
+const trustDomain = refined(text({ min: 1 }), (value, place) => {
+  if (!isTrustDomain(value))
+    invalidAt(place, `${quote(value)} is no trust domain`, 'lower-case letters, digits, ".", "-" and "_"');
+});
+
+/** A name only: the SPIFFE IDs that parseTrustDomain reads besides are no values of MeshConfig. */
+function isTrustDomain(value: string): boolean {
+  try {
+    return parseTrustDomain(value) === value;
+  } catch (error) {
+    if (isEnmeshError(error)) return false;
+    throw error;
+  }
+}
+
+const namespace = refined(text({ min: 1 }), (value, place) => {
+  if (!isDnsLabel(value)) invalidAt(place, `${quote(value)} is no namespace`);
+});
+
+const cipherSuite = refined(text({ min: 1 }), (value, place) => {
+  if (!getCiphers().includes(value.toLowerCase()))
+    invalidAt(place, `${quote(value)} is no cipher suite of this Node.js`, "write OpenSSL's name");
+});
+
+const normalizations: Readonly<Record<string, PathNormalization>> = {
+  DEFAULT: 'BASE',
+  NONE: 'NONE',
+  BASE: 'BASE',
+  MERGE_SLASHES: 'MERGE_SLASHES',
+  DECODE_AND_MERGE_SLASHES: 'DECODE_AND_MERGE_SLASHES',
+};
+
+interface MeshFields {
+  readonly trustDomain?: string;
+  readonly trustDomainAliases?: readonly string[];
+  readonly caCertificates?: readonly { readonly trustDomains?: readonly string[] }[];
+  readonly rootNamespace?: string;
+  readonly pathNormalization?: { readonly normalization?: string };
+  readonly outboundTrafficPolicy?: { readonly mode?: 'ALLOW_ANY' | 'REGISTRY_ONLY' };
+  readonly meshMTLS?: { readonly minProtocolVersion?: string; readonly cipherSuites?: readonly string[] };
+  readonly enableAutoMtls?: boolean;
+}
+
+const meshFields = record<MeshFields>(
+  {
+    trustDomain,
+    trustDomainAliases: listOf(trustDomain),
+    caCertificates: listOf(
+      record<{ trustDomains?: readonly string[] }>(
+        { trustDomains: listOf(trustDomain) },
+        { passedOver: ['pem', 'spiffeBundleUrl', 'certSigners'] },
+      ),
+    ),
+    rootNamespace: namespace,
+    pathNormalization: record<{ normalization?: string }>({
+      normalization: oneOf('DEFAULT', 'NONE', 'BASE', 'MERGE_SLASHES', 'DECODE_AND_MERGE_SLASHES'),
+    }),
+    outboundTrafficPolicy: record<{ mode?: 'ALLOW_ANY' | 'REGISTRY_ONLY' }>({ mode: oneOf('ALLOW_ANY', 'REGISTRY_ONLY') }),
+    meshMTLS: record<{ minProtocolVersion?: string; cipherSuites?: readonly string[] }>(
+      { minProtocolVersion: oneOf('TLS_AUTO', 'TLSV1_2', 'TLSV1_3'), cipherSuites: listOf(cipherSuite) },
+      { passedOver: ['ecdhCurves'] },
+    ),
+    enableAutoMtls: flag,
+  },
+  { passedOver: otherFields },
+);
+
+/** MeshConfig's own fields as settings, Istio's defaults filled in; fields that are real but not obeyed are warned of. */
+export const meshConfig: Shape<MeshSettings> = (place) => {
+  const fields = meshFields(place);
+  if (fields === undefined) return undefined;
+  warnOtherFields(place);
+  const { meshMTLS } = fields;
+  return {
+    trustDomain: fields.trustDomain ?? defaultMeshSettings.trustDomain,
+    trustDomainAliases: fields.trustDomainAliases ?? [],
+    caTrustDomains: (fields.caCertificates ?? []).flatMap((one) => one.trustDomains ?? []),
+    rootNamespace: fields.rootNamespace ?? defaultMeshSettings.rootNamespace,
+    pathNormalization:
+      normalizations[fields.pathNormalization?.normalization ?? 'DEFAULT'] ?? defaultMeshSettings.pathNormalization,
+    outboundTrafficPolicy: fields.outboundTrafficPolicy?.mode ?? defaultMeshSettings.outboundTrafficPolicy,
+    minProtocolVersion: meshMTLS?.minProtocolVersion === 'TLSV1_3' ? 'TLSv1.3' : 'TLSv1.2',
+    cipherSuites: meshMTLS?.cipherSuites ?? [],
+    enableAutoMtls: fields.enableAutoMtls ?? defaultMeshSettings.enableAutoMtls,
+  };
+};
+
+function warnOtherFields(place: Place): void {
+  if (place.node.kind !== 'map') return;
+  for (const entry of place.node.entries) {
+    if (!otherFields.includes(entry.key)) continue;
+    const at = { node: { ...entry.value, offset: entry.keyOffset }, path: entry.key, report: place.report };
+    warnAt(at, 'ENMESH_CONFIG_PASSED_OVER', 'this field of MeshConfig is not obeyed by enmesh');
+  }
+}

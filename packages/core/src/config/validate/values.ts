@@ -1,0 +1,60 @@
+import { isIP } from 'node:net';
+import { quote } from '../problem.js';
+import { invalidAt, refined, text, type Shape } from '../shape.js';
+
+/** Whether `value` is an IP address or a CIDR range as Go's netip reads them: no leading zeros, a zone only without a prefix length. */
+export function isIpBlock(value: string): boolean {
+  const slash = value.indexOf('/');
+  if (slash === -1) return isIP(value) !== 0;
+  const version = isIP(value.slice(0, slash));
+  const bits = value.slice(slash + 1);
+  if (version === 0 || value.includes('%') || !/^(0|[1-9][0-9]{0,2})$/.test(bits)) return false;
+  return Number(bits) <= (version === 4 ? 32 : 128);
+}
+
+/** Whether `value` is a port as policies write it, a string of digits from 0 to 65535. */
+export function isPortText(value: string): boolean {
+  return /^[0-9]{1,10}$/.test(value) && Number(value) <= 65535;
+}
+
+/** A label of DNS as Kubernetes names namespaces: RFC 1123, at most 63 characters. */
+export function isDnsLabel(value: string): boolean {
+  return value.length <= 63 && /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/.test(value);
+}
+
+/** A name as Kubernetes allows for objects: RFC 1123 labels joined by dots, at most 253 characters. */
+export function isObjectName(value: string): boolean {
+  return value.length <= 253 && /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/.test(value);
+}
+
+/** A name of an HTTP header (RFC 9110 section 5.1). */
+export function isHeaderName(value: string): boolean {
+  return /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(value);
+}
+
+const durationUnits: Readonly<Record<string, number>> = { ns: 1e-6, us: 1e-3, µs: 1e-3, ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+
+/** Milliseconds of a Go duration such as `5s` or `1m30s`; undefined when it is none. */
+export function parseDuration(value: string): number | undefined {
+  if (value.length > 40 || !/^([0-9]+(\.[0-9]*)?(ns|us|µs|ms|s|m|h))+$/.test(value)) return undefined;
+  let total = 0;
+  for (const [, amount, , unit] of value.matchAll(/([0-9]+(\.[0-9]*)?)(ns|us|µs|ms|s|m|h)/g))
+    total += Number(amount) * durationUnits[unit!]!;
+  return total;
+}
+
+/** A duration of at least one millisecond, such as `5s`. */
+export const duration: Shape<string> = refined(text({ min: 1 }), (value, place) => {
+  const milliseconds = parseDuration(value);
+  if (milliseconds === undefined) invalidAt(place, `${quote(value)} is no duration`, 'write a number and a unit, such as 5s');
+  else if (milliseconds < 1) invalidAt(place, 'must be at least 1ms');
+});
+
+/** A host as ServiceEntry and DestinationRule write it: DNS labels, the first of which may be or begin with `*`. */
+export function isHostPattern(value: string): boolean {
+  const name = value.endsWith('.') ? value.slice(0, -1) : value;
+  return (
+    name.length <= 253 &&
+    /^(\*|(\*-)?[A-Za-z0-9_]([-A-Za-z0-9_]*[A-Za-z0-9_])?)(\.[A-Za-z0-9_]([-A-Za-z0-9_]*[A-Za-z0-9_])?)*$/.test(name)
+  );
+}
