@@ -470,6 +470,111 @@ export const errorTable = table({
     meaning: 'A call was made through a mesh client that has been closed.',
     remedy: 'Make the call before mesh.close(), or create a new mesh.',
   },
+  ENMESH_CONFIG_DIRECTORY_EMPTY: {
+    status: 500,
+    public: 'The service is not configured',
+    meaning: 'The configuration directory holds no .yaml, .yml or .json file.',
+    remedy:
+      'Put the policies there, or name another directory. An empty directory is no configuration: it would allow everything.',
+  },
+  ENMESH_CONFIG_TOO_BIG: {
+    status: 500,
+    public: 'The service is not configured',
+    meaning:
+      'A configuration file is larger than 8 MiB, the directory larger than 64 MiB, or a folder has more than 10 000 entries.',
+    remedy: 'Divide the file, or name a directory that holds configuration only.',
+  },
+  ENMESH_CONFIG_NOT_UTF8: {
+    status: 500,
+    public: 'The service is not configured',
+    meaning: 'A configuration file is not UTF-8 text.',
+    remedy: 'Save the file as UTF-8.',
+  },
+  ENMESH_CONFIG_INVALID: {
+    status: 500,
+    public: 'The service is not configured',
+    meaning: 'The configuration has errors; the message lists them with file, line and column.',
+    remedy: 'Mend the places listed. While the service runs, the last good configuration stays in force.',
+  },
+  ENMESH_CONFIG_UNSETTLED: {
+    status: 500,
+    public: 'The service is not configured',
+    meaning: 'At start the configuration files were being written without a pause, so no state of them could be believed.',
+    remedy: 'Write configuration files once, before the start, or put them in place by rename.',
+  },
+  ENMESH_CONFIG_WORKER_FAILED: {
+    status: 500,
+    public: 'The service is not configured',
+    meaning: 'The worker thread that validates big configurations died or did not answer in time.',
+    remedy: 'Give the process more memory or divide the configuration; the last good one stays in force.',
+  },
+  ENMESH_CONFIG_FAULT: {
+    status: 500,
+    public: 'The service is not configured',
+    meaning: 'Loading the configuration failed in a way that was not foreseen.',
+    remedy: 'Report it with the cause of the error; the last good configuration stays in force.',
+  },
+  ENMESH_CONFIG_SYNTAX: {
+    status: 503,
+    public: 'This service is not configured',
+    meaning:
+      'A configuration file is not YAML as Kubernetes and enmesh both read it: a syntax error, a key given twice, an unknown tag or directive.',
+    remedy: 'Mend the line and column named in the message.',
+  },
+  ENMESH_CONFIG_LIMIT: {
+    status: 503,
+    public: 'This service is not configured',
+    meaning: 'The configuration is bigger, more deeply nested or richer in aliases or rules than enmesh reads.',
+    remedy: 'Split the file, or remove what the message names.',
+  },
+  ENMESH_CONFIG_KIND_UNKNOWN: {
+    status: 503,
+    public: 'This service is not configured',
+    meaning: 'A document is no resource, or has a kind or apiVersion that its API group does not have.',
+    remedy: 'Correct apiVersion and kind as the hint says.',
+  },
+  ENMESH_CONFIG_FIELD_UNKNOWN: {
+    status: 503,
+    public: 'This service is not configured',
+    meaning: 'A document has a field that its kind does not have.',
+    remedy: 'Correct the spelling as the hint says, or remove the field.',
+  },
+  ENMESH_CONFIG_VALUE_INVALID: {
+    status: 503,
+    public: 'This service is not configured',
+    meaning: 'A field has a value of the wrong type or one that Istio refuses too.',
+    remedy: 'Correct the value at the line and column named in the message.',
+  },
+  ENMESH_CONFIG_DUPLICATE: {
+    status: 503,
+    public: 'This service is not configured',
+    meaning: 'Two documents describe the same thing: the same kind, namespace and name, or two MeshConfigs.',
+    remedy: 'Remove or rename one of the two places named in the message.',
+  },
+  ENMESH_CONFIG_UNSUPPORTED: {
+    status: 503,
+    public: 'This service is not configured',
+    meaning: 'A document asks for something that this version does not do; passing it over would open what it guards.',
+    remedy: 'Remove the field or policy, or use what the hint names instead.',
+  },
+  ENMESH_CONFIG_PASSED_OVER: {
+    status: 503,
+    public: 'This service is not configured',
+    meaning: 'A warning: a real kind or field of Kubernetes or Istio that enmesh does not obey.',
+    remedy: 'Nothing need be done; remove the document from the directory to end the warning.',
+  },
+  ENMESH_CONFIG_DOUBTFUL: {
+    status: 503,
+    public: 'This service is not configured',
+    meaning: 'A warning: a document is admitted, as by Istio, but probably does not do what it was written for.',
+    remedy: 'Look at the line and column named in the message.',
+  },
+  ENMESH_CONFIG_SERVICE_FILE_INVALID: {
+    status: 503,
+    public: 'This service is not configured',
+    meaning: 'enmesh.yaml cannot be read or has a field or value that is not valid.',
+    remedy: 'Mend each line named in the message.',
+  },
 });
 
 /** A code of {@link errorTable}. */
