@@ -9,7 +9,7 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const read = (path: string): string => readFileSync(join(root, path), 'utf8').replaceAll('\r\n', '\n');
 
 /** The environment variables that docs/environment.md lists in the first column of its table. */
-const variables = [...read('docs/environment.md').matchAll(/^\| `(ENMESH_[A-Z0-9_]+)` \|/gm)].map(([, name]) => name!);
+const variables = [...read('docs/environment.md').matchAll(/^\|\s*`(ENMESH_[A-Z0-9_]+)`\s*\|/gm)].map(([, name]) => name!);
 
 const packages = readdirSync(join(root, 'packages'), { withFileTypes: true }).filter((entry) => entry.isDirectory());
 const sources = packages.flatMap(({ name }) =>
@@ -41,10 +41,9 @@ describe('the error table', () => {
     expect([...named].filter(([name]) => !known.has(name))).toEqual([]);
   });
 
-  it('names a code by the folder it belongs to', () => {
-    const folders = readdirSync(join(root, 'packages/core/src'), { withFileTypes: true }).map(({ name }) =>
-      name.replace(/\.ts$/, ''),
-    );
+  it('names a code by the folder of core, or the package, that it belongs to', () => {
+    const folders = readdirSync(join(root, 'packages/core/src')).map((name) => name.replace(/\.ts$/, ''));
+    folders.push(...packages.map(({ name }) => name));
     const folderOf = (code: string): string => code.split('_')[1]!.toLowerCase();
     expect(codes.filter((code) => !folders.includes(folderOf(code)))).toEqual([]);
   });
@@ -62,7 +61,8 @@ describe('the error table', () => {
   });
 
   it('knows no environment variable that nothing reads', () => {
-    const own = ['scripts/test-all.mjs', 'scripts/node-lines.mjs', 'scripts/optional-suites.mjs'].map(read).join('\n');
+    const tests = readdirSync(join(root, 'test'), { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
+    const own = ['scripts/test-all.mjs', ...tests.map((file) => join('test', file))].map(read).join('\n');
     expect(variables.filter((name) => !named.has(name) && !own.includes(name))).toEqual([]);
   });
 });
