@@ -1,0 +1,80 @@
+import type { RequestAttributes } from '../request/attributes.js';
+import type { PolicySet, RuleList } from './compile.js';
+import { dryRunResultOf, evaluationFailed, noAllowMatched, noPolicy, type Decision, type DryRunResult } from './decision.js';
+
+export type { Decision, DecisionReason, DryRunResult } from './decision.js';
+
+/** Joined decisions that are kept: beyond that many, which takes thousands of dry-run rules, they are made anew. */
+const keptJoined = 10_000;
+
+const nothingMatched = { allow: dryRunResultOf('allow', undefined), deny: dryRunResultOf('deny', undefined) };
+
+/** The index of the first rule that matches, or -1. */
+function firstMatch(rules: RuleList, request: RequestAttributes): number {
+  if (rules === undefined) return -1;
+  for (let index = 0; index < rules.length; index += 1) if (rules[index]?.matches(request) === true) return index;
+  return -1;
+}
+
+function decisionAt(set: PolicySet, denied: number, allowed: number): Decision {
+  if (denied !== -1) return set.deny?.[denied]?.decision ?? evaluationFailed;
+  if (set.allow === undefined) return noPolicy;
+  return set.allow[allowed]?.decision ?? noAllowMatched;
+}
+
+function dryRunAt(action: 'allow' | 'deny', rules: RuleList, index: number): DryRunResult | undefined {
+  return rules && (rules[index]?.dryRun ?? nothingMatched[action]);
+}
+
+function join(
+  decision: Decision,
+  audit: boolean | undefined,
+  deny: DryRunResult | undefined,
+  allow: DryRunResult | undefined,
+): Decision {
+  const dryRun = (deny ?? allow) && Object.freeze({ ...(allow && { allow }), ...(deny && { deny }) });
+  return Object.freeze({ ...decision, ...(audit !== undefined && { audit }), ...(dryRun && { dryRun }) });
+}
+
+const sizeOf = (rules: RuleList): number => (rules?.length ?? 0) + 1;
+
+/** Istio's order of filters: AUDIT, DENY, ALLOW, each with its dry-run rules; a filter behind the one that denies is never asked. */
+function evaluateWithRecords(set: PolicySet, request: RequestAttributes): Decision {
+  const audited = firstMatch(set.audit, request) !== -1;
+  const dryDeny = firstMatch(set.dryRunDeny, request);
+  const denied = firstMatch(set.deny, request);
+  const dryAllow = denied === -1 ? firstMatch(set.dryRunAllow, request) : -1;
+  const allowed = denied === -1 ? firstMatch(set.allow, request) : -1;
+  let key = denied + 1;
+  key = key * sizeOf(set.allow) + allowed + 1;
+  key = key * sizeOf(set.dryRunDeny) + dryDeny + 1;
+  key = key * sizeOf(set.dryRunAllow) + dryAllow + 1;
+  key = key * 2 + Number(audited);
+  const known = set.joined.get(key);
+  if (known !== undefined) return known;
+  const made = join(
+    decisionAt(set, denied, allowed),
+    set.audit && audited,
+    dryRunAt('deny', set.dryRunDeny, dryDeny),
+    denied === -1 ? dryRunAt('allow', set.dryRunAllow, dryAllow) : undefined,
+  );
+  if (set.joined.size < keptJoined) set.joined.set(key, made);
+  return made;
+}
+
+/**
+ * Decides one request: the first DENY rule that matches denies, then an ALLOW rule must match if any ALLOW policy selects the workload
+ * (istio-semantics 3.2). AUDIT and dry-run policies are recorded beside and never decide. Synchronous, without clock or allocation; a throw
+ * of a matcher or an accessor denies.
+ */
+export function evaluatePolicies(set: PolicySet, request: RequestAttributes): Decision {
+  try {
+    if (set.audit !== undefined || set.dryRunDeny !== undefined || set.dryRunAllow !== undefined) {
+      return evaluateWithRecords(set, request);
+    }
+    const denied = firstMatch(set.deny, request);
+    return decisionAt(set, denied, denied === -1 ? firstMatch(set.allow, request) : -1);
+  } catch {
+    return evaluationFailed;
+  }
+}

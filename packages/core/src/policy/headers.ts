@@ -1,0 +1,58 @@
+import type { RequestAttributes } from '../request/attributes.js';
+import { compileText, type TextMatcher } from './match.js';
+
+/** Header values reach us as Node gives them, one character a byte; policy values are text. */
+function asHeaderBytes(value: string): string {
+  return Buffer.from(value, 'utf8').toString('latin1');
+}
+
+function matchesItem(line: string, matches: TextMatcher): boolean {
+  if (!line.includes(',')) return false;
+  for (const item of line.split(',')) if (matches(item.trim())) return true;
+  return false;
+}
+
+/**
+ * Values of `request.headers[name]` (istio-semantics 3.9): any line may match; `*` asks for presence only. Where a doubtful match refuses
+ * (`cautious`), each comma-separated item of a line is tried too: applications read a list whether it came in one line or in several.
+ */
+export function compileHeader(
+  name: string,
+  values: readonly string[],
+  cautious: boolean,
+): (request: RequestAttributes) => boolean {
+  const matches = compileText(values.map(asHeaderBytes), 'present');
+  const header = name.toLowerCase();
+  return (request) => {
+    const lines = request.header(header);
+    if (lines === undefined) return false;
+    for (const line of lines) if (matches(line) || (cautious && matchesItem(line, matches))) return true;
+    return false;
+  };
+}
+
+/**
+ * Values of `request.headers[:path]`, which is path and query. Where a doubtful match refuses, every spelling of the route counts as in
+ * `paths` (security rule 3).
+ */
+export function compilePathHeader(values: readonly string[], cautious: boolean): (request: RequestAttributes) => boolean {
+  const matches = compileText(values, 'present');
+  const folded = compileText(
+    values.map((value) => value.toLowerCase()),
+    'present',
+  );
+  return (request) => {
+    const line = request.header(':path')?.[0];
+    if (line === undefined) return false;
+    if (matches(line)) return true;
+    if (!cautious) return false;
+    const ignoresCase = request.pathIgnoresCase;
+    if (ignoresCase && folded(line.toLowerCase())) return true;
+    const query = line.startsWith(request.path) ? line.slice(request.path.length) : '';
+    for (const spelling of request.pathSpellings) {
+      const text = spelling + query;
+      if (matches(text) || (ignoresCase && folded(text.toLowerCase()))) return true;
+    }
+    return false;
+  };
+}

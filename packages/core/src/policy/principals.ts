@@ -1,0 +1,136 @@
+import { anyText, compileText, type AnyMeaning, type TextMatcher } from './match.js';
+import { expandPrincipals, expandTrustDomains, type TrustDomainBundle } from './trust-domain.js';
+
+const scheme = 'spiffe://';
+
+/** Values of `principals` against a peer's SPIFFE ID with its scheme (istio-semantics 3.6), trust domain aliases expanded. */
+export function compilePrincipals(values: readonly string[], bundle: TrustDomainBundle): TextMatcher {
+  const matchers: TextMatcher[] = [];
+  const others: string[] = [];
+  for (const value of expandPrincipals(values, bundle)) {
+    if (value === '*' || !value.startsWith('*')) others.push(value === '*' ? value : scheme + value);
+    else {
+      const suffix = value.slice(1);
+      const shortest = scheme.length + suffix.length;
+      matchers.push((uri) => uri.length >= shortest && uri.startsWith(scheme) && uri.endsWith(suffix));
+    }
+  }
+  if (others.length > 0) matchers.unshift(compileText(others, 'some'));
+  return anyText(matchers);
+}
+
+/** Values of `namespaces`: `/ns/<value>/` somewhere in the SPIFFE ID, every `*` of the value standing for anything (istio-semantics 3.6). */
+export function compileNamespaces(values: readonly string[]): TextMatcher {
+  return anyText(
+    values.map((value) => {
+      const pieces = `/ns/${value}/`.split('*');
+      if (pieces.length === 1) return (uri) => uri.includes(`/ns/${value}/`);
+      return (uri) => {
+        let from = 0;
+        for (const piece of pieces) {
+          const at = uri.indexOf(piece, from);
+          if (at === -1) return false;
+          from = at + piece.length;
+        }
+        return true;
+      };
+    }),
+  );
+}
+
+/** Whether `text` from `from` on is `sa/<account>` at a segment's end, at its very beginning or behind at least one character and a slash. */
+function hasAccount(text: string, from: number, account: string): boolean {
+  const ends = (at: number): boolean => at === text.length || (text[at] === '/' && at + 1 < text.length);
+  if (text.startsWith(account, from) && ends(from + account.length)) return true;
+  const inner = `/${account}`;
+  for (let at = text.indexOf(inner, from + 1); at !== -1; at = text.indexOf(inner, at + 1))
+    if (ends(at + inner.length)) return true;
+  return false;
+}
+
+/**
+ * Values of `serviceAccounts`, `account` (of the policy's own namespace) or `namespace/account`, in any trust domain (istio-semantics 3.6).
+ * Undefined when a value has another form.
+ */
+export function compileServiceAccounts(values: readonly string[], policyNamespace: string): TextMatcher | undefined {
+  const matchers: TextMatcher[] = [];
+  for (const value of values) {
+    const parts = value.split('/');
+    if (parts.length > 2 || parts.includes('')) return undefined;
+    const account = `sa/${parts.at(-1)}`;
+    const namespace = `/ns/${parts.length === 2 ? parts[0] : policyNamespace}/`;
+    matchers.push((uri) => {
+      if (!uri.startsWith(scheme)) return false;
+      for (let at = uri.indexOf(namespace, scheme.length + 1); at !== -1; at = uri.indexOf(namespace, at + 1))
+        if (hasAccount(uri, at + namespace.length, account)) return true;
+      return false;
+    });
+  }
+  return anyText(matchers);
+}
+
+function wildcardTrustDomain(prefix: string, suffix: string): TextMatcher {
+  const start = scheme + prefix;
+  const end = `${suffix}/`;
+  return (uri) => {
+    if (!uri.startsWith(start)) return false;
+    for (let at = start.length; at < uri.length; at += 1) {
+      if (uri.startsWith(end, at)) return true;
+      if (uri[at] === '/') return false;
+    }
+    return false;
+  };
+}
+
+/** Values of `trustDomains`: exact, or with one `*` at either end that stands for no slash (istio-semantics 3.6), aliases expanded. */
+export function compileTrustDomains(values: readonly string[], bundle: TrustDomainBundle): TextMatcher {
+  return anyText(
+    expandTrustDomains(values, bundle).map((value) => {
+      if (value === '*') return (uri) => uri.startsWith(scheme);
+      if (value.startsWith('*')) return wildcardTrustDomain('', value.slice(1));
+      if (value.endsWith('*')) return wildcardTrustDomain(value.slice(0, -1), '');
+      const prefix = `${scheme}${value}/`;
+      return (uri) => uri.startsWith(prefix);
+    }),
+  );
+}
+
+/** Whether an issuer and subject satisfy a field; a claim that is absent or no string satisfies nothing. */
+export type RequestPrincipalMatcher = (issuer: string | undefined, subject: string | undefined) => boolean;
+
+const exactly =
+  (expected: string): TextMatcher =>
+  (text) =>
+    text === expected;
+
+/** The matchers for issuer and subject that one value of `requestPrincipals` stands for (the table of istio-semantics 3.8). */
+function splitRequestPrincipal(value: string, any: AnyMeaning): { readonly issuer: TextMatcher; readonly subject: TextMatcher } {
+  const some = compileText(['*'], any);
+  const suffix = (text: string): TextMatcher => (text === '' ? some : (found) => found.endsWith(text));
+  const prefix = (text: string): TextMatcher => (text === '' ? some : (found) => found.startsWith(text));
+  const slash = value.lastIndexOf('/');
+  const left = slash === -1 ? value : value.slice(0, slash);
+  const right = slash === -1 ? '' : value.slice(slash + 1);
+  if (value === '*') return { issuer: some, subject: some };
+  if (value.startsWith('*')) {
+    return slash === -1
+      ? { issuer: some, subject: suffix(value.slice(1)) }
+      : { issuer: suffix(left.slice(1)), subject: exactly(right) };
+  }
+  if (value.endsWith('*')) {
+    return slash === -1
+      ? { issuer: prefix(value.slice(0, -1)), subject: some }
+      : { issuer: exactly(left), subject: prefix(right.slice(0, -1)) };
+  }
+  return { issuer: exactly(left), subject: exactly(right) };
+}
+
+/** Values of `requestPrincipals` against the claims `iss` and `sub`, each of which must be a string (istio-semantics 3.8). */
+export function compileRequestPrincipals(values: readonly string[], any: AnyMeaning): RequestPrincipalMatcher {
+  const pairs = values.map((value) => splitRequestPrincipal(value, any));
+  return (issuer, subject) => {
+    if (issuer === undefined || subject === undefined) return false;
+    for (const pair of pairs) if (pair.issuer(issuer) && pair.subject(subject)) return true;
+    return false;
+  };
+}

@@ -1,0 +1,116 @@
+import type { TargetProblem } from './normalize.js';
+
+const encodedNul: TargetProblem = Object.freeze({ ok: false, reason: 'the path contains %00' });
+const encodedDots: TargetProblem = Object.freeze({
+  ok: false,
+  reason: 'the path has a dot segment with an encoded dot and a path parameter, which servers read differently',
+});
+
+/** What a raw path segment stands for once its dots are decoded. */
+type SegmentKind = 'plain' | 'current' | 'parent' | 'ambiguous';
+
+/** A segment may begin with up to two dots, encoded or not; a path parameter (`;...`) after raw ones does not make it another segment. */
+function kindOfSegment(segment: string): SegmentKind {
+  let dots = 0;
+  let encoded = false;
+  let at = 0;
+  while (dots < 3) {
+    if (segment.charCodeAt(at) === 0x2e) at += 1;
+    else if (isEscape(segment, at) && escapedByte(segment, at) === 0x2e) {
+      encoded = true;
+      at += 3;
+    } else break;
+    dots += 1;
+  }
+  if (dots === 0 || dots > 2) return 'plain';
+  const rest = segment.charCodeAt(at);
+  if (rest === 0x3b && encoded) return 'ambiguous';
+  if (at < segment.length && rest !== 0x3b) return 'plain';
+  return dots === 1 ? 'current' : 'parent';
+}
+
+function isHexDigit(code: number): boolean {
+  return (code >= 0x30 && code <= 0x39) || (code >= 0x41 && code <= 0x46) || (code >= 0x61 && code <= 0x66);
+}
+
+/** Whether `%` and two hexadecimal digits stand at `at`. */
+export function isEscape(text: string, at: number): boolean {
+  return text.charCodeAt(at) === 0x25 && isHexDigit(text.charCodeAt(at + 1)) && isHexDigit(text.charCodeAt(at + 2));
+}
+
+function escapedByte(text: string, at: number): number {
+  return Number.parseInt(text.slice(at + 1, at + 3), 16);
+}
+
+/** ALPHA, DIGIT, `-`, `.`, `_`, `~` (RFC 3986 section 2.3). */
+function isUnreserved(code: number): boolean {
+  return (
+    (code >= 0x61 && code <= 0x7a) ||
+    (code >= 0x41 && code <= 0x5a) ||
+    (code >= 0x30 && code <= 0x39) ||
+    code === 0x2d ||
+    code === 0x2e ||
+    code === 0x5f ||
+    code === 0x7e
+  );
+}
+
+/** The characters that Envoy's canonicalizer escapes. */
+const escaped: Readonly<Record<string, string>> = {
+  '"': '%22',
+  '<': '%3C',
+  '>': '%3E',
+  '^': '%5E',
+  '`': '%60',
+  '{': '%7B',
+  '|': '%7C',
+  '}': '%7D',
+};
+
+function canonicalizeSegment(segment: string): string {
+  let out = '';
+  for (let at = 0; at < segment.length; at += 1) {
+    const character = segment[at] as string;
+    if (!isEscape(segment, at)) {
+      out += escaped[character] ?? character;
+      continue;
+    }
+    const byte = escapedByte(segment, at);
+    out += isUnreserved(byte) ? String.fromCharCode(byte) : segment.slice(at, at + 3);
+    at += 2;
+  }
+  return out;
+}
+
+/**
+ * Envoy's `normalize_path` (istio-semantics 4.1 step 3) on a path without query: backslashes become slashes, escaped unreserved characters
+ * are decoded once, dot segments (with or without path parameters) are resolved, a few delimiters are escaped. Double slashes stay.
+ * Refuses `%00`, and dot segments with both an encoded dot and a path parameter, which Envoy leaves alone but some applications resolve.
+ */
+export function canonicalizePath(path: string): string | TargetProblem {
+  if (path.includes('%00')) return encodedNul;
+  const text = path.replaceAll('\\', '/');
+  const segments = (text.startsWith('/') ? text.slice(1) : text).split('/');
+  const kept: string[] = [];
+  for (const [index, segment] of segments.entries()) {
+    const kind = kindOfSegment(segment);
+    if (kind === 'ambiguous') return encodedDots;
+    if (kind === 'plain') {
+      kept.push(canonicalizeSegment(segment));
+      continue;
+    }
+    if (kind === 'parent') kept.pop();
+    if (index === segments.length - 1) kept.push('');
+  }
+  return `/${kept.join('/')}`;
+}
+
+/** Istio's MERGE_SLASHES (istio-semantics 4.1 step 4) on a path without query: runs of slashes become one. */
+export function mergeSlashes(path: string): string {
+  return path.includes('//') ? path.replace(/\/{2,}/g, '/') : path;
+}
+
+/** The first step of DECODE_AND_MERGE_SLASHES (istio-semantics 4.1 step 2) on a path without query: `%2f` and `%5c` become what they stand for. */
+export function decodeSlashes(path: string): string {
+  return path.includes('%') ? path.replace(/%2f/gi, '/').replace(/%5c/gi, '\\') : path;
+}

@@ -1,0 +1,111 @@
+import { mergeSlashes } from './canonical-path.js';
+
+/** How an application's router reads a path, so that policies judge every spelling of a route (security rule 3). */
+export interface RouterSettings {
+  /** False when `/Admin` and `/admin` are one route. */
+  readonly caseSensitive: boolean;
+  /** False when `/admin/` and `/admin` are one route. */
+  readonly strictSlash: boolean;
+  /** True when the router compares the path after percent-decoding everything but reserved characters (find-my-way). */
+  readonly decodesPath: boolean;
+  /** True when a run of slashes may be read as one. */
+  readonly mergesSlashes: boolean;
+  /** True when the path ends at its first `;`. */
+  readonly semicolonDelimiter: boolean;
+}
+
+/** A plain node:http listener: it compares `req.url` itself. */
+export const bareRouter: RouterSettings = Object.freeze({
+  caseSensitive: true,
+  strictSlash: true,
+  decodesPath: false,
+  mergesSlashes: false,
+  semicolonDelimiter: false,
+});
+
+/**
+ * Express 4 and 5, whatever `case sensitive routing` and `strict routing` say: a mounted router has its own defaults, answers at its mount
+ * path with and without a slash even when strict, and in Express 4 swallows a second slash behind that path (Express 5: at its end).
+ */
+export const expressRouter: RouterSettings = Object.freeze({
+  caseSensitive: false,
+  strictSlash: false,
+  decodesPath: false,
+  mergesSlashes: true,
+  semicolonDelimiter: false,
+});
+
+/** Fastify 5 with its defaults. */
+export const fastifyRouter: RouterSettings = Object.freeze({
+  caseSensitive: true,
+  strictSlash: true,
+  decodesPath: true,
+  mergesSlashes: false,
+  semicolonDelimiter: false,
+});
+
+const none: readonly string[] = Object.freeze([]);
+
+/** The path as find-my-way compares it: decoded but for reserved characters and `%25`; unchanged when it cannot be decoded (such a target is routed nowhere). */
+function decodePath(path: string): string {
+  if (!path.includes('%')) return path;
+  try {
+    return decodeURI(path.replaceAll('%25', '%2525'));
+  } catch {
+    return path;
+  }
+}
+
+function beforeSemicolon(path: string): string {
+  const at = path.indexOf(';', 1);
+  return at === -1 ? path : path.slice(0, at);
+}
+
+function toggleSlash(path: string): string {
+  return path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : `${path}/`;
+}
+
+/** The ways to escape what {@link decodePath} left of a path, so that a policy that spells an escape otherwise still meets it. */
+function encodings(decoded: string): readonly string[] {
+  const encoded = encodeURI(decoded).replaceAll('%25', '%');
+  return [encoded.replace(/%../g, (escape) => escape.toUpperCase()), encoded.replace(/%../g, (escape) => escape.toLowerCase())];
+}
+
+/**
+ * Every other spelling of the normalized `path` that the router treats as the same route, without `path` itself: cut at `;`, decoded (and
+ * escaped anew), slashes merged, and each of these with its trailing slash toggled. Case is not spelled out:
+ * `RequestAttributes.pathIgnoresCase` says it.
+ */
+export function pathSpellings(path: string, settings: RouterSettings): readonly string[] {
+  const spellings = [path];
+  if (settings.semicolonDelimiter && path.includes(';', 1)) spellings.push(beforeSemicolon(path));
+  if (settings.decodesPath && path.includes('%')) {
+    const decoded = spellings.map(decodePath);
+    spellings.push(...decoded, ...decoded.flatMap(encodings));
+  }
+  if (settings.mergesSlashes && path.includes('//')) spellings.push(...spellings.map(mergeSlashes));
+  if (!settings.strictSlash) spellings.push(...spellings.map(toggleSlash));
+  if (spellings.length === 1) return none;
+  return spellings.length === 2 && spellings[1] !== path ? spellings.slice(1) : [...new Set(spellings)].slice(1);
+}
+
+function countSlashes(text: string): number {
+  let count = 0;
+  for (let at = text.indexOf('/'); at !== -1; at = text.indexOf('/', at + 1)) count += 1;
+  return count;
+}
+
+/**
+ * Whether the router's own decoding turns the normalized `path` into something that {@link pathSpellings} cannot stand for: a dot segment,
+ * a slash, `?` or `#` that was not there, or a control byte. Such a target is refused with 400 (security rule 3). A path that cannot be
+ * decoded at all is not ambiguous: the router refuses it itself.
+ */
+export function isAmbiguousForRouter(path: string, settings: RouterSettings): boolean {
+  if (!settings.decodesPath || !path.includes('%')) return false;
+  const decoded = decodePath(path);
+  if (decoded === path) return false;
+  // eslint-disable-next-line no-control-regex
+  if (/[\u0000-\u001f\u007f?#]/.test(decoded) || countSlashes(decoded) !== countSlashes(path)) return true;
+  const kept = path.split('/');
+  return decoded.split('/').some((segment, index) => (segment === '.' || segment === '..') && segment !== kept[index]);
+}
