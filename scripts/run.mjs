@@ -21,9 +21,12 @@ export function run(command, args, { cwd, env, timeoutMs = 900_000, quiet = fals
       if (sink === process.stdout) out.push(chunk);
       if (!quiet) sink.write(chunk);
     };
+    running.add(child);
+    endTogether();
     const timer = setTimeout(() => {
       chunks.push(Buffer.from(`\n${command} was ended after ${timeoutMs / 1000} s\n`));
-      endGroup(child);
+      endGroup(child, 'SIGTERM');
+      setTimeout(() => endGroup(child, 'SIGKILL'), 5_000).unref();
     }, timeoutMs);
     child.stdout.on('data', hear(process.stdout));
     child.stderr.on('data', hear(process.stderr));
@@ -33,6 +36,7 @@ export function run(command, args, { cwd, env, timeoutMs = 900_000, quiet = fals
       done(127);
     });
     child.on('close', (code) => {
+      running.delete(child);
       clearTimeout(timer);
       done(code ?? 1);
     });
@@ -52,12 +56,27 @@ export function runNpm(args, options) {
 
 // A process group of its own, so that a timeout also ends what the program started.
 const ownGroup = { detached: process.platform !== 'win32' };
+const running = new Set();
+let isTogether = false;
 
-function endGroup(child) {
+/** A group of its own hears no Ctrl-C and no SIGTERM of ours: they are passed on. */
+function endTogether() {
+  if (isTogether) return;
+  isTogether = true;
+  for (const signal of ['SIGINT', 'SIGTERM']) {
+    process.once(signal, () => {
+      for (const child of running) endGroup(child, 'SIGKILL');
+      process.exit(signal === 'SIGINT' ? 130 : 143);
+    });
+  }
+}
+
+function endGroup(child, signal) {
+  if (child.pid === undefined) return;
   try {
-    if (ownGroup.detached) process.kill(-child.pid, 'SIGKILL');
-    else child.kill('SIGKILL');
+    if (ownGroup.detached) process.kill(-child.pid, signal);
+    else child.kill(signal);
   } catch {
-    child.kill('SIGKILL'); // the group is gone already
+    child.kill(signal); // the group is gone already
   }
 }
