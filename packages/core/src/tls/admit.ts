@@ -1,12 +1,11 @@
 import type { TLSSocket } from 'node:tls';
 import { isEnmeshError, type ErrorCode } from '../errors.js';
 import type { PeerIdentity } from '../identity/caller.js';
-import type { TrustBundleSet } from '../identity/trust-bundle.js';
 import type { AcceptSettings } from './accept-settings.js';
 import { isIstioAlpn } from './alpn.js';
-import { peerCertificates, verifyPeer } from './peer-certificate.js';
+import { clientCertificates, verifyPeer } from './peer-certificate.js';
 import type { ConnectionRefusal } from './refusal.js';
-import { codeOf } from './secure-context.js';
+import { codeOf, type IdentityEpoch } from './secure-context.js';
 
 /** Why a connection is not taken: a {@link ConnectionRefusal} but for the address. */
 export type Objection = Omit<ConnectionRefusal, 'remoteAddress'>;
@@ -23,7 +22,8 @@ export function admitHandshake(
   o: {
     readonly settings: AcceptSettings;
     readonly alpn: readonly string[] | undefined;
-    readonly bundles: () => TrustBundleSet;
+    /** The SVID and bundles whose context the handshake used. */
+    readonly epoch: IdentityEpoch;
     readonly now: number;
   },
 ): Admission {
@@ -33,10 +33,10 @@ export function admitHandshake(
     return object('accept', 'ENMESH_TLS_ALPN_REFUSED', "the port is PERMISSIVE and the client offers none of Istio's ALPN names");
   }
   try {
-    const certificates = peerCertificates(socket);
+    const certificates = clientCertificates(socket);
     if (certificates === undefined)
       return object('accept', 'ENMESH_TLS_CLIENT_UNVERIFIED', 'there is no verified client certificate');
-    const peer = verifyPeer(certificates, o.bundles(), o.now);
+    const peer = verifyPeer(certificates, o.epoch, o.now);
     if (settings.trustDomains.includes(peer.trustDomain)) return { peer };
     const reason = `trust domain ${peer.trustDomain} is not admitted (${settings.trustDomains.join(', ')} are)`;
     return { objection: { step: 'peer-identity', code: 'ENMESH_TLS_TRUST_DOMAIN_REFUSED', reason, peer: peer.uri } };

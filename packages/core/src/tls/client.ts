@@ -1,4 +1,4 @@
-import { createSecureContext, type SecureContext } from 'node:tls';
+import { createSecureContext, type DetailedPeerCertificate, type PeerCertificate, type SecureContext } from 'node:tls';
 import { EnmeshError } from '../errors.js';
 import type { MeshIdentity } from '../identity/source.js';
 import type { X509Svid } from '../identity/svid.js';
@@ -6,7 +6,7 @@ import type { TrustBundleSet } from '../identity/trust-bundle.js';
 import { clientAlpn } from './alpn.js';
 import { attemptTls, type ConnectCallback } from './connect.js';
 import { recordConnection } from './peer.js';
-import { peerCertificates, verifyPeer } from './peer-certificate.js';
+import { serverCertificates, verifyPeer, type PeerCertificates } from './peer-certificate.js';
 import { contextOptions, currentEpoch, withUsableIdentity, type IdentityEpoch } from './secure-context.js';
 import { verifyServerIdentity } from './secure-naming.js';
 
@@ -50,22 +50,26 @@ export function connectMesh(o: MeshConnectOptions, callback: ConnectCallback): v
   } catch (error) {
     return void process.nextTick(callback, error, null);
   }
+  let certificates: PeerCertificates | undefined;
   const tls = {
     secureContext,
     ...(o.serverName === '' ? {} : { servername: o.serverName }),
     ALPNProtocols: [...(o.alpn ?? clientAlpn)],
     rejectUnauthorized: true,
     // The host name is not what identifies a service; `verify` compares identities instead.
-    checkServerIdentity: () => undefined,
+    checkServerIdentity(_host: string, certificate: PeerCertificate) {
+      certificates = serverCertificates(certificate as DetailedPeerCertificate);
+      return undefined;
+    },
   };
   attemptTls(
     {
       ...{ service: o.service, host: o.host, port: o.port, signal: o.signal, tls },
       timeoutMs: o.timeoutMs ?? 10_000,
       verify(socket) {
-        const certificates = peerCertificates(socket);
-        if (certificates === undefined) throw new EnmeshError('ENMESH_TLS_SERVER_UNVERIFIED', `${o.service} proved no identity`);
-        verifyPeer(certificates, epoch.bundles, (o.clock ?? Date.now)());
+        if (socket.authorized !== true || certificates === undefined)
+          throw new EnmeshError('ENMESH_TLS_SERVER_UNVERIFIED', `${o.service} proved no identity`);
+        verifyPeer(certificates, epoch, (o.clock ?? Date.now)());
         const peer = verifyServerIdentity({ service: o.service, expected: o.expected, leaf: certificates.leaf });
         recordConnection(socket, { peer, mode: undefined });
       },

@@ -1,29 +1,30 @@
-import type { X509Certificate } from 'node:crypto';
-import type { TLSSocket } from 'node:tls';
+import { X509Certificate } from 'node:crypto';
+import type { DetailedPeerCertificate, TLSSocket } from 'node:tls';
+import { isEnmeshError } from '../errors.js';
 import type { PeerIdentity } from '../identity/caller.js';
-import type { TrustBundleSet } from '../identity/trust-bundle.js';
+import { parsePem } from '../x509/pem.js';
 import { verifySvidChain } from '../x509/svid-verify.js';
 import { readPeerIdentity } from './peer.js';
+import type { IdentityEpoch } from './secure-context.js';
 
 /** More certificates than any chain of ours: a longer one is cut here and then verifies only if it did not need the rest. */
 const maxIntermediates = 8;
 
-/** What a peer sent in its handshake, in DER: the leaf, and whatever else stood in its Certificate message or was built from it. */
+/** What a peer sent in its handshake, in DER: the leaf, and the rest of its Certificate message as far as Node shows it. */
 export interface PeerCertificates {
   readonly leaf: Uint8Array;
   readonly intermediates: readonly Uint8Array[];
 }
 
 /**
- * The certificates of a live, verified connection; undefined when OpenSSL did not authorize it or it has none.
- * Call it once per connection: on a client Node takes the leaf off OpenSSL's list each time it is asked.
+ * The certificates of a client on a live, verified connection; undefined when OpenSSL did not authorize it or it has none.
+ * To be called once per connection: Node gives the intermediates away with the first answer.
  */
-export function peerCertificates(socket: TLSSocket): PeerCertificates | undefined {
-  if (socket.authorized !== true) return undefined;
-  const leaf = socket.getPeerX509Certificate();
+export function clientCertificates(socket: TLSSocket): PeerCertificates | undefined {
+  const leaf = socket.authorized === true ? socket.getPeerX509Certificate() : undefined;
   if (leaf === undefined) return undefined;
   const intermediates: Uint8Array[] = [];
-  let issuer: X509Certificate | undefined = leaf.issuerCertificate;
+  let issuer = leaf.issuerCertificate;
   while (issuer !== undefined && intermediates.length < maxIntermediates) {
     intermediates.push(issuer.raw);
     issuer = issuer.issuerCertificate;
@@ -31,12 +32,41 @@ export function peerCertificates(socket: TLSSocket): PeerCertificates | undefine
   return { leaf: leaf.raw, intermediates };
 }
 
+/** The certificates of a server as Node hands them to `checkServerIdentity`. */
+export function serverCertificates(certificate: DetailedPeerCertificate): PeerCertificates {
+  const intermediates: Uint8Array[] = [];
+  let last = certificate;
+  // A root is its own issuer here.
+  while (last.issuerCertificate !== undefined && last.issuerCertificate !== last && intermediates.length < maxIntermediates) {
+    last = last.issuerCertificate;
+    intermediates.push(last.raw);
+  }
+  return { leaf: certificate.raw, intermediates };
+}
+
 /**
  * The identity of a peer by security rule 2: the leaf is an X.509-SVID, and the bundle of its own trust domain signs it, which OpenSSL, asked
- * with the roots of all domains at once, has not shown. Throws an `ENMESH_X509_` code otherwise.
+ * with the roots of all domains at once, has not shown. `epoch` is the one whose context the handshake used. Throws an `ENMESH_X509_` code.
  */
-export function verifyPeer(certificates: PeerCertificates, bundles: TrustBundleSet, now: number): PeerIdentity {
+export function verifyPeer(certificates: PeerCertificates, epoch: IdentityEpoch, now: number): PeerIdentity {
+  const { bundles } = epoch;
   const peer = readPeerIdentity(certificates.leaf);
-  verifySvidChain({ ...certificates, bundles, now });
+  try {
+    verifySvidChain({ ...certificates, bundles, now });
+  } catch (error) {
+    if (!isEnmeshError(error, 'ENMESH_X509_UNTRUSTED') || !isIssuerHidden(certificates, epoch)) throw error;
+    // OpenSSL has verified the chain, hidden part and all, and had the roots of no other trust domain to do it with.
+    if (bundles.size === 1 && bundles.has(peer.trustDomain)) return peer;
+    // Workloads of one trust domain mostly share their intermediates, so our own chain may have what is missing.
+    verifySvidChain({ leaf: certificates.leaf, intermediates: parsePem(epoch.svid.chain, 'CERTIFICATE').slice(1), bundles, now });
+  }
   return peer;
+}
+
+/** Whether the peer must have sent intermediates that this Node does not show to a server (nodejs/node#65579, in 24.21.0 and 26.8.0). */
+function isIssuerHidden({ leaf, intermediates }: PeerCertificates, { bundles }: IdentityEpoch): boolean {
+  if (intermediates.length > 0) return false;
+  const certificate = new X509Certificate(leaf);
+  const roots = [...bundles.values()].flatMap((bundle) => bundle.roots);
+  return !roots.some((root) => certificate.checkIssued(new X509Certificate(root)));
 }

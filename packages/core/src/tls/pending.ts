@@ -4,6 +4,7 @@ import { performance } from 'node:perf_hooks';
 import type { TLSSocket } from 'node:tls';
 import type { AcceptSettings } from './accept-settings.js';
 import { unmapped } from './peer.js';
+import type { IdentityEpoch } from './secure-context.js';
 
 /** A connection that is neither taken nor refused yet: before its first byte, or inside its handshake. */
 export interface PendingConnection {
@@ -11,6 +12,8 @@ export interface PendingConnection {
   readonly remoteAddress: string;
   /** What the port took when the first byte came; undefined before. */
   settings: AcceptSettings | undefined;
+  /** The SVID and bundles of its handshake; undefined before one. */
+  epoch: IdentityEpoch | undefined;
   /** The client's ALPN list; undefined when it sent none. */
   alpn: readonly string[] | undefined;
   isAlpnRefused: boolean;
@@ -66,6 +69,7 @@ function pendingConnection(socket: Socket, setDeadline: (ms: number, onDeadline:
     socket,
     remoteAddress: unmapped(socket.remoteAddress),
     settings: undefined,
+    epoch: undefined,
     alpn: undefined,
     isAlpnRefused: false,
     expireAfter: (ms, onDeadline) => setDeadline(Math.max(1, ms - (performance.now() - acceptedAt)), onDeadline),

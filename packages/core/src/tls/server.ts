@@ -14,7 +14,7 @@ import { recordConnection } from './peer.js';
 import { createPendingConnections, type PendingConnection, type PendingConnections } from './pending.js';
 import { sniffFirstByte, tlsHandshakeByte } from './permissive.js';
 import { resetSocket, tellRefusal, type ConnectionRefusal } from './refusal.js';
-import { codeOf } from './secure-context.js';
+import { codeOf, type IdentityEpoch } from './secure-context.js';
 
 export type { AcceptSettings } from './accept-settings.js';
 export type { ConnectionRefusal } from './refusal.js';
@@ -41,7 +41,7 @@ interface Reception {
   readonly server: Server;
   readonly options: TlsServerOptions;
   readonly pending: PendingConnections;
-  readonly refreshContext: (settings: AcceptSettings) => void;
+  readonly refreshContext: (settings: AcceptSettings) => IdentityEpoch;
   /** Node's own listeners: the one that begins TLS on a raw socket, and the one that attaches the HTTP parser. */
   readonly beginTls: readonly SocketListener[];
   readonly beginHttp: readonly SocketListener[];
@@ -129,7 +129,7 @@ function route(reception: Reception, connection: PendingConnection, byte: number
 }
 
 function startTls(reception: Reception, connection: PendingConnection, settings: AcceptSettings): void {
-  reception.refreshContext(settings);
+  connection.epoch = reception.refreshContext(settings);
   connection.expireAfter(handshakeMs(reception.options), () => {
     refuse(reception, connection, { step: 'accept', code: 'ENMESH_TLS_ACCEPT_TIMEOUT', reason: 'the handshake took too long' });
   });
@@ -150,12 +150,11 @@ function startPlain(reception: Reception, connection: PendingConnection, setting
 function completeTls(reception: Reception, socket: TLSSocket): void {
   const { pending, options } = reception;
   const connection = pending.under(socket);
-  if (connection?.settings === undefined) return void socket.destroy();
+  const { settings, epoch, alpn } = connection ?? {};
+  // Settled already, so told already.
+  if (connection === undefined || settings === undefined || epoch === undefined) return void socket.destroy();
   guarded(reception, connection, () => {
-    const { settings, alpn } = connection;
-    if (settings === undefined) return;
-    const bundles = (): ReturnType<MeshIdentity['bundles']['current']> => options.identity.bundles.current();
-    const admission = admitHandshake(socket, { settings, alpn, bundles, now: (options.clock ?? Date.now)() });
+    const admission = admitHandshake(socket, { settings, epoch, alpn, now: (options.clock ?? Date.now)() });
     if (admission.objection !== undefined) {
       socket.destroy();
       return refuse(reception, connection, admission.objection);
