@@ -1,11 +1,11 @@
 import { noticeEvents } from '../telemetry/events.js';
 import { fetchText as ownFetchText, type FetchText } from './fetch-text.js';
-import { createRemoteKeySet, type KeySet, type RemoteKeySet } from './remote-key-set.js';
+import { createRemoteKeySet, type KeySet, type RemoteKeySet, type Timer } from './remote-key-set.js';
 import type { JwtRule, JwtRuleSet } from './rules.js';
 
 export type { KeySet } from './remote-key-set.js';
 
-/** How key sets are fetched. `clock` is in ms since the epoch; `random` is in [0, 1) and spreads the fetches. */
+/** How key sets are fetched. `clock` is in ms since the epoch; `random` is in [0, 1) and spreads the fetches; `timer` keeps no process alive. */
 export interface KeySetsOptions {
   /** Whether enmesh.yaml allows plain http for this issuer (`jwks: {"<issuer>": {insecureHttp: true}}`). */
   readonly insecureHttp: (issuer: string) => boolean;
@@ -15,6 +15,7 @@ export interface KeySetsOptions {
   readonly fetchText?: FetchText;
   readonly clock?: () => number;
   readonly random?: () => number;
+  readonly timer?: Timer;
 }
 
 /** The key sets of all rules in force. */
@@ -33,7 +34,7 @@ const unknownSet: KeySet = Object.freeze({ generation: 0, keys: [], freshUntil: 
 
 /** Creates the holder of the key sets (istio-semantics 2.8, 2.10). Nothing is fetched before {@link KeySets.use}. */
 export function createKeySets(options: KeySetsOptions): KeySets {
-  const { insecureHttp, isMeshHost, fetchText, clock = Date.now, random = Math.random } = options;
+  const { insecureHttp, isMeshHost, fetchText, clock = Date.now, random = Math.random, timer = idleTimer } = options;
   const remote = new Map<string, RemoteKeySet>();
   const inline = new WeakMap<JwtRule, KeySet>();
   const told = new Set<string>();
@@ -52,6 +53,7 @@ export function createKeySets(options: KeySetsOptions): KeySets {
       fetchText: fetchText ?? ownFetchText,
       clock,
       random,
+      timer,
     });
   const keep = (used: ReadonlySet<string>): void => {
     for (const [id, set] of remote) {
@@ -84,6 +86,11 @@ export function createKeySets(options: KeySetsOptions): KeySets {
     },
   };
 }
+
+const idleTimer: Timer = (run, ms) => {
+  const handle = setTimeout(run, ms).unref();
+  return () => clearTimeout(handle);
+};
 
 function tellInsecure(issuer: string): void {
   if (!noticeEvents.hasSubscribers) return;

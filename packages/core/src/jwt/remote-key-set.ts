@@ -31,7 +31,11 @@ export interface RemoteKeySetOptions {
   readonly fetchText: FetchText;
   readonly clock: () => number;
   readonly random: () => number;
+  readonly timer: Timer;
 }
+
+/** Runs something once after `ms` milliseconds unless the returned function is called before. */
+export type Timer = (run: () => void, ms: number) => () => void;
 
 const minute = 60_000;
 const refreshEvery = 20 * minute;
@@ -45,19 +49,17 @@ const staleAfter = 24 * 60 * minute;
  * 10 % of jitter. Keys that the issuer removed are dropped; while it cannot be reached, the last ones count for 24 hours.
  */
 export function createRemoteKeySet(options: RemoteKeySetOptions): RemoteKeySet {
-  const { source, clock, random } = options;
+  const { source, clock, random, timer } = options;
   let state = { generation: 0, keys: [] as readonly JwtKey[], freshUntil: -Infinity, body: '' };
   let failures = 0;
   let attemptedAt = -Infinity;
   let running = false;
-  let timer: NodeJS.Timeout | undefined;
+  let cancel = (): void => {};
   const closing = new AbortController();
 
   const schedule = (delay: number): void => {
-    clearTimeout(timer);
-    if (closing.signal.aborted) return;
-    timer = setTimeout(() => void attempt(), delay * (0.9 + 0.2 * random()));
-    timer.unref();
+    cancel();
+    if (!closing.signal.aborted) cancel = timer(() => void attempt(), delay * (0.9 + 0.2 * random()));
   };
   const succeed = (body: string): void => {
     const parsed = body === state.body ? undefined : parseKeySet(body);
@@ -102,7 +104,7 @@ export function createRemoteKeySet(options: RemoteKeySetOptions): RemoteKeySet {
     },
     close() {
       closing.abort();
-      clearTimeout(timer);
+      cancel();
       // Whoever still holds a verdict made with these keys has to ask again.
       state = { generation: state.generation + 1, keys: [], freshUntil: -Infinity, body: '' };
     },
@@ -130,15 +132,14 @@ async function fetchBody(options: RemoteKeySetOptions, uri: string, closing: Abo
   const attempt = new AbortController();
   const stop = (): void => attempt.abort();
   closing.addEventListener('abort', stop);
-  let timer: NodeJS.Timeout | undefined;
+  let cancel = (): void => {};
   try {
     // The fetcher may be another's, so the deadline is kept here as well.
     const deadline = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => {
-        stop();
+      cancel = options.timer(() => {
         reject(new EnmeshError('ENMESH_JWT_FETCH_FAILED', `no answer within ${timeoutMs} ms`));
+        stop();
       }, timeoutMs);
-      timer.unref();
     });
     const { status, body } = await Promise.race([options.fetchText(uri, { timeoutMs, signal: attempt.signal }), deadline]);
     if (status < 200 || status >= 300) throw new EnmeshError('ENMESH_JWT_FETCH_FAILED', `it answers with status ${status}`);
@@ -146,7 +147,7 @@ async function fetchBody(options: RemoteKeySetOptions, uri: string, closing: Abo
     if (/^\s*</.test(body)) throw new EnmeshError('ENMESH_JWT_FETCH_FAILED', 'it answers with HTML');
     return body;
   } finally {
-    clearTimeout(timer);
+    cancel();
     closing.removeEventListener('abort', stop);
   }
 }

@@ -1,7 +1,7 @@
 import { constants, verify } from 'node:crypto';
 import type { JwtKey } from './jwk.js';
 import { refusals, type JwtRefusal } from './outcome.js';
-import type { Token } from './token.js';
+import type { Jws } from './jws.js';
 
 interface Algorithm {
   /** undefined: the key's own (EdDSA). */
@@ -28,7 +28,7 @@ const algorithms: Readonly<Record<string, Algorithm>> = {
  * Checks a token's signature against a key set, synchronously: undefined when a key verifies it, else why not (istio-semantics 2.5 step 5).
  * The key decides which algorithms it is used with, never the token.
  */
-export function checkSignature(token: Token, keys: readonly JwtKey[]): JwtRefusal | undefined {
+export function checkSignature(token: Jws, keys: readonly JwtKey[]): JwtRefusal | undefined {
   if (keys.length === 0) return refusals.noUsableKey;
   let refusal: JwtRefusal = refusals.keyUnknown;
   for (const key of keys) {
@@ -43,7 +43,7 @@ export function checkSignature(token: Token, keys: readonly JwtKey[]): JwtRefusa
   return refusal;
 }
 
-function isSignedBy(token: Token, { key }: JwtKey): boolean {
+function isSignedBy(token: Jws, { key }: JwtKey): boolean {
   const algorithm = algorithms[token.alg];
   if (algorithm === undefined) return false;
   if (algorithm.octets !== undefined && token.signature.length !== algorithm.octets) return false;

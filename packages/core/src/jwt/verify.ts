@@ -5,7 +5,8 @@ import { noToken, refusals, type JwtAccepted, type JwtEffects, type JwtOutcome, 
 import { effectsOf, outputHeaders, requestIdentity } from './outputs.js';
 import type { JwtRule, JwtRuleSet } from './rules.js';
 import { checkSignature } from './signature.js';
-import { maxTokenLength, parseToken } from './token.js';
+import { maxTokenLength } from './jws.js';
+import { parseToken } from './token.js';
 
 export { createTokenMemo, type TokenMemo } from './cache.js';
 export type { TokenSource } from './locations.js';
