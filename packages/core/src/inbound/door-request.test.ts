@@ -11,7 +11,22 @@ const edits: HeaderEdits = {
   strip: compileStrip(['x-payload']),
 };
 
-const lines = ['Host', 'a', 'Authorization', 'Bearer secret', 'X-Forged', '1', 'x-forged', '2', 'X-Forwarded-For', '1.1.1.1', 'x-forwarded-for', '2.2.2.2', 'x-kept', 'k'];
+const lines = [
+  'Host',
+  'a',
+  'Authorization',
+  'Bearer secret',
+  'X-Forged',
+  '1',
+  'x-forged',
+  '2',
+  'X-Forwarded-For',
+  '1.1.1.1',
+  'x-forwarded-for',
+  '2.2.2.2',
+  'x-kept',
+  'k',
+];
 
 /** Sends one request with trailers to a server of the given class and resolves what its readers see after the edits. */
 async function readersOf(door: boolean): Promise<Record<string, unknown>> {
@@ -24,7 +39,14 @@ async function readersOf(door: boolean): Promise<Record<string, unknown>> {
           const { headers, rawHeaders, headersDistinct, trailers, rawTrailers, trailersDistinct } = request;
           response.end();
           server.close();
-          done({ headers: { ...headers }, rawHeaders: [...rawHeaders], headersDistinct: { ...headersDistinct }, trailers: { ...trailers }, rawTrailers, trailersDistinct: { ...trailersDistinct } });
+          done({
+            headers: { ...headers },
+            rawHeaders: [...rawHeaders],
+            headersDistinct: { ...headersDistinct },
+            trailers: { ...trailers },
+            rawTrailers,
+            trailersDistinct: { ...trailersDistinct },
+          });
         });
       } catch (error) {
         fail(error as Error);
@@ -32,7 +54,12 @@ async function readersOf(door: boolean): Promise<Record<string, unknown>> {
     });
     server.listen(0, '127.0.0.1', () => {
       const { port } = server.address() as AddressInfo;
-      const out = call({ port, host: '127.0.0.1', method: 'POST', headers: [...lines, 'Transfer-Encoding', 'chunked', 'Trailer', 'x-sum, x-payload'] });
+      const out = call({
+        port,
+        host: '127.0.0.1',
+        method: 'POST',
+        headers: [...lines, 'Transfer-Encoding', 'chunked', 'Trailer', 'x-sum, x-payload'],
+      });
       out.on('response', (response) => response.resume());
       out.write('body');
       out.addTrailers([
@@ -64,7 +91,9 @@ describe.each([
     expect(JSON.stringify(seen)).not.toContain('forged');
     expect('authorization' in headers).toBe(false);
     expect(headers).toMatchObject({ host: 'a', 'x-forwarded-for': '1.1.1.1,2.2.2.2', 'x-payload': 'verified', 'x-kept': 'k' });
-    expect(rawHeaders.filter((_value, i) => i % 2 === 0).map((name) => name.toLowerCase())).toEqual(expect.arrayContaining(['host', 'x-forwarded-for', 'x-kept', 'x-payload']));
+    expect(rawHeaders.filter((_value, i) => i % 2 === 0).map((name) => name.toLowerCase())).toEqual(
+      expect.arrayContaining(['host', 'x-forwarded-for', 'x-kept', 'x-payload']),
+    );
     expect(Object.keys(headersDistinct).sort()).toEqual(Object.keys(headers).sort());
     expect(headersDistinct['x-forwarded-for']).toEqual(['1.1.1.1,2.2.2.2']);
     expect(trailers).toEqual({ 'x-sum': '1' });

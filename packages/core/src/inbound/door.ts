@@ -10,9 +10,9 @@ import { stepEvents } from '../telemetry/events.js';
 import { createTlsServer, type AcceptSettings } from '../tls/server.js';
 import { decisionOf, markDecided, markRefused } from './decided.js';
 import { DoorRequest, installDoorAccessors } from './door-request.js';
-import type { Entrance, Inbound, Verdict } from './inbound.js';
+import type { Entrance, Inbound } from './inbound.js';
 import { requireListener } from './listen.js';
-import { answerOnSocket, answerRefusal, type AnswerOptions } from './refusal.js';
+import { answerOnSocket, answerRefusal, type AnswerOptions, type Refusal } from './refusal.js';
 import { reportConnectionRefusal, reportDenied } from './report.js';
 
 /** What a door needs of its mesh. */
@@ -94,40 +94,57 @@ type Emit = (event: string | symbol, ...args: unknown[]) => boolean;
 /** Replaces the server's `emit`: the five events that carry a request go through the inbound story first. */
 function guard(server: Server, parts: DoorParts, entrance: Entrance): void {
   const emit = server.emit.bind(server) as Emit;
+  const door = { parts, entrance };
+  // Without a listener Node answers CONNECT by hanging up, and asks for the body of `Expect: 100-continue` before anyone has decided.
+  server.on('connect', () => {});
+  server.on('checkContinue', () => {});
   server.emit = (event: string | symbol, ...args: unknown[]): boolean => {
-    if (event === 'request' || event === 'checkContinue' || event === 'checkExpectation') {
-      const response = args[1] as ServerResponse;
-      return enter(emit, parts, entrance, event, args, (verdict) => answerRefusal(response, verdict.refusal, parts.answer));
+    switch (event) {
+      case 'request':
+      case 'checkExpectation':
+        return enter(door, args, answerResponse, () => emit(event, ...args));
+      case 'checkContinue':
+        return enter(door, args, answerResponse, () => proceed(server, emit, args));
+      case 'upgrade':
+      case 'connect':
+        return enter(door, args, answerSocket, () => emit(event, ...args));
+      default:
+        return emit(event, ...args);
     }
-    if (event === 'upgrade' || event === 'connect') {
-      return enter(emit, parts, entrance, event, args, (verdict) =>
-        answerOnSocket(args[1] as Duplex, verdict.refusal, parts.answer),
-      );
-    }
-    return emit(event, ...args);
   };
 }
 
-function enter(
-  emit: Emit,
-  parts: DoorParts,
-  entrance: Entrance,
-  event: string,
-  args: unknown[],
-  answer: (verdict: Verdict & { enmesh: undefined }) => void,
-): boolean {
+/** What Node does by itself after `Expect: 100-continue` where the application has no listener of its own for it. */
+function proceed(server: Server, emit: Emit, args: unknown[]): boolean {
+  if (server.listenerCount('checkContinue') > 1) return emit('checkContinue', ...args);
+  (args[1] as ServerResponse).writeContinue();
+  return emit('request', ...args);
+}
+
+type Answer = (args: readonly unknown[], refusal: Refusal, options: AnswerOptions) => void;
+
+const answerResponse: Answer = (args, refusal, options) => answerRefusal(args[1] as ServerResponse, refusal, options);
+const answerSocket: Answer = (args, refusal, options) => answerOnSocket(args[1] as Duplex, refusal, options);
+
+interface Guarded {
+  readonly parts: DoorParts;
+  readonly entrance: Entrance;
+}
+
+/** Decides the request of an event, once, and goes on to the application or answers. */
+function enter({ parts, entrance }: Guarded, args: readonly unknown[], answer: Answer, goOn: () => boolean): boolean {
   const request = args[0] as IncomingMessage;
   const decided = decisionOf(request);
   if (decided === null) return true;
-  if (decided !== undefined) return emit(event, ...args);
+  if (decided !== undefined) return goOn();
   const verdict = parts.inbound.judge(request, entrance);
   if (verdict.enmesh === undefined) {
     markRefused(request);
     reportDenied(request, verdict.refusal);
-    answer(verdict);
+    answer(args, verdict.refusal, parts.answer);
     return true;
   }
   markDecided(request, verdict.enmesh);
   if (stepEvents.handler.hasSubscribers) stepEvents.handler.publish({ step: 'handler', outcome: 'passed', subject: request });
-  return runInContext(verdict.enmesh, () => emit(event, ...args));
+  return runInContext(verdict.enmesh, goOn);
 }

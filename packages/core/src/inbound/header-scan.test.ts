@@ -9,27 +9,52 @@ const removedOf = (lines: string[], connection?: string): string[] => [...(scan(
 
 describe('the pass over the header list', () => {
   it('finds nothing to do in an ordinary request', () => {
-    const lines = raw(['Host', 'a'], ['User-Agent', 'curl'], ['Accept', '*/*'], ['Authorization', 'Bearer t'], ['Connection', 'keep-alive']);
+    const lines = raw(
+      ['Host', 'a'],
+      ['User-Agent', 'curl'],
+      ['Accept', '*/*'],
+      ['Authorization', 'Bearer t'],
+      ['Connection', 'keep-alive'],
+    );
     expect(scan(lines, 'keep-alive')).toEqual({ problem: undefined, removed: undefined, joined: undefined });
   });
 
-  it.each(['x-jwt-payload', 'X-JWT-PAYLOAD', 'X_Jwt_Payload', 'x_jwt-payload', 'x-user-groups', 'Sec-Istio-Auth-UserInfo', 'sec_istio_auth_userinfo'])(
-    'removes the forged identity header spelt %s',
-    (name) => expect(removedOf(raw(['Host', 'a'], [name, 'forged']))).toEqual([name.toLowerCase()]),
+  it.each([
+    'x-jwt-payload',
+    'X-JWT-PAYLOAD',
+    'X_Jwt_Payload',
+    'x_jwt-payload',
+    'x-user-groups',
+    'Sec-Istio-Auth-UserInfo',
+    'sec_istio_auth_userinfo',
+  ])('removes the forged identity header spelt %s', (name) =>
+    expect(removedOf(raw(['Host', 'a'], [name, 'forged']))).toEqual([name.toLowerCase()]),
   );
 
-  it.each(['x-enmesh-decision', 'X_Enmesh_Anything', 'X-ENMESH-peer', 'enmesh-hop-token', 'x-forwarded-client-cert', 'X_Forwarded_Client_Cert'])(
-    "removes %s, which only this hop may write",
-    (name) => expect(removedOf(raw([name, 'forged'], ['Host', 'a']))).toEqual([name.toLowerCase()]),
+  it.each([
+    'x-enmesh-decision',
+    'X_Enmesh_Anything',
+    'X-ENMESH-peer',
+    'enmesh-hop-token',
+    'x-forwarded-client-cert',
+    'X_Forwarded_Client_Cert',
+  ])('removes %s, which only this hop may write', (name) =>
+    expect(removedOf(raw([name, 'forged'], ['Host', 'a']))).toEqual([name.toLowerCase()]),
   );
 
-  it.each(['_odd-name_', '-ODD_NAME-', '_odd_name-'])('finds %s where the ends of a protected name may be spelt either way', (name) => {
-    const odd = compileHeaderScan(compileStrip(['-odd-name-']));
-    expect([...(odd([name, 'forged'], undefined).removed ?? [])]).toEqual([name.toLowerCase()]);
-  });
+  it.each(['_odd-name_', '-ODD_NAME-', '_odd_name-'])(
+    'finds %s where the ends of a protected name may be spelt either way',
+    (name) => {
+      const odd = compileHeaderScan(compileStrip(['-odd-name-']));
+      expect([...(odd([name, 'forged'], undefined).removed ?? [])]).toEqual([name.toLowerCase()]);
+    },
+  );
 
   it('removes every line of a forged header, not only the first', () => {
-    expect(removedOf(raw(['x-jwt-payload', '1'], ['X_JWT_PAYLOAD', '2'], ['x-jwt-payload', '3']))).toEqual(['x-jwt-payload', 'x_jwt_payload']);
+    expect(removedOf(raw(['x-jwt-payload', '1'], ['X_JWT_PAYLOAD', '2'], ['x-jwt-payload', '3']))).toEqual([
+      'x-jwt-payload',
+      'x_jwt_payload',
+    ]);
   });
 
   it.each(['Host', 'Authorization'])('refuses a second %s line, in any case', (name) => {
@@ -48,8 +73,15 @@ describe('the pass over the header list', () => {
     expect(removedOf(raw(['Connection', 'Upgrade'], ['Upgrade', 'websocket']), 'Upgrade')).toEqual([]);
   });
 
-  it("joins the lines of the headers that Istio joins, without a blank, and leaves others apart", () => {
-    const lines = raw(['X-Forwarded-For', '1.1.1.1'], ['x-forwarded-for', '2.2.2.2'], ['X-Custom', 'a'], ['x-custom', 'b'], ['Referer', ''], ['Referer', 'http://r']);
+  it('joins the lines of the headers that Istio joins, without a blank, and leaves others apart', () => {
+    const lines = raw(
+      ['X-Forwarded-For', '1.1.1.1'],
+      ['x-forwarded-for', '2.2.2.2'],
+      ['X-Custom', 'a'],
+      ['x-custom', 'b'],
+      ['Referer', ''],
+      ['Referer', 'http://r'],
+    );
     expect([...(scan(lines, undefined).joined ?? [])]).toEqual([
       ['x-forwarded-for', '1.1.1.1,2.2.2.2'],
       ['referer', 'http://r'],
@@ -58,7 +90,14 @@ describe('the pass over the header list', () => {
 
   it('never overlooks a protected name, whatever stands around it', () => {
     const name = fc.stringMatching(/^[a-zA-Z][a-zA-Z0-9-]{0,20}$/);
-    const forged = fc.constantFrom('x-jwt-payload', 'X_JWT_Payload', 'x-enmesh-a', 'x_enmesh_b', 'X-Forwarded-Client-Cert', 'SEC_ISTIO_AUTH_USERINFO');
+    const forged = fc.constantFrom(
+      'x-jwt-payload',
+      'X_JWT_Payload',
+      'x-enmesh-a',
+      'x_enmesh_b',
+      'X-Forwarded-Client-Cert',
+      'SEC_ISTIO_AUTH_USERINFO',
+    );
     fc.assert(
       fc.property(fc.array(name, { maxLength: 12 }), forged, fc.nat(12), (names, bad, at) => {
         const all = [...names.filter((one) => !/^(host|authorization|connection)$/i.test(one))];

@@ -38,7 +38,8 @@ const connectionItself = new Set(['close', 'keep-alive', 'upgrade', 'te', 'http2
  */
 export function compileHeaderScan(strip: StripTable): (raw: readonly string[], connection: string | undefined) => HeaderScan {
   const suspicious = new Uint8Array(256);
-  for (const name of [...strip.names, 'x-forwarded-client-cert']) for (const spelt of edgeSpellings(name)) suspicious[fingerprint(spelt)] = 1;
+  for (const name of [...strip.names, 'x-forwarded-client-cert'])
+    for (const spelt of edgeSpellings(name)) suspicious[fingerprint(spelt)] = 1;
   const seen = new Uint32Array(256);
   let pass = 0;
   return (raw, connection) => {
