@@ -1,12 +1,5 @@
 import { isIP } from 'node:net';
-import type {
-  KubernetesService,
-  Registry,
-  ServiceEntry,
-  ServiceEntrySpec,
-  ServicePort,
-  WorkloadEntrySpec,
-} from '../config/registry.js';
+import type { KubernetesService, Registry, ServiceEntry, ServiceEntrySpec, WorkloadEntrySpec } from '../config/registry.js';
 import type { MeshSettings } from '../config/mesh-config.js';
 import { isSelected, type ResourceMeta } from '../identity/workload.js';
 import { identitiesOfEndpoint, identitiesOfService } from './accounts.js';

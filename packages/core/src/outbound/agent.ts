@@ -1,0 +1,169 @@
+import { Agent, type AgentOptions, type ClientRequest } from 'node:http';
+import { connect, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { EnmeshError } from '../errors.js';
+import { deniedEvents, stepEvents } from '../telemetry/events.js';
+import { isIdentityHeader } from './call-headers.js';
+import { createConnector, type Connector } from './connector.js';
+import { pinIdentity, usesIdentity, watchEpochs, type IdentityEpochs } from './epoch.js';
+import { defaultConnectTimeoutMs, type OutboundOptions } from './options.js';
+import { planCall, type CallPlan, type PlanSources } from './plan.js';
+import { reportCall } from './report.js';
+
+/** How the agent reaches one host and port under one configuration and identity. */
+interface Lane {
+  readonly key: string;
+  /** What sockets are kept under: never shared between plans or identity epochs. */
+  readonly name: string;
+  readonly plan: CallPlan;
+  readonly snapshot: PlanSources;
+  readonly epoch: number;
+  readonly connector: Connector | undefined;
+}
+
+/** What node:http calls on an agent but does not put in its types. */
+interface UntypedAgent {
+  addRequest(request: ClientRequest, options: object): void;
+  keepSocketAlive(socket: Socket): boolean;
+}
+const base = Agent.prototype as unknown as UntypedAgent;
+
+const laneOf = Symbol('enmesh lane');
+
+/** Node's options of one call, with the lane it was given when it began: a reload in between must not rename its socket. */
+interface CallOptions {
+  host?: string | null | undefined;
+  port?: number | string | null | undefined;
+  headers?: unknown;
+  [laneOf]?: Lane;
+}
+
+/** More hosts than a service calls; beyond it the oldest is forgotten. */
+const mostLanes = 512;
+
+/**
+ * Creates the node:http Agent of the mesh, for `http://` URLs: `http.get(url, {agent})`, axios' `httpAgent`, got's `agent.http`. Resolves, connects and
+ * refuses exactly as the dispatcher does. After a rotation or a reload that changes a destination, idle sockets end and busy ones are not kept.
+ */
+export function createMeshAgent(options: OutboundOptions): Agent {
+  return new MeshAgent(options);
+}
+
+class MeshAgent extends Agent {
+  readonly #options: OutboundOptions;
+  readonly #lanes = new Map<string, Lane>();
+  readonly #epochs: IdentityEpochs;
+  readonly #laneOfSocket = new WeakMap<Socket, Lane>();
+  #isClosed = false;
+
+  constructor(options: OutboundOptions, http: AgentOptions = { keepAlive: true }) {
+    super(http);
+    this.#options = options;
+    this.#epochs = watchEpochs(options.identity, () => this.#retireStale());
+  }
+
+  /** Called by node:http for every request. */
+  addRequest(request: ClientRequest, given: CallOptions): void {
+    try {
+      if (this.#isClosed) throw new EnmeshError('ENMESH_OUTBOUND_CLOSED', 'the mesh agent is closed');
+      const lane = this.#laneOf(given);
+      const isHeard = stepEvents.outbound.hasSubscribers || deniedEvents.hasSubscribers;
+      if (isHeard) reportCall(lane.plan, `http://${String(given.host)}:${String(given.port)}`, request);
+      if (lane.plan.kind === 'refused') throw lane.plan.error;
+      if (lane.plan.strips) stripIdentity(request, given.headers);
+      base.addRequest.call(this, request, { ...given, [laneOf]: lane });
+    } catch (error) {
+      // A request without a socket tells of its error only this way; destroy() alone stays silent.
+      (request as unknown as { onSocket(socket: null, error: Error): void }).onSocket(null, error as Error);
+    }
+  }
+
+  override getName(options?: CallOptions): string {
+    return `${options?.[laneOf]?.name ?? ''}|${super.getName(options as Parameters<Agent['getName']>[0])}`;
+  }
+
+  override createConnection(
+    given: CallOptions,
+    callback?: (error: Error | null, stream: Duplex) => void,
+  ): Duplex | null | undefined {
+    const lane = given[laneOf];
+    const tell = callback as (error: Error | null, stream?: Duplex) => void;
+    if (lane?.plan.kind === 'pass') return connect(given as Parameters<typeof connect>[0]);
+    if (lane?.connector === undefined) {
+      process.nextTick(tell, new EnmeshError('ENMESH_OUTBOUND_UNREACHABLE', 'the mesh agent has no way to this host'));
+      return undefined;
+    }
+    lane.connector.connect(lane.connector.next(), (error, socket) => {
+      if (socket === null) return tell(error);
+      this.#laneOfSocket.set(socket, lane);
+      tell(null, socket);
+    });
+    return undefined;
+  }
+
+  /** Keeps a socket only while its lane is the current one. */
+  override keepSocketAlive(socket: Socket): boolean {
+    if (this.#isClosed || !this.#isFresh(socket)) return false;
+    return base.keepSocketAlive.call(this, socket);
+  }
+
+  override destroy(): void {
+    this.#isClosed = true;
+    this.#epochs.stop();
+    this.#lanes.clear();
+    super.destroy();
+  }
+
+  #laneOf(given: CallOptions): Lane {
+    const host = given.host ?? 'localhost';
+    const port = Number(given.port ?? 80);
+    const key = `${host}:${port}`;
+    const known = this.#lanes.get(key);
+    const snapshot = this.#options.snapshot();
+    if (known !== undefined && known.snapshot === snapshot && known.epoch === this.#epochs.current) return known;
+    const lane = this.#createLane(key, { host, port }, snapshot, known);
+    this.#lanes.set(key, lane);
+    if (known !== undefined && known.name !== lane.name) this.#retireStale();
+    if (this.#lanes.size > mostLanes) for (const oldest of [...this.#lanes.keys()].slice(0, 1)) this.#lanes.delete(oldest);
+    return lane;
+  }
+
+  #createLane(key: string, place: { host: string; port: number }, snapshot: PlanSources, known: Lane | undefined): Lane {
+    const { identity, connectTimeoutMs: timeoutMs = defaultConnectTimeoutMs } = this.#options;
+    const plan = planCall(snapshot, { protocol: 'http:', ...place });
+    const epoch = this.#epochs.current;
+    if (plan.kind !== 'service') return { key, name: `${plan.kind}|${key}`, plan, snapshot, epoch, connector: undefined };
+    const name = `${plan.key}|${usesIdentity(plan) ? epoch : ''}`;
+    const connector =
+      known?.name === name ? known.connector : createConnector({ plan, identity: pinIdentity(identity, plan), timeoutMs });
+    return { key, name, plan, snapshot, epoch, connector };
+  }
+
+  #isFresh(socket: Socket): boolean {
+    const lane = this.#laneOfSocket.get(socket);
+    if (lane === undefined) return true;
+    const isOld = lane.plan.kind === 'service' && usesIdentity(lane.plan) && lane.epoch !== this.#epochs.current;
+    return !isOld && this.#lanes.get(lane.key)?.name === lane.name;
+  }
+
+  #retireStale(): void {
+    const idle = Object.values(this.freeSockets).flatMap((sockets) => [...(sockets ?? [])]);
+    for (const socket of idle) if (!this.#isFresh(socket)) socket.destroy();
+  }
+}
+
+/** Takes identity headers off a call to a host outside the mesh, those already set and those set later. */
+function stripIdentity(request: ClientRequest, given: unknown): void {
+  const names = Array.isArray(given) ? given.flat().filter((_, i) => i % 2 === 0) : [];
+  if (names.some((name) => isIdentityHeader(String(name)))) {
+    // Node has written these down already; nothing can take them out.
+    throw new EnmeshError(
+      'ENMESH_OUTBOUND_UNDECLARED',
+      `a call to ${request.host} carries an identity header, which stays inside the mesh`,
+    );
+  }
+  for (const name of request.getHeaderNames()) if (isIdentityHeader(name)) request.removeHeader(name);
+  const { setHeader, appendHeader } = request;
+  request.setHeader = (name, value) => (isIdentityHeader(name) ? request : setHeader.call(request, name, value));
+  request.appendHeader = (name, value) => (isIdentityHeader(name) ? request : appendHeader.call(request, name, value));
+}

@@ -1,0 +1,174 @@
+import { readFile } from 'node:fs/promises';
+import { connect as connectTcp, type Socket } from 'node:net';
+import { EnmeshError, isEnmeshError, type ErrorCode } from '../errors.js';
+import type { MeshIdentity } from '../identity/source.js';
+import { connectMesh, connectTls, type TlsConnectOptions } from '../tls/client.js';
+import type { ServicePlan, Target } from './plan.js';
+import { reportConnection, reportRefusedConnection } from './report.js';
+
+/** Told once: an error, or a socket on which nothing has been written yet. */
+export type SocketCallback = (error: Error | null, socket: Socket | null) => void;
+
+/** What a {@link Connector} is made of. `identity` is the one all its connections show. */
+export interface ConnectorOptions {
+  readonly plan: ServicePlan;
+  readonly identity: MeshIdentity;
+  readonly timeoutMs: number;
+  readonly clock?: (() => number) | undefined;
+}
+
+/** Opens the connections of one service. */
+export interface Connector {
+  /**
+   * Connects to the target with this index, or to the next ones when it does not answer; nothing has been sent by then. A target that answers with the
+   * wrong identity ends the attempt: `ENMESH_TLS_SECURE_NAMING` and its like are never passed over. When nobody answers: `ENMESH_OUTBOUND_CONNECT`.
+   */
+  connect(first: number, callback: SocketCallback): void;
+  /** The index to begin the next connection with: targets take turns. */
+  next(): number;
+}
+
+/** For so long a target that did not answer is tried last. */
+const avoidMs = 10_000;
+
+const passedOver: ReadonlySet<ErrorCode> = new Set(['ENMESH_TLS_CONNECT_FAILED', 'ENMESH_TLS_CONNECT_TIMEOUT']);
+
+/** Creates the connector of a plan. It holds no connection itself. */
+export function createConnector(options: ConnectorOptions): Connector {
+  const { targets } = options.plan;
+  const clock = options.clock ?? Date.now;
+  const failedAt = targets.map(() => -Infinity);
+  let turn = 0;
+  const order = (first: number): number[] => {
+    const now = clock();
+    const all = targets.map((_, i) => (first + i) % targets.length);
+    const isDown = (i: number): boolean => now - (failedAt[i] ?? -Infinity) < avoidMs;
+    return [...all.filter((i) => !isDown(i)), ...all.filter(isDown)];
+  };
+  return {
+    next: () => turn++ % targets.length,
+    connect(first, callback) {
+      const attempt = { options, rest: order(first), failures: [] as string[] };
+      tryNext(attempt, (index, isUp) => void (failedAt[index] = isUp ? -Infinity : clock()), callback);
+    },
+  };
+}
+
+interface Attempt {
+  readonly options: ConnectorOptions;
+  readonly rest: number[];
+  readonly failures: string[];
+}
+
+function tryNext(attempt: Attempt, mark: (index: number, isUp: boolean) => void, callback: SocketCallback): void {
+  const { plan } = attempt.options;
+  const index = attempt.rest.shift();
+  const target = index === undefined ? undefined : plan.targets[index];
+  if (index === undefined || target === undefined) return callback(exhausted(attempt), null);
+  open(attempt.options, target, (error, socket) => {
+    if (socket !== null) {
+      mark(index, true);
+      socket.setNoDelay(true);
+      socket.setKeepAlive(true, 60_000);
+      reportConnection(plan, target, socket);
+      return callback(null, socket);
+    }
+    const failure = error ?? new EnmeshError('ENMESH_OUTBOUND_CONNECT', `${plan.service} gave no connection`);
+    if (!isEnmeshError(failure) || passedOver.has(failure.code)) {
+      mark(index, false);
+      attempt.failures.push(`${target.address}:${target.port} (${reasonOf(failure)})`);
+      return tryNext(attempt, mark, callback);
+    }
+    reportRefusedConnection(plan, target, failure);
+    callback(failure, null);
+  });
+}
+
+function exhausted({ options: { plan }, failures }: Attempt): EnmeshError {
+  const shown = failures.slice(0, 3).join(', ') + (failures.length > 3 ? ` and ${failures.length - 3} more` : '');
+  return new EnmeshError('ENMESH_OUTBOUND_CONNECT', `no endpoint of ${plan.service} accepted a connection: ${shown}`, {
+    details: { service: plan.service, endpoints: failures.length },
+  });
+}
+
+function reasonOf(error: Error): string {
+  if (isEnmeshError(error)) return String(error.details['reason'] ?? error.code);
+  return String((error as { code?: unknown }).code ?? error.name);
+}
+
+function open(options: ConnectorOptions, target: Target, callback: SocketCallback): void {
+  const { plan, timeoutMs } = options;
+  const host = target.address.startsWith('[') ? target.address.slice(1, -1) : target.address;
+  switch (target.tls) {
+    case 'ISTIO_MUTUAL':
+      return connectMesh(
+        {
+          host,
+          port: target.port,
+          serverName: plan.destination.sni ?? '',
+          service: plan.service,
+          expected: plan.destination.subjectAltNames ?? [],
+          identity: options.identity,
+          timeoutMs,
+        },
+        callback,
+      );
+    case 'DISABLE':
+      return openTcp(host, target.port, timeoutMs, callback);
+    default:
+      void openTls(plan, { host, port: target.port, timeoutMs }).then(
+        (tls) => connectTls(tls, callback),
+        (error: unknown) => callback(error as Error, null),
+      );
+  }
+}
+
+function openTcp(host: string, port: number, timeoutMs: number, callback: SocketCallback): void {
+  const socket = connectTcp({ host, port });
+  const settle = (error: Error | null): void => {
+    clearTimeout(timer);
+    socket.removeListener('connect', onConnect);
+    if (error === null) {
+      socket.removeListener('error', settle);
+      return callback(null, socket);
+    }
+    socket.removeListener('error', settle);
+    // A destroyed socket may still speak; unheard, that would end the process.
+    socket.on('error', () => {});
+    socket.destroy();
+    callback(error, null);
+  };
+  const onConnect = (): void => settle(null);
+  const timer = setTimeout(() => settle(Object.assign(new Error('timed out'), { code: 'ETIMEDOUT' })), timeoutMs);
+  socket.once('connect', onConnect);
+  socket.once('error', settle);
+}
+
+type Place = Pick<TlsConnectOptions, 'host' | 'port'> & { readonly timeoutMs: number };
+
+/** Files are read for each connection, so that renewed ones count at once. */
+async function openTls({ destination, askedHost, service }: ServicePlan, place: Place): Promise<TlsConnectOptions> {
+  const { ca, certificate, sni, autoSni, autoSan, subjectAltNames } = destination;
+  const isAddress = /^(?:\[|\d+\.\d+\.\d+\.\d+$)/.test(askedHost);
+  const serverName = autoSni === true ? (isAddress ? '' : askedHost) : (sni ?? '');
+  const [certFile, keyFile] = certificate?.startsWith('file:') === true ? certificate.slice('file:'.length).split('~') : [];
+  return {
+    ...place,
+    serverName,
+    subjectAltNames: subjectAltNames ?? [],
+    ...(autoSan === true && { verifyHost: isAddress ? askedHost.replace(/^\[|\]$/g, '') : askedHost }),
+    ...(ca === 'none' && { insecureSkipVerify: true }),
+    ...(ca?.startsWith('file:') === true && { ca: await readPem(ca.slice('file:'.length), service) }),
+    ...(certFile !== undefined &&
+      keyFile !== undefined && { cert: await readPem(certFile, service), key: await readPem(keyFile, service) }),
+  };
+}
+
+async function readPem(path: string, service: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    const code = String((error as { code?: unknown }).code ?? 'unreadable');
+    throw new EnmeshError('ENMESH_OUTBOUND_TLS_SETTINGS', `call to ${service} refused: cannot read ${path} (${code})`);
+  }
+}

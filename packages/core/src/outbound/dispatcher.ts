@@ -1,0 +1,180 @@
+import { Agent, Dispatcher, type Pool } from 'undici';
+import { EnmeshError } from '../errors.js';
+import { deniedEvents, stepEvents } from '../telemetry/events.js';
+import { withoutIdentityHeaders } from './call-headers.js';
+import { usesIdentity, watchEpochs, type IdentityEpochs } from './epoch.js';
+import type { OutboundOptions } from './options.js';
+import { planCall, type CallPlan, type CallTarget, type RefusedPlan } from './plan.js';
+import { reportCall } from './report.js';
+import { createRoute, nextPool, type Route } from './route.js';
+
+export type { OutboundOptions } from './options.js';
+
+/** More origins than a service calls; beyond it the oldest makes room, its calls in flight finish. */
+const mostRoutes = 512;
+
+/** A route nobody used between two sweeps is closed. */
+const sweepMs = 60_000;
+
+/**
+ * Creates undici's Dispatcher for the mesh. Each call is resolved by the host and port of its URL: a declared service goes out by the mode that the
+ * configuration gives (mutual TLS with secure naming where the mesh says so), anything else by `outboundTrafficPolicy`. The Host header stays the URL's.
+ * Works under undici's own API and under the global fetch (`{dispatcher}`) of Node 20, 22 and 24. Proxies of the environment are not used.
+ *
+ * Refusals reach the caller as errors (`fetch`: as the cause) with an `ENMESH_OUTBOUND_` or `ENMESH_TLS_` code; nothing has been sent then.
+ */
+export function createMeshDispatcher(options: OutboundOptions): Dispatcher {
+  return new MeshDispatcher(options);
+}
+
+class MeshDispatcher extends Dispatcher {
+  readonly #options: OutboundOptions;
+  readonly #routes = new Map<string, Route>();
+  readonly #closing = new Set<Promise<unknown>>();
+  readonly #epochs: IdentityEpochs;
+  readonly #sweeper: NodeJS.Timeout;
+  #passthrough: Agent | undefined;
+  #isClosed = false;
+
+  constructor(options: OutboundOptions) {
+    super();
+    this.#options = options;
+    this.#epochs = watchEpochs(options.identity, () => this.#retireStale());
+    this.#sweeper = setInterval(() => this.#sweep(), sweepMs).unref();
+  }
+
+  override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
+    try {
+      if (this.#isClosed) throw new EnmeshError('ENMESH_OUTBOUND_CLOSED', 'the mesh client is closed');
+      const route = this.#routeOf(options.origin);
+      return this.#send(route, options, handler);
+    } catch (error) {
+      return fail(handler, error as Error);
+    }
+  }
+
+  /** The warm path: one look in a map and two comparisons. */
+  #routeOf(origin: string | URL | undefined): Route {
+    const key = typeof origin === 'string' ? origin : (origin?.origin ?? '');
+    const route = this.#routes.get(key);
+    if (route !== undefined && route.epoch === this.#epochs.current && route.snapshot === this.#options.snapshot()) {
+      route.isUsed = true;
+      return route;
+    }
+    return this.#refresh(key, route);
+  }
+
+  #refresh(key: string, previous: Route | undefined): Route {
+    const snapshot = this.#options.snapshot();
+    const facts = { origin: key, plan: planCall(snapshot, parseOrigin(key)), snapshot, epoch: this.#epochs.current };
+    const route = createRoute(this.#options, facts, previous, () => this.emit('drain', new URL(key)));
+    this.#routes.set(key, route);
+    if (previous !== undefined && previous.pools !== route.pools) this.#retire(previous.pools);
+    if (this.#routes.size > mostRoutes) this.#evictOldest();
+    return route;
+  }
+
+  #send(route: Route, options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
+    const plan = mayUpgrade(route.plan, options) ? route.plan : refuseUpgrade(route.origin);
+    if (stepEvents.outbound.hasSubscribers || deniedEvents.hasSubscribers) reportCall(plan, route.origin, handler);
+    if (plan.kind === 'refused') throw plan.error;
+    const sent = plan.strips ? { ...options, headers: withoutIdentityHeaders(options.headers) } : options;
+    const through = plan.kind === 'pass' ? (this.#passthrough ??= new Agent()) : nextPool(route);
+    if (through === undefined) throw new EnmeshError('ENMESH_OUTBOUND_UNREACHABLE', `${route.origin} has no endpoint`);
+    return through.dispatch(sent as Dispatcher.DispatchOptions, handler);
+  }
+
+  #retire(pools: readonly Pool[]): void {
+    for (const pool of pools) {
+      // What is in flight finishes; errors reach the calls themselves.
+      const closed = pool.close().catch(() => {});
+      this.#closing.add(closed);
+      void closed.then(() => this.#closing.delete(closed));
+    }
+  }
+
+  #drop(route: Route): void {
+    this.#routes.delete(route.origin);
+    this.#retire(route.pools);
+  }
+
+  #evictOldest(): void {
+    const [oldest] = this.#routes.values();
+    if (oldest !== undefined) this.#drop(oldest);
+  }
+
+  /** After a rotation no new call may find an old connection, and idle ones end now. */
+  #retireStale(): void {
+    for (const route of [...this.#routes.values()])
+      if (route.plan.kind === 'service' && usesIdentity(route.plan)) this.#drop(route);
+  }
+
+  #sweep(): void {
+    for (const route of [...this.#routes.values()]) {
+      if (!route.isUsed) this.#drop(route);
+      route.isUsed = false;
+    }
+  }
+
+  #end(): Dispatcher[] {
+    this.#isClosed = true;
+    clearInterval(this.#sweeper);
+    this.#epochs.stop();
+    const all = [...this.#routes.values()].flatMap((route): Dispatcher[] => [...route.pools]);
+    if (this.#passthrough !== undefined) all.push(this.#passthrough);
+    this.#routes.clear();
+    this.#passthrough = undefined;
+    return all;
+  }
+
+  override close(): Promise<void>;
+  override close(callback: () => void): void;
+  override close(callback?: () => void): Promise<void> | void {
+    const ended = Promise.all([...this.#end().map((each) => each.close()), ...this.#closing]).then(() => {});
+    return answer(ended, callback);
+  }
+
+  override destroy(): Promise<void>;
+  override destroy(error: Error | null): Promise<void>;
+  override destroy(callback: () => void): void;
+  override destroy(error: Error | null, callback: () => void): void;
+  override destroy(error?: Error | null | (() => void), callback?: () => void): Promise<void> | void {
+    const reason = typeof error === 'function' ? null : (error ?? null);
+    const ended = Promise.all(this.#end().map((each) => each.destroy(reason))).then(() => {});
+    return answer(ended, typeof error === 'function' ? error : callback);
+  }
+}
+
+function answer(ended: Promise<void>, callback: (() => void) | undefined): Promise<void> | void {
+  if (callback === undefined) return ended;
+  void ended.then(callback, callback);
+}
+
+function parseOrigin(origin: string): CallTarget {
+  const { protocol, hostname, port } = new URL(origin);
+  if (protocol !== 'http:' && protocol !== 'https:') throw new TypeError(`cannot call ${protocol} URLs`);
+  return { protocol, host: hostname, port: port === '' ? (protocol === 'https:' ? 443 : 80) : Number(port) };
+}
+
+/** A tunnel or another protocol goes to declared services only: the mesh cannot see what passes through it. */
+function mayUpgrade(plan: CallPlan, options: Dispatcher.DispatchOptions): boolean {
+  if (options.upgrade === undefined && options.method !== 'CONNECT') return true;
+  return plan.kind !== 'pass' || plan.declared || options.upgrade === null || (options.upgrade as unknown) === false;
+}
+
+function refuseUpgrade(origin: string): RefusedPlan {
+  const message = `a CONNECT or upgrade may go to declared services only, and nothing declares ${origin}`;
+  return { kind: 'refused', error: new EnmeshError('ENMESH_OUTBOUND_UNDECLARED', message) };
+}
+
+/** undici's handlers have two forms: the older one is what the global fetch of Node 20 and 22 sends. */
+function fail(handler: Dispatcher.DispatchHandler, error: Error): false {
+  const { onResponseError, onError } = handler as unknown as {
+    onResponseError?: (controller: null, error: Error) => void;
+    onError?: (error: Error) => void;
+  };
+  if (typeof onResponseError === 'function') onResponseError.call(handler, null, error);
+  else if (typeof onError === 'function') onError.call(handler, error);
+  else throw error;
+  return false;
+}

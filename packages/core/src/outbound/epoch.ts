@@ -1,0 +1,36 @@
+import { fixedSvidSource } from '../identity/svid.js';
+import { fixedTrustBundleSource } from '../identity/trust-bundle.js';
+import type { MeshIdentity, Stop } from '../identity/source.js';
+import type { ServicePlan } from './plan.js';
+
+/** Counts the identities this workload has had: every new SVID or trust bundle is a new epoch. */
+export interface IdentityEpochs {
+  readonly current: number;
+  stop: Stop;
+}
+
+/** Watches an identity and calls `onChange` after each step of the count. */
+export function watchEpochs(identity: MeshIdentity, onChange: () => void): IdentityEpochs {
+  const epochs = { current: 0, stop: (): void => {} };
+  const step = (): void => {
+    epochs.current++;
+    onChange();
+  };
+  const stops = [identity.svid.watch(step), identity.bundles.watch(step)];
+  epochs.stop = () => stops.forEach((stop) => stop());
+  return epochs;
+}
+
+/** Whether a plan's connections show our identity, so that a new epoch means new connections. */
+export function usesIdentity(plan: ServicePlan): boolean {
+  return plan.targets.some(({ tls }) => tls === 'ISTIO_MUTUAL');
+}
+
+/**
+ * The identity as it is now, for the whole life of a pool: no pool mixes epochs. A plan without mutual TLS needs none.
+ * Throws `ENMESH_IDENTITY_NONE` while there is none.
+ */
+export function pinIdentity(identity: MeshIdentity, plan: ServicePlan): MeshIdentity {
+  if (!usesIdentity(plan)) return identity;
+  return { svid: fixedSvidSource(identity.svid.current()), bundles: fixedTrustBundleSource(identity.bundles.current()) };
+}

@@ -1,0 +1,14 @@
+import type { MeshIdentity } from '../identity/source.js';
+import type { PlanSources } from './plan.js';
+
+/** What every client of the mesh is made of. */
+export interface OutboundOptions {
+  readonly identity: MeshIdentity;
+  /** The configuration in force; read at each call, so it must be cheap (a pointer). */
+  readonly snapshot: () => PlanSources;
+  /** For name, TCP and handshake of one endpoint together, in milliseconds; 10000 by default. */
+  readonly connectTimeoutMs?: number;
+}
+
+/** {@link OutboundOptions.connectTimeoutMs} when none is given. */
+export const defaultConnectTimeoutMs = 10_000;

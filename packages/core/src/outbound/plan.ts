@@ -1,0 +1,115 @@
+import type { MeshSettings } from '../config/mesh-config.js';
+import type { Registry } from '../config/registry.js';
+import { EnmeshError } from '../errors.js';
+import type { Workload } from '../identity/workload.js';
+import { resolve, type ClientTlsMode, type Destination, type Resolved } from './destination.js';
+import { parseHostName } from './host-name.js';
+
+/** What of a MeshSnapshot calls are planned from. */
+export interface PlanSources {
+  readonly registry: Registry;
+  readonly mesh: MeshSettings;
+  readonly workload: Workload;
+}
+
+/** Where one connection may go. */
+export interface Target {
+  readonly address: string;
+  readonly port: number;
+  readonly tls: ClientTlsMode;
+}
+
+/** A call to a declared service: where to, and whom to expect there. */
+export interface ServicePlan {
+  readonly kind: 'service';
+  /** The same text for the same plan: connections outlive a reload that changes nothing for them. */
+  readonly key: string;
+  /** `host:port` of the service, for messages. */
+  readonly service: string;
+  readonly targets: readonly Target[];
+  /** The host in the URL, in the form names are compared in. */
+  readonly askedHost: string;
+  readonly destination: Destination;
+  /** Headers that carry an identity do not go there. */
+  readonly strips: boolean;
+}
+
+/** A call that the mesh has no part in. */
+export interface PassPlan {
+  readonly kind: 'pass';
+  readonly declared: boolean;
+  readonly strips: boolean;
+}
+
+/** A call of which nothing is sent. */
+export interface RefusedPlan {
+  readonly kind: 'refused';
+  readonly error: EnmeshError;
+}
+
+/** How a call is carried out. */
+export type CallPlan = ServicePlan | PassPlan | RefusedPlan;
+
+/** A question to {@link planCall}: the origin of a URL, taken apart. */
+export interface CallTarget {
+  readonly protocol: 'http:' | 'https:';
+  readonly host: string;
+  readonly port: number;
+}
+
+/**
+ * Plans a call of the sources' workload. An `https:` URL is the application's own encryption and passes untouched, as through a sidecar;
+ * an undeclared host passes or is refused by `outboundTrafficPolicy`. A Kubernetes Service without endpoints in the documents is reached by its DNS name.
+ */
+export function planCall(sources: PlanSources, target: CallTarget): CallPlan {
+  const { host, port, protocol } = target;
+  const resolved = resolve(sources, { client: sources.workload, host, port });
+  const { destination } = resolved;
+  const label = `${destination.host ?? host}:${port}`;
+  if (destination.known && protocol === 'https:') return { kind: 'pass', declared: true, strips: destination.external === true };
+  if (destination.refused !== undefined)
+    return refuse(destination.refused.code, `call to ${label} refused: ${destination.refused.reason}`);
+  if (!destination.known) {
+    if (destination.policy === 'ALLOW_ANY') return { kind: 'pass', declared: false, strips: true };
+    return refuse('ENMESH_OUTBOUND_UNDECLARED', `no service declares ${label} and outboundTrafficPolicy is REGISTRY_ONLY`);
+  }
+  return planService(resolved, target, label);
+}
+
+function planService(resolved: Resolved, target: CallTarget, service: string): CallPlan {
+  const { destination } = resolved;
+  const askedHost = parseHostName(target.host) ?? target.host;
+  const targets = destination.endpoints ?? unlistedTargets(resolved, askedHost);
+  if (destination.unreachable === true || targets.length === 0)
+    return refuse('ENMESH_OUTBOUND_UNREACHABLE', `${service} has no endpoint in the configuration`);
+  const isMutual = targets.some(({ tls }) => tls === 'ISTIO_MUTUAL');
+  if (isMutual && (destination.subjectAltNames ?? []).length === 0)
+    return refuse(
+      'ENMESH_OUTBOUND_NOBODY_EXPECTED',
+      `call to ${service} refused: its endpoints are not in the configuration and nothing says which identity they have`,
+    );
+  const unsupported = unsupportedSettings(destination);
+  if (unsupported !== undefined) return refuse('ENMESH_OUTBOUND_TLS_SETTINGS', `call to ${service} refused: ${unsupported}`);
+  const strips = destination.external === true;
+  const key = JSON.stringify([service, askedHost, targets, destination]);
+  return { kind: 'service', key, service, targets, askedHost, destination, strips };
+}
+
+/** ORIGINAL_DST means the address the client resolves; a Kubernetes Service that lists nobody is met at its own name. */
+function unlistedTargets({ destination, service }: Resolved, askedHost: string): readonly Target[] {
+  if (service === undefined) return [];
+  const { host, kubernetes } = service.service;
+  const address = host.startsWith('*') ? askedHost : host;
+  const isByName = destination.discovery === 'ORIGINAL_DST' || kubernetes;
+  return isByName ? [{ address, port: service.port.number, tls: destination.tls ?? 'DISABLE' }] : [];
+}
+
+function unsupportedSettings({ ca, certificate, crl }: Destination): string | undefined {
+  if (crl !== undefined) return 'its DestinationRule asks for a revocation list (caCrl)';
+  const foreign = [ca, certificate].find((source) => source !== undefined && /^(?:credential:|configmap:)/.test(source));
+  return foreign === undefined ? undefined : `its DestinationRule takes a certificate from Kubernetes (${foreign})`;
+}
+
+function refuse(code: EnmeshError['code'], message: string): RefusedPlan {
+  return { kind: 'refused', error: new EnmeshError(code, message) };
+}
