@@ -96,7 +96,7 @@ class SvidRotation implements Rotation {
     const svid = this.#held;
     const now = this.#clock();
     if (svid === undefined) throw new EnmeshError('ENMESH_IDENTITY_NONE', 'No SVID is held yet');
-    if (now > svid.notAfter)
+    if (now >= svid.notAfter)
       throw new EnmeshError('ENMESH_IDENTITY_NONE', `The SVID of ${svid.id.uri} expired at ${timeText(svid.notAfter)}`);
     if (now < svid.notBefore) throw new EnmeshError('ENMESH_IDENTITY_NONE', clockText(svid, now));
     return svid;
@@ -164,8 +164,8 @@ class SvidRotation implements Rotation {
   #warnWhenExpiring(now: number): void {
     const svid = this.#held;
     if (svid === undefined || now < this.#warnAt) return;
-    const isExpired = now > svid.notAfter;
-    this.#warnAt = isExpired ? Infinity : svid.notAfter + 1;
+    const isExpired = now >= svid.notAfter;
+    this.#warnAt = isExpired ? Infinity : svid.notAfter;
     const message = isExpired
       ? `The SVID of ${svid.id.uri} expired at ${timeText(svid.notAfter)}: handshakes are refused both ways until there is a new one`
       : `The SVID of ${svid.id.uri} cannot be renewed and ends at ${timeText(svid.notAfter)}`;
