@@ -85,7 +85,8 @@ async function use(mesh: Mesh): Promise<void> {
 
 export function decide(mesh: Mesh, attributes: RequestAttributes): boolean {
   const decision: Decision = mesh.evaluate(attributes);
-  same<Decision['reason'], 'no-policy' | 'allow-matched' | 'deny-matched' | 'no-allow-matched'>(true);
+  type Reason = 'no-policy' | 'allow-matched' | 'deny-matched' | 'no-allow-matched' | 'evaluation-failed';
+  same<Decision['reason'], Reason>(true);
   return decision.allowed;
 }
 
