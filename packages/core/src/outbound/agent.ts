@@ -7,13 +7,13 @@ import { isIdentityHeader } from './call-headers.js';
 import { createConnector, type Connector } from './connector.js';
 import { pinIdentity, usesIdentity, watchEpochs, type IdentityEpochs } from './epoch.js';
 import { defaultConnectTimeoutMs, type OutboundOptions } from './options.js';
-import { planCall, type CallPlan, type PlanSources } from './plan.js';
+import { planCall, refusedBy, type CallPlan, type PlanSources } from './plan.js';
 import { reportCall } from './report.js';
 
 /** How the agent reaches one host and port under one configuration and identity. */
 interface Lane {
   readonly key: string;
-  /** What sockets are kept under: never shared between plans or identity epochs. */
+  /** What sockets are kept under: never shared between plans or identity epochs. Empty for a lane of one call only. */
   readonly name: string;
   readonly plan: CallPlan;
   readonly snapshot: PlanSources;
@@ -122,7 +122,7 @@ class MeshAgent extends Agent {
     const snapshot = this.#options.snapshot();
     if (known !== undefined && known.snapshot === snapshot && known.epoch === this.#epochs.current) return known;
     const lane = this.#createLane(key, { host, port }, snapshot, known);
-    this.#lanes.set(key, lane);
+    if (lane.name !== '') this.#lanes.set(key, lane);
     if (known !== undefined && known.name !== lane.name) this.#retireStale();
     if (this.#lanes.size > mostLanes) for (const oldest of [...this.#lanes.keys()].slice(0, 1)) this.#lanes.delete(oldest);
     return lane;
@@ -134,9 +134,13 @@ class MeshAgent extends Agent {
     const epoch = this.#epochs.current;
     if (plan.kind !== 'service') return { key, name: `${plan.kind}|${key}`, plan, snapshot, epoch, connector: undefined };
     const name = `${plan.key}|${usesIdentity(plan) ? epoch : ''}`;
-    const connector =
-      known?.name === name ? known.connector : createConnector({ plan, identity: pinIdentity(identity, plan), timeoutMs });
-    return { key, name, plan, snapshot, epoch, connector };
+    try {
+      const connector =
+        known?.name === name ? known.connector : createConnector({ plan, identity: pinIdentity(identity, plan), timeoutMs });
+      return { key, name, plan, snapshot, epoch, connector };
+    } catch (error) {
+      return { key, name: '', plan: refusedBy(error), snapshot, epoch, connector: undefined };
+    }
   }
 
   #isFresh(socket: Socket): boolean {

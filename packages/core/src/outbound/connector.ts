@@ -65,7 +65,7 @@ function tryNext(attempt: Attempt, mark: (index: number, isUp: boolean) => void,
   const index = attempt.rest.shift();
   const target = index === undefined ? undefined : plan.targets[index];
   if (index === undefined || target === undefined) return callback(exhausted(attempt), null);
-  open(attempt.options, target, (error, socket) => {
+  openSafely(attempt.options, target, (error, socket) => {
     if (socket !== null) {
       mark(index, true);
       socket.setNoDelay(true);
@@ -94,6 +94,15 @@ function exhausted({ options: { plan }, failures }: Attempt): EnmeshError {
 function reasonOf(error: Error): string {
   if (isEnmeshError(error)) return String(error.details['reason'] ?? error.code);
   return String((error as { code?: unknown }).code ?? error.name);
+}
+
+/** Node throws for some addresses at once; to the caller that is a connection that failed. */
+function openSafely(options: ConnectorOptions, target: Target, callback: SocketCallback): void {
+  try {
+    open(options, target, callback);
+  } catch (error) {
+    process.nextTick(callback, error, null);
+  }
 }
 
 function open(options: ConnectorOptions, target: Target, callback: SocketCallback): void {

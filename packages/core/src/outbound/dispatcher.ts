@@ -4,7 +4,7 @@ import { deniedEvents, stepEvents } from '../telemetry/events.js';
 import { withoutIdentityHeaders } from './call-headers.js';
 import { usesIdentity, watchEpochs, type IdentityEpochs } from './epoch.js';
 import type { OutboundOptions } from './options.js';
-import { planCall, type CallPlan, type CallTarget, type RefusedPlan } from './plan.js';
+import { planCall, refusedBy, type CallPlan, type CallTarget, type RefusedPlan } from './plan.js';
 import { reportCall } from './report.js';
 import { createRoute, nextPool, type Route } from './route.js';
 
@@ -67,7 +67,13 @@ class MeshDispatcher extends Dispatcher {
   #refresh(key: string, previous: Route | undefined): Route {
     const snapshot = this.#options.snapshot();
     const facts = { origin: key, plan: planCall(snapshot, parseOrigin(key)), snapshot, epoch: this.#epochs.current };
-    const route = createRoute(this.#options, facts, previous, () => this.emit('drain', new URL(key)));
+    let route: Route;
+    try {
+      route = createRoute(this.#options, facts, previous, () => this.emit('drain', new URL(key)));
+    } catch (error) {
+      // No identity yet: this call is refused, the next one asks again.
+      return { ...facts, plan: refusedBy(error), pools: [], turn: 0, isUsed: true };
+    }
     this.#routes.set(key, route);
     if (previous !== undefined && previous.pools !== route.pools) this.#retire(previous.pools);
     if (this.#routes.size > mostRoutes) this.#evictOldest();

@@ -299,6 +299,8 @@ describe('the dispatcher of the mesh', () => {
     const { dispatcher, use } = start(sources([product(first.port)]));
     const call = async (): Promise<string> => (await createMeshFetch(dispatcher)(productUrl)).text();
     expect(await call()).toBe('first');
+    // undici frees a connection a moment after the body has ended.
+    await new Promise(setImmediate);
     use(sources([product(first.port)]));
     expect(await call()).toBe('first');
     expect(connections).toHaveLength(1);

@@ -1,6 +1,6 @@
 import type { MeshSettings } from '../config/mesh-config.js';
 import type { Registry } from '../config/registry.js';
-import { EnmeshError } from '../errors.js';
+import { EnmeshError, isEnmeshError } from '../errors.js';
 import type { Workload } from '../identity/workload.js';
 import { resolve, type ClientTlsMode, type Destination, type Resolved } from './destination.js';
 import { parseHostName } from './host-name.js';
@@ -65,7 +65,7 @@ export function planCall(sources: PlanSources, target: CallTarget): CallPlan {
   const { host, port, protocol } = target;
   const resolved = resolve(sources, { client: sources.workload, host, port });
   const { destination } = resolved;
-  const label = `${destination.host ?? host}:${port}`;
+  const label = `${destination.host ?? parseHostName(host) ?? 'an unnamed host'}:${port}`;
   if (destination.known && protocol === 'https:') return { kind: 'pass', declared: true, strips: destination.external === true };
   if (destination.refused !== undefined)
     return refuse(destination.refused.code, `call to ${label} refused: ${destination.refused.reason}`);
@@ -112,4 +112,16 @@ function unsupportedSettings({ ca, certificate, crl }: Destination): string | un
 
 function refuse(code: EnmeshError['code'], message: string): RefusedPlan {
   return { kind: 'refused', error: new EnmeshError(code, message) };
+}
+
+/** Whether every connection to `host:port` would be mutual TLS with a known identity: such a host is as safe to ask as an https one. */
+export function isReachedByMutualTls(sources: PlanSources, host: string, port: number): boolean {
+  const plan = planCall(sources, { protocol: 'http:', host, port });
+  return plan.kind === 'service' && plan.targets.every(({ tls }) => tls === 'ISTIO_MUTUAL');
+}
+
+/** The plan of a call that cannot begin, such as `ENMESH_IDENTITY_NONE`. Anything but an EnmeshError is thrown on: it is a mistake, not a refusal. */
+export function refusedBy(error: unknown): RefusedPlan {
+  if (!isEnmeshError(error)) throw error;
+  return { kind: 'refused', error };
 }
