@@ -1,10 +1,18 @@
 import { get, request as httpRequest, type Agent, type IncomingMessage, type RequestListener } from 'node:http';
 import { createServer as createTcpServer, type AddressInfo, type Server } from 'node:net';
 import { createServer as createHttpServer } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { TLSSocket } from 'node:tls';
+import axios from 'axios';
+import got from 'got';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { Headers as UndiciHeaders, type Dispatcher } from 'undici';
 import { defaultMeshSettings } from '../config/mesh-config.js';
-import type { Registry, ServiceEntry, WorkloadEntrySpec } from '../config/registry.js';
+import { EnmeshError } from '../errors.js';
+import type { ClientTlsSettings, Registry, ServiceEntry, WorkloadEntrySpec } from '../config/registry.js';
 import { fixedTrustBundleSource } from '../identity/trust-bundle.js';
 import type { MeshIdentity } from '../identity/source.js';
 import type { X509Svid } from '../identity/svid.js';
@@ -317,6 +325,68 @@ describe('the dispatcher of the mesh', () => {
     expect(connections.map(({ outcome }) => outcome)).toEqual(['passed', 'passed', 'refused']);
   });
 
+  it('speaks plainly to an endpoint without mutual TLS, and takes no identity for that', async () => {
+    const port = await startPlain(answerPeer);
+    const plain = entry('legacy.shop.svc.cluster.local', [{ address: '127.0.0.1', ports: { http: port } }]);
+    const none = {
+      current: () => {
+        throw new EnmeshError('ENMESH_IDENTITY_NONE', 'none yet');
+      },
+      watch: () => () => {},
+    };
+    const { dispatcher, agent } = start(sources([plain, product(port)]), { svid: none, bundles: none });
+    const host = 'legacy.shop.svc.cluster.local';
+    expect(await (await createMeshFetch(dispatcher)(`http://${host}/`)).json()).toMatchObject({ host });
+    expect(JSON.parse((await getByAgent(agent, `http://${host}/`)).body)).toMatchObject({ host });
+    for (const call of [createMeshFetch(dispatcher)(productUrl), getByAgent(agent, productUrl)])
+      expect((await causeOf(call)).code).toBe('ENMESH_IDENTITY_NONE');
+  });
+
+  it('originates TLS as a DestinationRule of mode SIMPLE or MUTUAL says, and refuses another certificate', async () => {
+    const [svid, mine] = [
+      await authority.issue({ namespace: 'shop', serviceAccount: 'api' }),
+      await authority.issue({ namespace: 'shop', serviceAccount: 'me' }),
+    ];
+    const folder = await mkdtemp(join(tmpdir(), 'enmesh-outbound-'));
+    ends.push(() => rm(folder, { recursive: true }));
+    const pem = {
+      ca: authority.rootPem,
+      cert: mine.chain,
+      key: mine.privateKey.export({ type: 'pkcs8', format: 'pem' }) as string,
+    };
+    for (const [name, text] of Object.entries(pem)) await writeFile(join(folder, name), text);
+    const tls = {
+      key: svid.privateKey.export({ type: 'pkcs8', format: 'pem' }),
+      cert: svid.chain,
+      ca: authority.rootPem,
+      requestCert: true,
+      rejectUnauthorized: false,
+    };
+    const answer: RequestListener = (req, res) => res.end(String((req.socket as TLSSocket).authorized));
+    const port = await listen(createHttpsServer(tls, answer));
+    const call = (settings: ClientTlsSettings): Promise<string> => {
+      const api = entry('api.example', [{ address: '127.0.0.1', ports: { http: port } }], { location: 'MESH_EXTERNAL' });
+      const meta = { ...api.meta, kind: 'DestinationRule' };
+      const from = sources([api]);
+      const destinationRules = [{ meta, spec: { host: 'api.example', trafficPolicy: { tls: settings } } }];
+      const { dispatcher } = start({ ...from, registry: { ...from.registry, destinationRules } });
+      return createMeshFetch(dispatcher)('http://api.example/').then((response) => response.text());
+    };
+    const simple = { mode: 'SIMPLE' as const, caCertificates: join(folder, 'ca'), subjectAltNames: [svid.id.uri] };
+    expect(await call(simple)).toBe('false');
+    expect(
+      await call({ ...simple, mode: 'MUTUAL', clientCertificate: join(folder, 'cert'), privateKey: join(folder, 'key') }),
+    ).toBe('true');
+    expect((await causeOf(call({ ...simple, subjectAltNames: ['spiffe://cluster.local/ns/shop/sa/other'] }))).code).toBe(
+      'ENMESH_TLS_SECURE_NAMING',
+    );
+    expect((await causeOf(call({ mode: 'SIMPLE', caCertificates: simple.caCertificates }))).code).toBe(
+      'ENMESH_TLS_SERVER_UNVERIFIED',
+    );
+    expect((await causeOf(call({ ...simple, caCertificates: 'system' }))).code).toBe('ENMESH_TLS_SERVER_UNVERIFIED');
+    expect((await causeOf(call({ ...simple, caCertificates: join(folder, 'none') }))).code).toBe('ENMESH_OUTBOUND_TLS_SETTINGS');
+  });
+
   it('refuses after close, and closes with calls in flight finished', async () => {
     const { port } = await startStrict('product', (_req, res) => void setImmediate(() => res.end('done')));
     const { dispatcher } = start(sources([product(port)]));
@@ -372,6 +442,22 @@ describe('the http agent of the mesh', () => {
     const written = httpRequest(`http://127.0.0.1:${port}/`, { agent, headers: ['host', 'a', 'enmesh-hop-token', 'x'] as never });
     const [error] = (await new Promise((done) => written.on('error', (...all) => done(all)))) as [{ code: string }];
     expect(error.code).toBe('ENMESH_OUTBOUND_UNDECLARED');
+  });
+
+  it('serves axios and got, whose redirects are resolved anew', async () => {
+    const location = 'http://elsewhere.shop.svc.cluster.local/';
+    const { port } = await startStrict('product', (req, res) =>
+      req.url === '/away' ? res.writeHead(302, { location }).end() : answerPeer(req, res),
+    );
+    const { agent } = start(sources([product(port)], { outboundTrafficPolicy: 'REGISTRY_ONLY' }));
+    const expected = { peer: 'spiffe://cluster.local/ns/shop/sa/gateway' };
+    expect((await axios.get(productUrl, { httpAgent: agent, proxy: false })).data).toMatchObject(expected);
+    expect(await got(productUrl, { agent: { http: agent as never } }).json()).toMatchObject(expected);
+    for (const call of [
+      axios.get(`${productUrl}/away`, { httpAgent: agent, proxy: false }),
+      got(`${productUrl}/away`, { agent: { http: agent as never }, retry: { limit: 0 } }),
+    ])
+      await expect(call).rejects.toMatchObject({ code: 'ENMESH_OUTBOUND_UNDECLARED' });
   });
 
   it('refuses what the dispatcher refuses', async () => {
