@@ -3,7 +3,7 @@ import {
   isMap,
   isScalar,
   isSeq,
-  parseAllDocuments,
+  Composer,
   type Document,
   type Node,
   type Pair,
@@ -13,6 +13,7 @@ import {
 import type { ConfigNode, MapEntry, ScalarNode } from './node.js';
 import { quote } from './problem.js';
 import type { Report } from './report.js';
+import { readSyntaxTrees } from './yaml-depth.js';
 import { kubernetesReading } from './yaml-traps.js';
 
 /** A document nested deeper than this is refused; Istio's deepest has about twelve levels. */
@@ -32,7 +33,9 @@ const syntaxErrorsPerDocument = 5;
 export function readYamlDocuments(text: string, report: Report): ConfigNode[] {
   const nodes: ConfigNode[] = [];
   // Duplicate keys are found while converting: the package's own check takes quadratic time in the size of a map.
-  for (const document of parseAllDocuments(text, { prettyErrors: false, uniqueKeys: false, logLevel: 'silent' })) {
+  const composer = new Composer({ uniqueKeys: false, logLevel: 'silent' });
+  const trees = readSyntaxTrees(text, ({ offset }) => reportDepth(offset, report));
+  for (const document of composer.compose(trees)) {
     const node = readDocument(document, report);
     if (node !== undefined) nodes.push(node);
   }
@@ -52,9 +55,7 @@ function readDocument(document: Document, report: Report): ConfigNode | undefine
   }
   const faults = [...document.errors, ...document.warnings];
   if (faults.length > 0) {
-    // Too deep a nesting yields one such fault per level.
-    const exhausted = faults.find((fault) => fault.code === 'RESOURCE_EXHAUSTION');
-    for (const fault of exhausted === undefined ? faults.slice(0, syntaxErrorsPerDocument) : [exhausted]) reportFault(fault, report);
+    for (const fault of faults.slice(0, syntaxErrorsPerDocument)) reportFault(fault, report);
     return undefined;
   }
   if (document.contents === null || (isScalar(document.contents) && document.contents.value === null)) return undefined;
@@ -78,12 +79,12 @@ const faultMessages: Partial<Record<YAMLError['code'], string>> = {
 };
 
 function reportFault(fault: YAMLError, report: Report): void {
-  if (fault.code === 'RESOURCE_EXHAUSTION') {
-    report.error(fault.pos[0], '', 'ENMESH_CONFIG_LIMIT', `nested deeper than ${nestingLimit} levels`);
-    return;
-  }
   const message = faultMessages[fault.code] ?? `not YAML (${fault.code.toLowerCase().replaceAll('_', ' ')})`;
   report.error(fault.pos[0], '', 'ENMESH_CONFIG_SYNTAX', message);
+}
+
+function reportDepth(offset: number, report: Report): void {
+  report.error(offset, '', 'ENMESH_CONFIG_LIMIT', `nested deeper than ${nestingLimit} levels`);
 }
 
 /** A converted node and how many nodes it stands for once its aliases are written out. */
@@ -91,6 +92,8 @@ interface Converted {
   readonly node: ConfigNode;
   readonly weight: number;
 }
+
+const coreTags = new Set(['str', 'int', 'float', 'bool', 'null', 'map', 'seq'].map((name) => `tag:yaml.org,2002:${name}`));
 
 interface Conversion {
   readonly report: Report;
@@ -117,6 +120,8 @@ function convert(node: Node | null, conversion: Conversion, fallbackOffset: numb
   const offset = node.range?.[0] ?? fallbackOffset;
   if (depth > nestingLimit) return fail(conversion, offset, 'ENMESH_CONFIG_LIMIT', `nested deeper than ${nestingLimit} levels`);
   if (isAlias(node)) return resolveAlias(node.source, conversion, offset);
+  // The package reads more tags than it says, such as !!binary and !!set.
+  if (node.tag !== undefined && !coreTags.has(node.tag)) return fail(conversion, offset, 'ENMESH_CONFIG_SYNTAX', 'a YAML tag that is not known here');
   const anchor = (node as { anchor?: string }).anchor;
   if (anchor !== undefined) conversion.anchors.set(anchor, undefined);
   const converted = isMap(node)

@@ -162,7 +162,10 @@ export interface RecordOptions<T> {
   readonly open?: boolean;
 }
 
-/** A map with known fields. Unknown ones are errors that name the nearest known one; those in `passedOver` are known and not read. */
+/**
+ * A map with known fields. Unknown ones are errors that name the nearest known one; those in `passedOver` are known and not read.
+ * Undefined when a required field is missing or invalid.
+ */
 export function record<T extends object>(fields: FieldShapes<T>, options: RecordOptions<T> = {}): Shape<T> {
   const known = [...Object.keys(fields), ...(options.passedOver ?? [])];
   const passedOver = new Set(options.passedOver);
@@ -184,8 +187,9 @@ export function record<T extends object>(fields: FieldShapes<T>, options: Record
       const value = (fields as Record<string, Shape<unknown>>)[name]!(placeOf(place, entry));
       if (value !== undefined) values[name] = value;
     }
-    for (const name of options.required ?? []) if (!seen.has(name)) invalidAt(place, `lacks ${quote(name)}`);
-    return values as T;
+    const required = options.required ?? [];
+    for (const name of required) if (!seen.has(name)) invalidAt(place, `lacks ${quote(name)}`);
+    return required.every((name) => values[name] !== undefined) ? (values as T) : undefined;
   };
 }
 

@@ -39,7 +39,6 @@ const conditionFields = record<PolicyCondition>(
 
 /** `when[]`: a key that Istio knows (istio-semantics 3.9), at least one value, and values of the key's own form. */
 export const condition: Shape<PolicyCondition> = refined(conditionFields, (value, place) => {
-  if (typeof value.key !== 'string') return;
   if ((value.values?.length ?? 0) + (value.notValues?.length ?? 0) === 0 && !hasItems(place)) {
     invalidAt(place, 'needs `values` or `notValues`');
   }

@@ -1,5 +1,5 @@
 import type { ClientTlsSettings, DestinationRuleSpec, TrafficPolicy } from '../registry.js';
-import { placeAt, type Place } from '../place.js';
+import { placeAt } from '../place.js';
 import { decimal, flag, integer, invalidAt, listOf, oneOf, record, refined, text, type Shape } from '../shape.js';
 import { quote } from '../problem.js';
 import { matchLabels } from './selector.js';
@@ -159,14 +159,10 @@ const fields = record<DestinationRuleSpec>(
 
 /** `spec` of DestinationRule. Of a traffic policy `tls` and `loadBalancer.simple` are read; of the rest only the names are checked. */
 export const destinationRuleSpec: Shape<DestinationRuleSpec> = refined(fields, (spec, place) => {
-  checkHost(spec.host, placeAt(place, 'host'));
+  if (!isHostPattern(spec.host)) invalidAt(placeAt(place, 'host'), `${quote(spec.host)} is no host name`);
   const names = new Set<string>();
   spec.subsets?.forEach((one, index) => {
     if (names.has(one.name)) invalidAt(placeAt(place, 'subsets', index, 'name'), 'another subset of this rule has the same name');
     names.add(one.name);
   });
 });
-
-function checkHost(host: string | undefined, place: Place): void {
-  if (host !== undefined && !isHostPattern(host)) invalidAt(place, `${quote(host)} is no host name`);
-}

@@ -24,7 +24,7 @@ const portFields = record<PortFields>(
 /** Kubernetes calls `port` what Istio calls `number`. */
 const port: Shape<ServicePort> = (place) => {
   const decoded = portFields(place);
-  if (decoded?.port === undefined) return undefined;
+  if (decoded === undefined) return undefined;
   const { port: number, ...rest } = decoded;
   return { number, ...rest };
 };

@@ -36,7 +36,7 @@ const jwksUri = refined(text({ min: 1, max: 2048 }), (value, place) => {
     invalidAt(place, 'may not hold a user name or password');
 });
 
-const jwks = refined(text(), (value, place) => {
+const jwks = refined(text({ max: 1024 * 1024 }), (value, place) => {
   if (value === '') return;
   for (const fault of findKeySetFaults(value)) {
     if (fault.level === 'error') invalidAt(place, fault.message, fault.hint);

@@ -44,7 +44,6 @@ const targetRefFields = record<TargetRefFields>(
 export const targetRef: Shape<TargetRefFields> = refined(targetRefFields, (value, place) => {
   if ((value.namespace ?? '') !== '')
     invalidAt(placeAt(place, 'namespace'), 'a policy can only refer to its own namespace', 'remove the field');
-  if (typeof value.kind !== 'string') return;
   const target = `${value.group ?? ''}/${value.kind}`;
   if (!attachable.has(target))
     invalidAt(

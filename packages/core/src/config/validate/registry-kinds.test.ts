@@ -1,0 +1,127 @@
+import { describe, expect, it } from 'vitest';
+import { formatProblem } from '../problem.js';
+import { validateDocuments, type MeshResources } from '../validate.js';
+
+const versions: Readonly<Record<string, string>> = { Service: 'v1', TokenPropagation: 'enmesh.dev/v1', PeerAuthentication: 'security.istio.io/v1' };
+
+function validate(kind: string, spec: unknown, annotations: Record<string, string> = {}): { problems: string; resources: MeshResources | undefined } {
+  const document = {
+    apiVersion: versions[kind] ?? 'networking.istio.io/v1',
+    kind,
+    metadata: { name: 'x', namespace: 'shop', annotations },
+    spec,
+  };
+  const { resources, problems } = validateDocuments([{ name: 'enmesh/x.yaml', text: JSON.stringify(document) }]);
+  expect(resources === undefined).toBe(problems.some((problem) => problem.level === 'error'));
+  return { resources, problems: problems.map((problem) => `${problem.level} ${problem.code} ${formatProblem(problem)}`).join('\n') };
+}
+
+const entry = (fields: object): object => ({ hosts: ['stock.shop.svc.cluster.local'], ports: [{ number: 80, name: 'http', protocol: 'HTTP' }], ...fields });
+const rule = (tls: object): object => ({ host: 'stock', trafficPolicy: { tls } });
+const selected = (fields: object): object => ({ selector: { matchLabels: { app: 'x' } }, ...fields });
+
+describe('kinds of the registry, PeerAuthentication and TokenPropagation', () => {
+  it.each([
+    ['PeerAuthentication', {}],
+    ['PeerAuthentication', { mtls: {} }],
+    ['PeerAuthentication', selected({ mtls: { mode: 'STRICT' }, portLevelMtls: { 8080: { mode: 'DISABLE' }, 1: {} } })],
+    ['ServiceEntry', entry({})],
+    ['ServiceEntry', entry({ location: 'MESH_INTERNAL', resolution: 'STATIC', endpoints: [{ address: '127.0.0.1', ports: { http: 9080 }, serviceAccount: 'stock' }] })],
+    ['ServiceEntry', entry({ resolution: 'DNS', exportTo: ['.', 'core'], subjectAltNames: ['spiffe://a/b'] })],
+    ['ServiceEntry', entry({ hosts: ['*.example.com'], addresses: ['10.0.0.0/8'] })],
+    ['ServiceEntry', entry({ resolution: 'STATIC', workloadSelector: { labels: { app: 'x' } } })],
+    ['WorkloadEntry', { address: '10.0.0.1', labels: { app: 'x' }, serviceAccount: 'x', weight: 1, locality: 'a/b', network: 'n' }],
+    ['WorkloadEntry', { address: 'vm.example.com', ports: { http: 80 } }],
+    ['WorkloadEntry', { address: 'unix:///run/x.sock' }],
+    ['WorkloadEntry', { network: 'n' }],
+    ['DestinationRule', { host: '*.shop.svc.cluster.local' }],
+    ['DestinationRule', rule({ mode: 'ISTIO_MUTUAL', subjectAltNames: ['spiffe://a/b'], sni: 'x' })],
+    ['DestinationRule', rule({ mode: 'MUTUAL', clientCertificate: 'c', privateKey: 'k', caCertificates: 'a' })],
+    ['DestinationRule', rule({ mode: 'MUTUAL', credentialName: 'c' })],
+    ['DestinationRule', rule({ mode: 'SIMPLE', insecureSkipVerify: true })],
+    ['Service', { ports: [{ port: 80, targetPort: 'http', nodePort: 30080, appProtocol: 'http' }], selector: null, invented: true }],
+    ['Service', { type: 'ExternalName', externalName: 'example.com' }],
+    ['TokenPropagation', { outbound: [{ hosts: ['*.example.com'], mode: 'NONE' }, { hosts: ['a'] }] }],
+  ])('admits %s %j', (kind, spec) => {
+    expect(validate(kind, spec).problems).toBe('');
+  });
+
+  it('passes over what it knows of a traffic policy without reading it', () => {
+    const trafficPolicy = {
+      loadBalancer: { consistentHash: { httpCookie: { name: 'a', ttl: '0s' }, ringHash: { minimumRingSize: 1 } }, localityLbSetting: { enabled: true } },
+      connectionPool: { tcp: { maxConnections: 1, tcpKeepalive: { time: '1s' } }, http: { http2MaxRequests: 1, http2KeepAlive: { interval: '15s' } } },
+      outlierDetection: { consecutive5xxErrors: 7, interval: '5m' },
+      tunnel: { protocol: 'CONNECT', targetHost: 'a', targetPort: 1 },
+      portLevelSettings: [{ port: { number: 80 }, loadBalancer: { simple: 'PASSTHROUGH', warmup: { duration: '30s' } }, tls: { mode: 'DISABLE' } }],
+    };
+    const { resources, problems } = validate('DestinationRule', { host: 'stock', subsets: [{ name: 'v1', labels: { version: 'v1' }, trafficPolicy }] });
+    expect(problems).toBe('');
+    expect(resources?.registry.destinationRules[0]?.spec.subsets?.[0]?.trafficPolicy).toEqual({
+      loadBalancer: {},
+      portLevelSettings: [{ port: { number: 80 }, loadBalancer: { simple: 'PASSTHROUGH' }, tls: { mode: 'DISABLE' } }],
+    });
+  });
+
+  it.each([
+    ['PeerAuthentication', { mtls: null }, 'spec.mtls: must be a map, not null'],
+    ['PeerAuthentication', { mtls: { mode: 'strict' } }, 'did you mean STRICT?'],
+    ['PeerAuthentication', { mode: 'STRICT' }, 'there is no field "mode" here (known here: selector, mtls, portLevelMtls)'],
+    ['PeerAuthentication', { portLevelMtls: { 80: {} } }, 'portLevelMtls requires a selector with labels'],
+    ['PeerAuthentication', { selector: { matchLabels: {} }, portLevelMtls: { 80: {} } }, 'portLevelMtls requires a selector with labels'],
+    ['PeerAuthentication', selected({ portLevelMtls: {} }), 'portLevelMtls: must not be empty'],
+    ['PeerAuthentication', selected({ portLevelMtls: { 0: {} } }), '"0" is no port'],
+    ['PeerAuthentication', selected({ portLevelMtls: { 65536: {} } }), '"65536" is no port'],
+    ['PeerAuthentication', selected({ portLevelMtls: { http: {} } }), '"http" is no port'],
+    ['PeerAuthentication', selected({ portLevelMtls: { 80: null } }), 'must be a map, not null'],
+    ['ServiceEntry', {}, 'lacks "hosts"'],
+    ['ServiceEntry', entry({ hosts: [] }), 'hosts: must not be empty'],
+    ['ServiceEntry', entry({ hosts: ['*'] }), 'a host cannot be * alone'],
+    ['ServiceEntry', entry({ hosts: ['a_b c'] }), 'is no host name'],
+    ['ServiceEntry', entry({ ports: [{ number: 80, name: 'a' }, { number: 80, name: 'a' }] }), 'ports[1].name: another port has the same name'],
+    ['ServiceEntry', entry({ ports: [{ number: 0, name: 'a' }] }), 'must be between 1 and 65535'],
+    ['ServiceEntry', entry({ ports: [{ number: '80', name: 'a' }] }), 'must be a whole number, not a string (remove the quotes)'],
+    ['ServiceEntry', entry({ resolution: 'static' }), 'did you mean STATIC?'],
+    ['ServiceEntry', entry({ endpoints: [{ address: '1.2.3.4' }] }), 'resolution NONE has no endpoints'],
+    ['ServiceEntry', entry({ resolution: 'STATIC', endpoints: [{ address: '1.2.3.4' }], workloadSelector: {} }), 'only one of endpoints and workloadSelector'],
+    ['ServiceEntry', entry({ resolution: 'DNS_ROUND_ROBIN', endpoints: [{ address: 'a' }, { address: 'b' }] }), 'has one endpoint at most'],
+    ['ServiceEntry', entry({ resolution: 'DNS', hosts: ['*.a'] }), 'needs endpoints, or hosts without a wildcard'],
+    ['ServiceEntry', entry({ resolution: 'DNS', addresses: ['10.0.0.0/8'] }), 'CIDR ranges are only for resolution NONE and STATIC'],
+    ['ServiceEntry', entry({ exportTo: ['A'] }), 'is neither a namespace nor one of'],
+    ['WorkloadEntry', {}, 'needs an `address`'],
+    ['WorkloadEntry', { address: 'not a host' }, 'is neither an IP address nor a DNS name'],
+    ['WorkloadEntry', { address: 'unix://run/x' }, 'needs an absolute path'],
+    ['WorkloadEntry', { address: 'unix:///x', ports: { a: 1 } }, 'a unix address has no ports'],
+    ['DestinationRule', {}, 'lacks "host"'],
+    ['DestinationRule', rule({ mode: 'mutual' }), 'did you mean MUTUAL?'],
+    ['DestinationRule', rule({ mode: 'MUTUAL' }), 'mode MUTUAL needs clientCertificate'],
+    ['DestinationRule', rule({ mode: 'SIMPLE', credentialName: 'a', caCertificates: 'b' }), 'cannot be combined with credentialName'],
+    ['DestinationRule', rule({ mode: 'SIMPLE', insecureSkipVerify: true, subjectAltNames: ['a'] }), 'cannot be combined with insecureSkipVerify'],
+    ['DestinationRule', { host: 'a', trafficPolicy: { conectionPool: {} } }, 'did you mean "connectionPool"?'],
+    ['DestinationRule', { host: 'a', trafficPolicy: { connectionPool: { tcp: { maxConection: 1 } } } }, 'did you mean "maxConnections"?'],
+    ['DestinationRule', { host: 'a', trafficPolicy: { portLevelSettings: [{ tls: {} }] } }, 'needs a port with a `number`'],
+    ['DestinationRule', { host: 'a', trafficPolicy: { portLevelSettings: [{ port: { number: 80 }, portLevelSettings: [] }] } }, 'there is no field "portLevelSettings" here'],
+    ['DestinationRule', { host: 'a', subsets: [{ name: 'v' }, { name: 'v' }] }, 'another subset of this rule has the same name'],
+    ['DestinationRule', { host: 'a', subsets: [{}] }, 'lacks "name"'],
+    ['Service', { ports: [{ port: '80' }] }, 'must be a whole number, not a string'],
+    ['Service', { selector: { app: 1 } }, 'must be a string, not a number'],
+    ['TokenPropagation', { outbound: [{ hosts: ['a'], mode: 'HOP' }] }, 'ENMESH_CONFIG_UNSUPPORTED'],
+    ['TokenPropagation', { outbound: [{ hosts: ['a'], mode: 'FORWARD' }] }, 'mode FORWARD is not in this version; later ones add HOP, EXCHANGE, FORWARD'],
+    ['TokenPropagation', { outbound: [{ hosts: ['a'], mode: 'hop' }] }, 'did you mean "HOP"?'],
+    ['TokenPropagation', { outbound: [{ hosts: ['a'], claims: ['scope'] }] }, 'ENMESH_CONFIG_UNSUPPORTED'],
+    ['TokenPropagation', { outbound: [{ mode: 'NONE' }] }, 'lacks "hosts"'],
+    ['TokenPropagation', { inbound: [] }, 'ENMESH_CONFIG_UNSUPPORTED'],
+  ])('refuses %s %j', (kind, spec, expected) => {
+    const { problems } = validate(kind, spec);
+    expect(problems).toContain('error ');
+    expect(problems).toContain(expected);
+  });
+
+  it('warns of a selector that selects everything', () => {
+    expect(validate('PeerAuthentication', { selector: {} }).problems).toContain('warning ENMESH_CONFIG_DOUBTFUL');
+  });
+
+  it.each(['PeerAuthentication', 'DestinationRule'])('refuses a dry run of %s, which would be in force', (kind) => {
+    const { problems } = validate(kind, kind === 'DestinationRule' ? { host: 'a' } : {}, { 'istio.io/dry-run': 'true' });
+    expect(problems).toContain('only an AuthorizationPolicy can be a dry run');
+  });
+});
