@@ -1,5 +1,6 @@
 // Packs every package, looks at what is inside, and uses it as a service would: installed from the tarballs in an empty directory, imported from ES
 // modules and required from CommonJS on every public entry, its types resolved by both. Needs a build and the npm registry or npm's cache.
+// --list names every file.
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -44,8 +45,9 @@ async function pack(name) {
 }
 
 async function checkTarball({ name, directory, tarball, files }) {
-  console.log(`\n${name}: ${files.length} files`);
-  for (const file of files) console.log(`         ${file}`);
+  const folders = ['dist', 'src'].map((folder) => `${files.filter((file) => file.startsWith(`${folder}/`)).length} in ${folder}`);
+  console.log(`\n${name}: ${[...files.filter((file) => !file.includes('/')), ...folders].join(', ')}`);
+  if (process.argv.includes('--list')) for (const file of files) console.log(`         ${file}`);
   report(
     `${name} holds what a service uses and nothing else`,
     contentProblems({ files, read: (file) => readFileSync(join(directory, file), 'utf8'), license }),
