@@ -1,0 +1,66 @@
+import { describe, expect, it } from 'vitest';
+import { isJsonObject, maxJsonDepth, parseStrictJson } from './strict-json.js';
+
+const octets = (...values: number[]): Uint8Array => Uint8Array.from(values);
+const nested = (depth: number): string => '['.repeat(depth) + ']'.repeat(depth);
+
+describe('strict JSON', () => {
+  it.each([
+    [' {"a" : [1, -2.5e3, true, null, "x,y]"]} ', { a: [1, -2500, true, null, 'x,y]'] }],
+    ['{"a":{"a":1},"b":[{"a":2},{"a":3}]}', { a: { a: 1 }, b: [{ a: 2 }, { a: 3 }] }],
+    ['{"a":"\\"","b":"{\\"a\\":1}"}', { a: '"', b: '{"a":1}' }],
+    ['"\\ud83d\\ude00"', '😀'],
+    ['{}', {}],
+    ['0', 0],
+    [nested(maxJsonDepth), JSON.parse(nested(maxJsonDepth))],
+  ])('reads %j', (text, value) => {
+    expect(parseStrictJson(text)).toEqual(value);
+    expect(parseStrictJson(Buffer.from(text))).toEqual(value);
+  });
+
+  it.each([
+    ['a repeated name', '{"a":1,"a":2}'],
+    ['a repeated name with another between', '{"a":1,"b":[],"a":2}'],
+    ['a repeated name in disguise', '{"sub":1,"\\u0073ub":2}'],
+    ['a repeated __proto__', '{"__proto__":1,"__proto__":2}'],
+    ['a repeated name deep inside', '[{"x":{"a":1,"b":{},"a":2}}]'],
+    ['a number beyond a double', '{"a":1e400}'],
+    ['a negative one in a list', '[-1e999]'],
+    ['a lone surrogate', '{"a":"\\ud800"}'],
+    ['a lone surrogate as a name', '{"\\udc00":1}'],
+    ['too many levels', nested(maxJsonDepth + 1)],
+    ['single quotes', "{'a':1}"],
+    ['a trailing comma', '{"a":1,}'],
+    ['a comment', '{}/**/'],
+    ['text after the end', '{}x'],
+    ['NaN', '{"a":NaN}'],
+    ['nothing', ''],
+  ])('refuses %s', (_, text) => {
+    expect(() => parseStrictJson(text)).toThrow(SyntaxError);
+  });
+
+  it.each([
+    ['a byte order mark', octets(0xef, 0xbb, 0xbf, 0x7b, 0x7d)],
+    ['broken UTF-8', octets(0x22, 0xff, 0x22)],
+    ['a surrogate in UTF-8', octets(0x22, 0xed, 0xa0, 0x80, 0x22)],
+    ['an overlong form', octets(0x22, 0xc0, 0x80, 0x22)],
+  ])('refuses %s', (_, bytes) => {
+    expect(() => parseStrictJson(bytes)).toThrow(SyntaxError);
+  });
+
+  it('never quotes what it refuses', () => {
+    for (const text of ['{"secret-name":1,"secret-name":1}', '"secret', '{"a":secret}'])
+      expect(() => parseStrictJson(text)).toThrow(
+        expect.objectContaining({ message: expect.not.stringContaining('secret') as string }),
+      );
+  });
+
+  it('refuses a million open brackets without running out of stack', () => {
+    expect(() => parseStrictJson('['.repeat(1_000_000))).toThrow(SyntaxError);
+    expect(() => parseStrictJson(nested(100_000))).toThrow(SyntaxError);
+  });
+
+  it('tells objects from lists and null', () => {
+    expect([{}, [], null, 'x', 1].map(isJsonObject)).toEqual([true, false, false, false, false]);
+  });
+});
