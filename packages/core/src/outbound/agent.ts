@@ -7,7 +7,7 @@ import { isIdentityHeader } from './call-headers.js';
 import { createConnector, type Connector } from './connector.js';
 import { pinIdentity, usesIdentity, watchEpochs, type IdentityEpochs } from './epoch.js';
 import { defaultConnectTimeoutMs, type OutboundOptions } from './options.js';
-import { planCall, refusedBy, type CallPlan, type PlanSources } from './plan.js';
+import { objectToRequestLine, planCall, refusedBy, type CallPlan, type PlanSources } from './plan.js';
 import { reportCall } from './report.js';
 
 /** How the agent reaches one host and port under one configuration and identity. */
@@ -67,10 +67,12 @@ class MeshAgent extends Agent {
     try {
       if (this.#isClosed) throw new EnmeshError('ENMESH_OUTBOUND_CLOSED', 'the mesh agent is closed');
       const lane = this.#laneOf(given);
+      const objection = objectToRequestLine(lane.plan, request.method, request.path, request.hasHeader('upgrade'));
+      const plan = objection ?? lane.plan;
       const isHeard = stepEvents.outbound.hasSubscribers || deniedEvents.hasSubscribers;
-      if (isHeard) reportCall(lane.plan, `http://${String(given.host)}:${String(given.port)}`, request);
-      if (lane.plan.kind === 'refused') throw lane.plan.error;
-      if (lane.plan.strips) stripIdentity(request, given.headers);
+      if (isHeard) reportCall(plan, `http://${String(given.host)}:${String(given.port)}`, request);
+      if (plan.kind === 'refused') throw plan.error;
+      if (plan.strips) stripIdentity(request, given.headers);
       base.addRequest.call(this, request, { ...given, [laneOf]: lane });
     } catch (error) {
       // A request without a socket tells of its error only this way; destroy() alone stays silent.

@@ -31,6 +31,9 @@ export interface Connector {
 /** For so long a target that did not answer is tried last. */
 const avoidMs = 10_000;
 
+/** So many targets are tried for one connection, that a caller need not wait for all of a long list. */
+const mostAttempts = 5;
+
 const passedOver: ReadonlySet<ErrorCode> = new Set(['ENMESH_TLS_CONNECT_FAILED', 'ENMESH_TLS_CONNECT_TIMEOUT']);
 
 /** Creates the connector of a plan. It holds no connection itself. */
@@ -48,7 +51,7 @@ export function createConnector(options: ConnectorOptions): Connector {
   return {
     next: () => turn++ % targets.length,
     connect(first, callback) {
-      const attempt = { options, rest: order(first), failures: [] as string[] };
+      const attempt = { options, rest: order(first).slice(0, mostAttempts), failures: [] as string[] };
       tryNext(attempt, (index, isUp) => void (failedAt[index] = isUp ? -Infinity : clock()), callback);
     },
   };
@@ -86,7 +89,7 @@ function tryNext(attempt: Attempt, mark: (index: number, isUp: boolean) => void,
 
 function exhausted({ options: { plan }, failures }: Attempt): EnmeshError {
   const shown = failures.slice(0, 3).join(', ') + (failures.length > 3 ? ` and ${failures.length - 3} more` : '');
-  return new EnmeshError('ENMESH_OUTBOUND_CONNECT', `no endpoint of ${plan.service} accepted a connection: ${shown}`, {
+  return new EnmeshError('ENMESH_OUTBOUND_CONNECT', `${plan.service} could not be connected to: ${shown}`, {
     details: { service: plan.service, endpoints: failures.length },
   });
 }

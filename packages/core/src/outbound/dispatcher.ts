@@ -4,7 +4,7 @@ import { deniedEvents, stepEvents } from '../telemetry/events.js';
 import { withoutIdentityHeaders } from './call-headers.js';
 import { usesIdentity, watchEpochs, type IdentityEpochs } from './epoch.js';
 import type { OutboundOptions } from './options.js';
-import { planCall, refusedBy, type CallPlan, type CallTarget, type RefusedPlan } from './plan.js';
+import { objectToRequestLine, planCall, refusedBy, type CallPlan, type CallTarget } from './plan.js';
 import { reportCall } from './report.js';
 import { createRoute, nextPool, type Route } from './route.js';
 
@@ -81,11 +81,11 @@ class MeshDispatcher extends Dispatcher {
   }
 
   #send(route: Route, options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
-    const plan = mayUpgrade(route.plan, options) ? route.plan : refuseUpgrade(route.origin);
+    const plan = isOrdinary(options) ? route.plan : judged(route.plan, options);
     if (stepEvents.outbound.hasSubscribers || deniedEvents.hasSubscribers) reportCall(plan, route.origin, handler);
     if (plan.kind === 'refused') throw plan.error;
     const sent = plan.strips ? { ...options, headers: withoutIdentityHeaders(options.headers) } : options;
-    const through = plan.kind === 'pass' ? (this.#passthrough ??= new Agent()) : nextPool(route);
+    const through = plan.kind === 'pass' ? (this.#passthrough ??= createPassthrough()) : nextPool(route);
     if (through === undefined) throw new EnmeshError('ENMESH_OUTBOUND_UNREACHABLE', `${route.origin} has no endpoint`);
     return through.dispatch(sent as Dispatcher.DispatchOptions, handler);
   }
@@ -151,6 +151,11 @@ class MeshDispatcher extends Dispatcher {
   }
 }
 
+/** An ordinary client. A resumed TLS session would skip the certificate checks, so none is kept. */
+function createPassthrough(): Agent {
+  return new Agent({ connect: { maxCachedSessions: 0 } });
+}
+
 function answer(ended: Promise<void>, callback: (() => void) | undefined): Promise<void> | void {
   if (callback === undefined) return ended;
   void ended.then(callback, callback);
@@ -162,15 +167,14 @@ function parseOrigin(origin: string): CallTarget {
   return { protocol, host: hostname, port: port === '' ? (protocol === 'https:' ? 443 : 80) : Number(port) };
 }
 
-/** A tunnel or another protocol goes to declared services only: the mesh cannot see what passes through it. */
-function mayUpgrade(plan: CallPlan, options: Dispatcher.DispatchOptions): boolean {
-  if (options.upgrade === undefined && options.method !== 'CONNECT') return true;
-  return plan.kind !== 'pass' || plan.declared || options.upgrade === null || (options.upgrade as unknown) === false;
+/** Nearly every call: no tunnel, no upgrade, a path that is one. */
+function isOrdinary({ method, path, upgrade }: Dispatcher.DispatchOptions): boolean {
+  return path?.charCodeAt(0) === 0x2f && method !== 'CONNECT' && (upgrade === undefined || upgrade === null);
 }
 
-function refuseUpgrade(origin: string): RefusedPlan {
-  const message = `a CONNECT or upgrade may go to declared services only, and nothing declares ${origin}`;
-  return { kind: 'refused', error: new EnmeshError('ENMESH_OUTBOUND_UNDECLARED', message) };
+function judged(plan: CallPlan, { method, path, upgrade }: Dispatcher.DispatchOptions): CallPlan {
+  const isUpgrade = upgrade !== undefined && upgrade !== null && (upgrade as unknown) !== false;
+  return objectToRequestLine(plan, method, String(path), isUpgrade) ?? plan;
 }
 
 /** undici's handlers have two forms: the older one is what the global fetch of Node 20 and 22 sends. */

@@ -274,8 +274,22 @@ describe('the dispatcher of the mesh', () => {
     await expect(dispatcher.connect({ origin, path: 'example.com:443' })).rejects.toMatchObject({
       code: 'ENMESH_OUTBOUND_UNDECLARED',
     });
+    const upgrade = getByAgent(start(sources([])).agent, origin, { connection: 'upgrade', upgrade: 'websocket' });
+    expect((await causeOf(upgrade)).code).toBe('ENMESH_OUTBOUND_UNDECLARED');
     await expect(dispatcher.upgrade({ origin, path: '/' })).rejects.toMatchObject({ code: 'ENMESH_OUTBOUND_UNDECLARED' });
     expect(tunnels).toBe(0);
+  });
+
+  it('goes by the URL alone: a Host header of the caller and a proxy change nothing about whom it calls', async () => {
+    const { port } = await startStrict('product', answerPeer);
+    const { dispatcher, agent } = start(sources([product(port)]));
+    const other = await createMeshRequest(dispatcher)(productUrl, { headers: { host: 'stock.shop' } });
+    expect(await other.body.json()).toMatchObject({ peer: 'spiffe://cluster.local/ns/shop/sa/gateway', host: 'stock.shop' });
+    const proxy = await startPlain((_req, res) => res.end('proxied'));
+    const proxied = axios.get(productUrl, { httpAgent: agent, proxy: { host: '127.0.0.1', port: proxy } });
+    await expect(proxied).rejects.toMatchObject({ code: 'ENMESH_OUTBOUND_PROXIED' });
+    const whole = dispatcher.request({ origin: `http://127.0.0.1:${proxy}`, path: productUrl, method: 'GET' });
+    await expect(whole).rejects.toMatchObject({ code: 'ENMESH_OUTBOUND_PROXIED' });
   });
 
   it('shows the new certificate after a rotation, and lets what is in flight finish on the old one', async () => {

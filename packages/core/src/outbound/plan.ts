@@ -120,6 +120,19 @@ export function isReachedByMutualTls(sources: PlanSources, host: string, port: n
   return plan.kind === 'service' && plan.targets.every(({ tls }) => tls === 'ISTIO_MUTUAL');
 }
 
+/**
+ * Why a call may not take its plan, judged by its request line: `ENMESH_OUTBOUND_PROXIED` for a whole URL, which only a proxy is asked, and
+ * `ENMESH_OUTBOUND_UNDECLARED` for a tunnel or upgrade to a host nobody declared, because the mesh cannot see what passes through it.
+ */
+export function objectToRequestLine(plan: CallPlan, method: string, target: string, isUpgrade: boolean): RefusedPlan | undefined {
+  const isTunnel = method === 'CONNECT';
+  if (!isTunnel && /^https?:/i.test(target))
+    return refuse('ENMESH_OUTBOUND_PROXIED', 'the call names a whole URL as its path, as calls to a proxy do');
+  if ((isTunnel || isUpgrade) && plan.kind === 'pass' && !plan.declared)
+    return refuse('ENMESH_OUTBOUND_UNDECLARED', 'a CONNECT or upgrade may go to declared services only');
+  return undefined;
+}
+
 /** The plan of a call that cannot begin, such as `ENMESH_IDENTITY_NONE`. Anything but an EnmeshError is thrown on: it is a mistake, not a refusal. */
 export function refusedBy(error: unknown): RefusedPlan {
   if (!isEnmeshError(error)) throw error;
