@@ -48,7 +48,12 @@ describe('readYamlDocuments', () => {
   it('keeps the text of unquoted scalars only', () => {
     const { nodes } = read('[on, "on", !!str on, 010]');
     const list = nodes[0]!;
-    expect(list.kind === 'list' ? list.items.map((item) => (item.kind === 'scalar' ? item.plain : '')) : []).toEqual(['on', undefined, undefined, '010']);
+    expect(list.kind === 'list' ? list.items.map((item) => (item.kind === 'scalar' ? item.plain : '')) : []).toEqual([
+      'on',
+      undefined,
+      undefined,
+      '010',
+    ]);
   });
 
   it.each([
@@ -87,12 +92,22 @@ describe('readYamlDocuments', () => {
 
   it('refuses an alias bomb without expanding it', () => {
     const levels = 'abcdefghijklmnop'.split('');
-    const bomb = levels.map((name, index) => `${name}: &${name} [${index === 0 ? 'x' : Array(10).fill(`*${levels[index - 1]}`).join(', ')}]`);
+    const bomb = levels.map(
+      (name, index) =>
+        `${name}: &${name} [${
+          index === 0
+            ? 'x'
+            : Array(10)
+                .fill(`*${levels[index - 1]}`)
+                .join(', ')
+        }]`,
+    );
     expect(problemOf(bomb.join('\n'))).toContain('ENMESH_CONFIG_LIMIT');
   });
 
   it('admits aliases up to the limit and no further', () => {
-    const text = (count: number): string => `a: &a ${JSON.stringify(Array(99).fill('x'))}\nb: [${Array(count).fill('*a').join(',')}]`;
+    const text = (count: number): string =>
+      `a: &a ${JSON.stringify(Array(99).fill('x'))}\nb: [${Array(count).fill('*a').join(',')}]`;
     expect(read(text(aliasedNodeLimit / 100)).problems).toEqual([]);
     expect(problemOf(text(aliasedNodeLimit / 100 + 1))).toContain('ENMESH_CONFIG_LIMIT');
   });

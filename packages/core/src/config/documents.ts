@@ -121,7 +121,8 @@ function convert(node: Node | null, conversion: Conversion, fallbackOffset: numb
   if (depth > nestingLimit) return fail(conversion, offset, 'ENMESH_CONFIG_LIMIT', `nested deeper than ${nestingLimit} levels`);
   if (isAlias(node)) return resolveAlias(node.source, conversion, offset);
   // The package reads more tags than it says, such as !!binary and !!set.
-  if (node.tag !== undefined && !coreTags.has(node.tag)) return fail(conversion, offset, 'ENMESH_CONFIG_SYNTAX', 'a YAML tag that is not known here');
+  if (node.tag !== undefined && !coreTags.has(node.tag))
+    return fail(conversion, offset, 'ENMESH_CONFIG_SYNTAX', 'a YAML tag that is not known here');
   const anchor = (node as { anchor?: string }).anchor;
   if (anchor !== undefined) conversion.anchors.set(anchor, undefined);
   const converted = isMap(node)

@@ -49,9 +49,17 @@ log: false
   });
 
   it.each([
-    ['a misspelt field', 'namespace: shop\nserviceacount: x\n', 'enmesh.yaml:2:1 serviceacount: there is no field "serviceacount" here (did you mean "serviceAccount"?)'],
+    [
+      'a misspelt field',
+      'namespace: shop\nserviceacount: x\n',
+      'enmesh.yaml:2:1 serviceacount: there is no field "serviceacount" here (did you mean "serviceAccount"?)',
+    ],
     ['a wrong namespace', 'namespace: Shop\n', 'enmesh.yaml:1:12 namespace: "Shop" is no namespace'],
-    ['a label that is a number', 'labels: {version: 1}\n', 'enmesh.yaml:1:19 labels.version: must be a string, not a number (put it in quotes)'],
+    [
+      'a label that is a number',
+      'labels: {version: 1}\n',
+      'enmesh.yaml:1:19 labels.version: must be a string, not a number (put it in quotes)',
+    ],
     ['a flag in quotes', 'log: "false"\n', 'enmesh.yaml:1:6 log: must be true or false, not a string'],
     ['a flag of YAML 1.1', 'permissiveAnyAlpn: yes\n', 'must be true or false'],
     ['an unknown identity', 'identity: Dev\n', 'is no source of identity (did you mean "dev"?)'],

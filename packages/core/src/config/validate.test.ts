@@ -102,9 +102,17 @@ metadata:
 const policy = (name: string, spec = '{rules: [{}]}', namespace = 'shop'): string =>
   `apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: ${name}, namespace: ${namespace}}\nspec: ${spec}\n`;
 
-function run(...files: (string | ConfigFile)[]): { resources: ReturnType<typeof validateDocuments>['resources']; problems: string[] } {
-  const result = validateDocuments(files.map((file, index) => (typeof file === 'string' ? { name: `${index}.yaml`, text: file } : file)));
-  return { resources: result.resources, problems: result.problems.map((problem) => `${problem.level} ${problem.code} ${formatProblem(problem)}`) };
+function run(...files: (string | ConfigFile)[]): {
+  resources: ReturnType<typeof validateDocuments>['resources'];
+  problems: string[];
+} {
+  const result = validateDocuments(
+    files.map((file, index) => (typeof file === 'string' ? { name: `${index}.yaml`, text: file } : file)),
+  );
+  return {
+    resources: result.resources,
+    problems: result.problems.map((problem) => `${problem.level} ${problem.code} ${formatProblem(problem)}`),
+  };
 }
 
 describe('validateDocuments', () => {
@@ -126,7 +134,12 @@ describe('validateDocuments', () => {
           source: { file: '0.yaml', line: 4, column: 3 },
         },
         spec: {
-          rules: [{ from: [{ source: { principals: ['cluster.local/ns/shop/sa/gateway'] } }], to: [{ operation: { methods: ['GET'] } }] }],
+          rules: [
+            {
+              from: [{ source: { principals: ['cluster.local/ns/shop/sa/gateway'] } }],
+              to: [{ operation: { methods: ['GET'] } }],
+            },
+          ],
           selector: { matchLabels: { app: 'stock' } },
         },
       },
@@ -156,14 +169,19 @@ describe('validateDocuments', () => {
   });
 
   it('keeps the order of files and documents, and shares PeerAuthentications with the registry', () => {
-    const peer = 'apiVersion: security.istio.io/v1beta1\nkind: PeerAuthentication\nmetadata: {name: d, namespace: shop}\nspec: {mtls: {mode: STRICT}}\n';
+    const peer =
+      'apiVersion: security.istio.io/v1beta1\nkind: PeerAuthentication\nmetadata: {name: d, namespace: shop}\nspec: {mtls: {mode: STRICT}}\n';
     const { resources } = run(`${policy('b')}---\n${policy('a')}`, peer);
     expect(resources?.authorizationPolicies.map((one) => one.meta.name)).toEqual(['b', 'a']);
     expect(resources?.registry.peerAuthentications).toEqual(resources?.peerAuthentications);
   });
 
   it('reports every problem of every file at once, and yields no resources', () => {
-    const { resources, problems } = run(policy('a', '{ruls: [{}]}'), policy('b', '{rules: [{from: [{source: {principal: [x]}}], to: [{}]}]}'), 'a: [');
+    const { resources, problems } = run(
+      policy('a', '{ruls: [{}]}'),
+      policy('b', '{rules: [{from: [{source: {principal: [x]}}], to: [{}]}]}'),
+      'a: [',
+    );
     expect(resources).toBeUndefined();
     expect(problems).toEqual([
       'error ENMESH_CONFIG_FIELD_UNKNOWN 0.yaml:4:8 spec.ruls: there is no field "ruls" here (did you mean "rules"?)',
@@ -186,14 +204,30 @@ describe('validateDocuments', () => {
     ['no apiVersion', 'kind: Service\n', 'lacks `apiVersion`'],
     ['a misspelt apiVersion field', 'apiversion: v1\nkind: Service\n', 'is "apiversion" meant to be apiVersion?'],
     ['a list as a document', '- a\n', 'a document must be a resource with apiVersion and kind, not a list'],
-    ['a version that never was', policy('a').replace('/v1', '/v1alpha1'), '0.yaml:1:13 apiVersion: there is no such version of AuthorizationPolicy (write security.istio.io/v1 or security.istio.io/v1beta1)'],
-    ['an invented security kind', policy('a').replace('AuthorizationPolicy', 'AuthorisationPolicy'), 'did you mean "AuthorizationPolicy"?'],
-    ['an invented networking kind', policy('a').replace('security', 'networking'), 'there is no kind "AuthorizationPolicy" in networking.istio.io'],
+    [
+      'a version that never was',
+      policy('a').replace('/v1', '/v1alpha1'),
+      '0.yaml:1:13 apiVersion: there is no such version of AuthorizationPolicy (write security.istio.io/v1 or security.istio.io/v1beta1)',
+    ],
+    [
+      'an invented security kind',
+      policy('a').replace('AuthorizationPolicy', 'AuthorisationPolicy'),
+      'did you mean "AuthorizationPolicy"?',
+    ],
+    [
+      'an invented networking kind',
+      policy('a').replace('security', 'networking'),
+      'there is no kind "AuthorizationPolicy" in networking.istio.io',
+    ],
     ['an invented enmesh kind', 'apiVersion: enmesh.dev/v1\nkind: TokenPropagations\n', 'did you mean "TokenPropagation"?'],
     ['a misspelt group', policy('a').replace('security.', 'securty.'), 'did you mean security.istio.io/v1?'],
     ['a missing group', policy('a').replace('security.istio.io/', ''), 'did you mean security.istio.io/v1?'],
     ['a missing version', policy('a').replace('istio.io/v1', 'istio.io'), 'did you mean security.istio.io/v1?'],
-    ['a wrong kind inside a List', `apiVersion: v1\nkind: List\nitems: [{apiVersion: security.istio.io/v1, kind: X}]\n`, '0.yaml:3:50 items[0].kind: there is no kind "X"'],
+    [
+      'a wrong kind inside a List',
+      `apiVersion: v1\nkind: List\nitems: [{apiVersion: security.istio.io/v1, kind: X}]\n`,
+      '0.yaml:3:50 items[0].kind: there is no kind "X"',
+    ],
   ])('refuses %s', (_what, text, expected) => {
     const { resources, problems } = run(text);
     expect(resources).toBeUndefined();
@@ -203,14 +237,26 @@ describe('validateDocuments', () => {
 
   it.each([
     ['metadata', 'apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n', 'lacks `metadata`'],
-    ['a namespace', policy('a').replace(', namespace: shop', ''), 'AuthorizationPolicy needs a `namespace`: there is no kubectl context to take one from (add metadata.namespace)'],
+    [
+      'a namespace',
+      policy('a').replace(', namespace: shop', ''),
+      'AuthorizationPolicy needs a `namespace`: there is no kubectl context to take one from (add metadata.namespace)',
+    ],
     ['a name', policy('a').replace('name: a, ', ''), 'lacks `name`'],
     ['a valid name', policy('A_1'), '"A_1" is no name of a Kubernetes object'],
     ['a valid namespace', policy('a', '{}', 'a.b'), '"a.b" is no namespace'],
     ['a name that is a string', policy('123'), 'metadata.name: must be a string, not a number'],
     ['known metadata', policy('a').replace('namespace:', 'labls: {}, namespace:'), 'did you mean "labels"?'],
-    ['labels that are strings', policy('a').replace('namespace:', 'labels: {v: on}, namespace:'), 'Kubernetes reads the unquoted "on" as a boolean'],
-    ['a timestamp that is one', policy('a').replace('namespace:', 'creationTimestamp: yesterday, namespace:'), 'metadata.creationTimestamp: is no time'],
+    [
+      'labels that are strings',
+      policy('a').replace('namespace:', 'labels: {v: on}, namespace:'),
+      'Kubernetes reads the unquoted "on" as a boolean',
+    ],
+    [
+      'a timestamp that is one',
+      policy('a').replace('namespace:', 'creationTimestamp: yesterday, namespace:'),
+      'metadata.creationTimestamp: is no time',
+    ],
     ['no invented top level', `${policy('a')}sepc: {}\n`, 'did you mean "spec"?'],
     ['a spec that is not null', policy('a', 'null'), 'spec: must be a map, not null'],
   ])('demands %s', (_what, text, expected) => {

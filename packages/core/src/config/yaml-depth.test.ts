@@ -9,7 +9,8 @@ function tooDeepAt(text: string): number | undefined {
 }
 
 const many = 50_000;
-const lines = (count: number, line: (index: number) => string): string => Array.from({ length: count }, (_, index) => line(index)).join('\n');
+const lines = (count: number, line: (index: number) => string): string =>
+  Array.from({ length: count }, (_, index) => line(index)).join('\n');
 
 describe('readSyntaxTrees', () => {
   it.each([

@@ -24,11 +24,41 @@ describe('AuthorizationPolicy', () => {
     ['an empty rule', { rules: [{}] }],
     ['DENY for everything', { action: 'DENY', rules: [{}] }],
     ['AUDIT without rules', { action: 'AUDIT' }],
-    ['every source field', source({ principals: ['*'], notPrincipals: ['a*'], requestPrincipals: ['*/x'], notRequestPrincipals: ['*'], namespaces: ['a'], notNamespaces: ['b'] })],
-    ['addresses', source({ ipBlocks: ['1.2.3.4', '10.0.0.0/8', '::1', 'fe80::/10'], notIpBlocks: ['::ffff:1.2.3.4'], remoteIpBlocks: ['0.0.0.0/0'], notRemoteIpBlocks: ['1.2.3.4/32'] })],
+    [
+      'every source field',
+      source({
+        principals: ['*'],
+        notPrincipals: ['a*'],
+        requestPrincipals: ['*/x'],
+        notRequestPrincipals: ['*'],
+        namespaces: ['a'],
+        notNamespaces: ['b'],
+      }),
+    ],
+    [
+      'addresses',
+      source({
+        ipBlocks: ['1.2.3.4', '10.0.0.0/8', '::1', 'fe80::/10'],
+        notIpBlocks: ['::ffff:1.2.3.4'],
+        remoteIpBlocks: ['0.0.0.0/0'],
+        notRemoteIpBlocks: ['1.2.3.4/32'],
+      }),
+    ],
     ['service accounts', source({ serviceAccounts: ['gateway', 'shop/gateway'], notServiceAccounts: ['x'] })],
     ['trust domains', source({ trustDomains: ['*', 'a*', '*b'], notTrustDomains: ['c'] })],
-    ['every operation field', operation({ hosts: ['*.x'], notHosts: ['y'], ports: ['0', '65535'], notPorts: ['80'], methods: ['GET', 'G*', '*'], notMethods: ['PUT'], paths: ['/a/*', '*'], notPaths: ['/{*}/b/{**}'] })],
+    [
+      'every operation field',
+      operation({
+        hosts: ['*.x'],
+        notHosts: ['y'],
+        ports: ['0', '65535'],
+        notPorts: ['80'],
+        methods: ['GET', 'G*', '*'],
+        notMethods: ['PUT'],
+        paths: ['/a/*', '*'],
+        notPaths: ['/{*}/b/{**}'],
+      }),
+    ],
     ['headers', when('request.headers[x-role]')],
     ['nested claims', when('request.auth.claims[a][b.c]')],
     ['an address condition', when('remote.ip', { notValues: ['10.0.0.0/8'] })],
@@ -39,7 +69,11 @@ describe('AuthorizationPolicy', () => {
   });
 
   it.each([
-    ['CUSTOM, since it is not enforced', { action: 'CUSTOM', provider: { name: 'x' }, rules: [{}] }, 'ENMESH_CONFIG_UNSUPPORTED p.yaml:1:'],
+    [
+      'CUSTOM, since it is not enforced',
+      { action: 'CUSTOM', provider: { name: 'x' }, rules: [{}] },
+      'ENMESH_CONFIG_UNSUPPORTED p.yaml:1:',
+    ],
     ['a provider without CUSTOM', { provider: { name: 'x' }, rules: [{}] }, 'only action CUSTOM has a provider, found ALLOW'],
     ['DENY without rules', { action: 'DENY' }, 'DENY without rules never matches (write `rules: [{}]`'],
     ['DENY with an empty list of rules', { action: 'DENY', rules: [] }, 'DENY without rules never matches'],
@@ -61,10 +95,18 @@ describe('AuthorizationPolicy', () => {
     ['a prefix that is too long', source({ remoteIpBlocks: ['1.2.3.4/33'] }), 'is no IP address'],
     ['a prefix with a zone', source({ notRemoteIpBlocks: ['fe80::1%eth0/64'] }), 'is no IP address'],
     ['a wildcard service account', source({ serviceAccounts: ['a*'] }), 'wildcards are not allowed in a service account'],
-    ['a service account with two slashes', source({ serviceAccounts: ['a/b/c'] }), 'must have the form "account" or "namespace/account"'],
+    [
+      'a service account with two slashes',
+      source({ serviceAccounts: ['a/b/c'] }),
+      'must have the form "account" or "namespace/account"',
+    ],
     ['a long service account', source({ serviceAccounts: ['x'.repeat(321)] }), 'must not be longer than 320 characters'],
     ['17 service accounts', source({ serviceAccounts: Array(17).fill('a') }), 'has 17 entries; at most 16 are allowed'],
-    ['service accounts beside principals', source({ serviceAccounts: ['a'], notPrincipals: ['b'] }), 'cannot be combined with principals or namespaces'],
+    [
+      'service accounts beside principals',
+      source({ serviceAccounts: ['a'], notPrincipals: ['b'] }),
+      'cannot be combined with principals or namespaces',
+    ],
     ['a trust domain with a slash', source({ trustDomains: ['spiffe://a'] }), 'a trust domain holds no "/"'],
     ['a wildcard in the middle', source({ trustDomains: ['a*b'] }), 'a wildcard is only allowed first or last'],
     ['two wildcards', source({ notTrustDomains: ['*a*'] }), 'at most one wildcard is allowed'],
@@ -81,12 +123,32 @@ describe('AuthorizationPolicy', () => {
     ['a condition without values', when('source.ip', {}), 'needs `values` or `notValues`'],
     ['a condition with empty lists', when('source.ip', { values: [], notValues: [] }), 'needs `values` or `notValues`'],
     ['a condition without a key', { rules: [{ when: [{ values: ['a'] }] }] }, 'spec.rules[0].when[0]: lacks "key"'],
-    ['a bad address in a condition', when('source.ip', { notValues: ['x'] }), 'spec.rules[0].when[0].notValues[0]: "x" is no IP address'],
-    ['a selector and a targetRef', { selector: { matchLabels: { a: 'b' } }, targetRef: { kind: 'Service', name: 'x' } }, 'only one of selector, targetRef and targetRefs'],
-    ['a wildcard label', { selector: { matchLabels: { a: '*' } } }, 'spec.selector.matchLabels.a: a label value may hold no wildcard'],
+    [
+      'a bad address in a condition',
+      when('source.ip', { notValues: ['x'] }),
+      'spec.rules[0].when[0].notValues[0]: "x" is no IP address',
+    ],
+    [
+      'a selector and a targetRef',
+      { selector: { matchLabels: { a: 'b' } }, targetRef: { kind: 'Service', name: 'x' } },
+      'only one of selector, targetRef and targetRefs',
+    ],
+    [
+      'a wildcard label',
+      { selector: { matchLabels: { a: '*' } } },
+      'spec.selector.matchLabels.a: a label value may hold no wildcard',
+    ],
     ['labels outside matchLabels', { selector: { app: 'x' } }, 'there is no field "app" here'],
-    ['a targetRef in another namespace', { targetRefs: [{ kind: 'Service', name: 'x', namespace: 'y' }] }, 'only refer to its own namespace'],
-    ['a targetRef of another kind', { targetRefs: [{ group: 'apps', kind: 'Deployment', name: 'x' }] }, 'policies do not attach to "apps/Deployment"'],
+    [
+      'a targetRef in another namespace',
+      { targetRefs: [{ kind: 'Service', name: 'x', namespace: 'y' }] },
+      'only refer to its own namespace',
+    ],
+    [
+      'a targetRef of another kind',
+      { targetRefs: [{ group: 'apps', kind: 'Deployment', name: 'x' }] },
+      'policies do not attach to "apps/Deployment"',
+    ],
     ['513 rules', { rules: Array(513).fill({}) }, 'has 513 entries; at most 512 are allowed'],
   ])('refuses %s', (_what, spec, expected) => {
     const problems = problemsOf(spec);
@@ -97,7 +159,11 @@ describe('AuthorizationPolicy', () => {
   it.each([
     ['an empty from', { rules: [{ from: [] }] }, 'spec.rules[0].from: an empty `from` restricts nothing'],
     ['an empty to', { rules: [{ to: [] }] }, 'spec.rules[0].to: an empty `to` restricts nothing'],
-    ['a principal with its scheme', source({ notPrincipals: ['spiffe://a/b'] }), 'never matches: a principal is written without spiffe://'],
+    [
+      'a principal with its scheme',
+      source({ notPrincipals: ['spiffe://a/b'] }),
+      'never matches: a principal is written without spiffe://',
+    ],
     ['a method in small letters', operation({ methods: ['get'] }), 'never matches: methods are in capitals'],
     ['a path without a slash', operation({ paths: ['admin'] }), 'never matches: a path begins with a slash'],
   ])('admits %s with a warning', (_what, spec, expected) => {
@@ -106,15 +172,20 @@ describe('AuthorizationPolicy', () => {
     expect(problems).toMatch(/^warning ENMESH_CONFIG_DOUBTFUL [^\n]*$/);
   });
 
-  it.each(['1', 't', 'T', 'true', 'TRUE', 'True', '0', 'f', 'F', 'false', 'FALSE', 'False'])('reads dry-run %s as Go does', (word) => {
-    expect(problemsOf({ rules: [{}] }, { 'istio.io/dry-run': word })).toBe('');
-  });
+  it.each(['1', 't', 'T', 'true', 'TRUE', 'True', '0', 'f', 'F', 'false', 'FALSE', 'False'])(
+    'reads dry-run %s as Go does',
+    (word) => {
+      expect(problemsOf({ rules: [{}] }, { 'istio.io/dry-run': word })).toBe('');
+    },
+  );
 
   it.each(['yes', 'tRUE', '', 'on', ' true'])('refuses dry-run %j, which Istio would enforce', (word) => {
     expect(problemsOf({ rules: [{}] }, { 'istio.io/dry-run': word })).toContain('metadata.annotations["istio.io/dry-run"]:');
   });
 
   it('refuses a dry run of AUDIT', () => {
-    expect(problemsOf({ action: 'AUDIT', rules: [{}] }, { 'istio.io/dry-run': 'true' })).toContain('dry-run is only for ALLOW and DENY, found AUDIT');
+    expect(problemsOf({ action: 'AUDIT', rules: [{}] }, { 'istio.io/dry-run': 'true' })).toContain(
+      'dry-run is only for ALLOW and DENY, found AUDIT',
+    );
   });
 });

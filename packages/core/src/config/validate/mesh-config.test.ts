@@ -4,7 +4,11 @@ import { formatProblem } from '../problem.js';
 import { validateDocuments, type ConfigFile } from '../validate.js';
 
 function read(...texts: string[]): { mesh: unknown; problems: string } {
-  const files = texts.map((text, index): ConfigFile => ({ name: `enmesh/mesh${index === 0 ? '' : index}.yaml`, text, meshConfig: true }));
+  const files = texts.map((text, index): ConfigFile => ({
+    name: `enmesh/mesh${index === 0 ? '' : index}.yaml`,
+    text,
+    meshConfig: true,
+  }));
   const { resources, problems } = validateDocuments(files);
   return { mesh: resources?.mesh, problems: problems.map((problem) => `${problem.level} ${formatProblem(problem)}`).join('\n') };
 }
@@ -46,7 +50,9 @@ enableAutoMtls: false
   });
 
   it('takes DEFAULT normalization for BASE, and TLS_AUTO for 1.2', () => {
-    expect(read('{pathNormalization: {normalization: DEFAULT}, meshMTLS: {minProtocolVersion: TLS_AUTO}}').mesh).toEqual(defaultMeshSettings);
+    expect(read('{pathNormalization: {normalization: DEFAULT}, meshMTLS: {minProtocolVersion: TLS_AUTO}}').mesh).toEqual(
+      defaultMeshSettings,
+    );
   });
 
   it('passes over other fields of Istio with one warning each', () => {

@@ -74,11 +74,7 @@ function checkNamespace(kind: string, namespace: string | undefined, at: Place):
   if (namespace === undefined) {
     const given = placeAt(at, 'namespace').node;
     if (given !== at.node && !(given.kind === 'scalar' && given.value === null)) return undefined;
-    return invalidAt(
-      at,
-      `${kind} needs a \`namespace\`: there is no kubectl context to take one from`,
-      'add metadata.namespace',
-    );
+    return invalidAt(at, `${kind} needs a \`namespace\`: there is no kubectl context to take one from`, 'add metadata.namespace');
   }
   if (isDnsLabel(namespace)) return namespace;
   return invalidAt(placeAt(at, 'namespace'), `${quote(namespace)} is no namespace`, 'lower-case letters, digits and "-"');

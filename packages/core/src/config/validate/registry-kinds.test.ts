@@ -2,9 +2,17 @@ import { describe, expect, it } from 'vitest';
 import { formatProblem } from '../problem.js';
 import { validateDocuments, type MeshResources } from '../validate.js';
 
-const versions: Readonly<Record<string, string>> = { Service: 'v1', TokenPropagation: 'enmesh.dev/v1', PeerAuthentication: 'security.istio.io/v1' };
+const versions: Readonly<Record<string, string>> = {
+  Service: 'v1',
+  TokenPropagation: 'enmesh.dev/v1',
+  PeerAuthentication: 'security.istio.io/v1',
+};
 
-function validate(kind: string, spec: unknown, annotations: Record<string, string> = {}): { problems: string; resources: MeshResources | undefined } {
+function validate(
+  kind: string,
+  spec: unknown,
+  annotations: Record<string, string> = {},
+): { problems: string; resources: MeshResources | undefined } {
   const document = {
     apiVersion: versions[kind] ?? 'networking.istio.io/v1',
     kind,
@@ -13,10 +21,17 @@ function validate(kind: string, spec: unknown, annotations: Record<string, strin
   };
   const { resources, problems } = validateDocuments([{ name: 'enmesh/x.yaml', text: JSON.stringify(document) }]);
   expect(resources === undefined).toBe(problems.some((problem) => problem.level === 'error'));
-  return { resources, problems: problems.map((problem) => `${problem.level} ${problem.code} ${formatProblem(problem)}`).join('\n') };
+  return {
+    resources,
+    problems: problems.map((problem) => `${problem.level} ${problem.code} ${formatProblem(problem)}`).join('\n'),
+  };
 }
 
-const entry = (fields: object): object => ({ hosts: ['stock.shop.svc.cluster.local'], ports: [{ number: 80, name: 'http', protocol: 'HTTP' }], ...fields });
+const entry = (fields: object): object => ({
+  hosts: ['stock.shop.svc.cluster.local'],
+  ports: [{ number: 80, name: 'http', protocol: 'HTTP' }],
+  ...fields,
+});
 const rule = (tls: object): object => ({ host: 'stock', trafficPolicy: { tls } });
 const selected = (fields: object): object => ({ selector: { matchLabels: { app: 'x' } }, ...fields });
 
@@ -26,11 +41,21 @@ describe('kinds of the registry, PeerAuthentication and TokenPropagation', () =>
     ['PeerAuthentication', { mtls: {} }],
     ['PeerAuthentication', selected({ mtls: { mode: 'STRICT' }, portLevelMtls: { 8080: { mode: 'DISABLE' }, 1: {} } })],
     ['ServiceEntry', entry({})],
-    ['ServiceEntry', entry({ location: 'MESH_INTERNAL', resolution: 'STATIC', endpoints: [{ address: '127.0.0.1', ports: { http: 9080 }, serviceAccount: 'stock' }] })],
+    [
+      'ServiceEntry',
+      entry({
+        location: 'MESH_INTERNAL',
+        resolution: 'STATIC',
+        endpoints: [{ address: '127.0.0.1', ports: { http: 9080 }, serviceAccount: 'stock' }],
+      }),
+    ],
     ['ServiceEntry', entry({ resolution: 'DNS', exportTo: ['.', 'core'], subjectAltNames: ['spiffe://a/b'] })],
     ['ServiceEntry', entry({ hosts: ['*.example.com'], addresses: ['10.0.0.0/8'] })],
     ['ServiceEntry', entry({ resolution: 'STATIC', workloadSelector: { labels: { app: 'x' } } })],
-    ['WorkloadEntry', { address: '10.0.0.1', labels: { app: 'x' }, serviceAccount: 'x', weight: 1, locality: 'a/b', network: 'n' }],
+    [
+      'WorkloadEntry',
+      { address: '10.0.0.1', labels: { app: 'x' }, serviceAccount: 'x', weight: 1, locality: 'a/b', network: 'n' },
+    ],
     ['WorkloadEntry', { address: 'vm.example.com', ports: { http: 80 } }],
     ['WorkloadEntry', { address: 'unix:///run/x.sock' }],
     ['WorkloadEntry', { network: 'n' }],
@@ -39,7 +64,10 @@ describe('kinds of the registry, PeerAuthentication and TokenPropagation', () =>
     ['DestinationRule', rule({ mode: 'MUTUAL', clientCertificate: 'c', privateKey: 'k', caCertificates: 'a' })],
     ['DestinationRule', rule({ mode: 'MUTUAL', credentialName: 'c' })],
     ['DestinationRule', rule({ mode: 'SIMPLE', insecureSkipVerify: true })],
-    ['Service', { ports: [{ port: 80, targetPort: 'http', nodePort: 30080, appProtocol: 'http' }], selector: null, invented: true }],
+    [
+      'Service',
+      { ports: [{ port: 80, targetPort: 'http', nodePort: 30080, appProtocol: 'http' }], selector: null, invented: true },
+    ],
     ['Service', { type: 'ExternalName', externalName: 'example.com' }],
     ['TokenPropagation', { outbound: [{ hosts: ['*.example.com'], mode: 'NONE' }, { hosts: ['a'] }] }],
   ])('admits %s %j', (kind, spec) => {
@@ -48,13 +76,24 @@ describe('kinds of the registry, PeerAuthentication and TokenPropagation', () =>
 
   it('passes over what it knows of a traffic policy without reading it', () => {
     const trafficPolicy = {
-      loadBalancer: { consistentHash: { httpCookie: { name: 'a', ttl: '0s' }, ringHash: { minimumRingSize: 1 } }, localityLbSetting: { enabled: true } },
-      connectionPool: { tcp: { maxConnections: 1, tcpKeepalive: { time: '1s' } }, http: { http2MaxRequests: 1, http2KeepAlive: { interval: '15s' } } },
+      loadBalancer: {
+        consistentHash: { httpCookie: { name: 'a', ttl: '0s' }, ringHash: { minimumRingSize: 1 } },
+        localityLbSetting: { enabled: true },
+      },
+      connectionPool: {
+        tcp: { maxConnections: 1, tcpKeepalive: { time: '1s' } },
+        http: { http2MaxRequests: 1, http2KeepAlive: { interval: '15s' } },
+      },
       outlierDetection: { consecutive5xxErrors: 7, interval: '5m' },
       tunnel: { protocol: 'CONNECT', targetHost: 'a', targetPort: 1 },
-      portLevelSettings: [{ port: { number: 80 }, loadBalancer: { simple: 'PASSTHROUGH', warmup: { duration: '30s' } }, tls: { mode: 'DISABLE' } }],
+      portLevelSettings: [
+        { port: { number: 80 }, loadBalancer: { simple: 'PASSTHROUGH', warmup: { duration: '30s' } }, tls: { mode: 'DISABLE' } },
+      ],
     };
-    const { resources, problems } = validate('DestinationRule', { host: 'stock', subsets: [{ name: 'v1', labels: { version: 'v1' }, trafficPolicy }] });
+    const { resources, problems } = validate('DestinationRule', {
+      host: 'stock',
+      subsets: [{ name: 'v1', labels: { version: 'v1' }, trafficPolicy }],
+    });
     expect(problems).toBe('');
     expect(resources?.registry.destinationRules[0]?.spec.subsets?.[0]?.trafficPolicy).toEqual({
       loadBalancer: {},
@@ -67,7 +106,11 @@ describe('kinds of the registry, PeerAuthentication and TokenPropagation', () =>
     ['PeerAuthentication', { mtls: { mode: 'strict' } }, 'did you mean STRICT?'],
     ['PeerAuthentication', { mode: 'STRICT' }, 'there is no field "mode" here (known here: selector, mtls, portLevelMtls)'],
     ['PeerAuthentication', { portLevelMtls: { 80: {} } }, 'portLevelMtls requires a selector with labels'],
-    ['PeerAuthentication', { selector: { matchLabels: {} }, portLevelMtls: { 80: {} } }, 'portLevelMtls requires a selector with labels'],
+    [
+      'PeerAuthentication',
+      { selector: { matchLabels: {} }, portLevelMtls: { 80: {} } },
+      'portLevelMtls requires a selector with labels',
+    ],
     ['PeerAuthentication', selected({ portLevelMtls: {} }), 'portLevelMtls: must not be empty'],
     ['PeerAuthentication', selected({ portLevelMtls: { 0: {} } }), '"0" is no port'],
     ['PeerAuthentication', selected({ portLevelMtls: { 65536: {} } }), '"65536" is no port'],
@@ -77,15 +120,36 @@ describe('kinds of the registry, PeerAuthentication and TokenPropagation', () =>
     ['ServiceEntry', entry({ hosts: [] }), 'hosts: must not be empty'],
     ['ServiceEntry', entry({ hosts: ['*'] }), 'a host cannot be * alone'],
     ['ServiceEntry', entry({ hosts: ['a_b c'] }), 'is no host name'],
-    ['ServiceEntry', entry({ ports: [{ number: 80, name: 'a' }, { number: 80, name: 'a' }] }), 'ports[1].name: another port has the same name'],
+    [
+      'ServiceEntry',
+      entry({
+        ports: [
+          { number: 80, name: 'a' },
+          { number: 80, name: 'a' },
+        ],
+      }),
+      'ports[1].name: another port has the same name',
+    ],
     ['ServiceEntry', entry({ ports: [{ number: 0, name: 'a' }] }), 'must be between 1 and 65535'],
     ['ServiceEntry', entry({ ports: [{ number: '80', name: 'a' }] }), 'must be a whole number, not a string (remove the quotes)'],
     ['ServiceEntry', entry({ resolution: 'static' }), 'did you mean STATIC?'],
     ['ServiceEntry', entry({ endpoints: [{ address: '1.2.3.4' }] }), 'resolution NONE has no endpoints'],
-    ['ServiceEntry', entry({ resolution: 'STATIC', endpoints: [{ address: '1.2.3.4' }], workloadSelector: {} }), 'only one of endpoints and workloadSelector'],
-    ['ServiceEntry', entry({ resolution: 'DNS_ROUND_ROBIN', endpoints: [{ address: 'a' }, { address: 'b' }] }), 'has one endpoint at most'],
+    [
+      'ServiceEntry',
+      entry({ resolution: 'STATIC', endpoints: [{ address: '1.2.3.4' }], workloadSelector: {} }),
+      'only one of endpoints and workloadSelector',
+    ],
+    [
+      'ServiceEntry',
+      entry({ resolution: 'DNS_ROUND_ROBIN', endpoints: [{ address: 'a' }, { address: 'b' }] }),
+      'has one endpoint at most',
+    ],
     ['ServiceEntry', entry({ resolution: 'DNS', hosts: ['*.a'] }), 'needs endpoints, or hosts without a wildcard'],
-    ['ServiceEntry', entry({ resolution: 'DNS', addresses: ['10.0.0.0/8'] }), 'CIDR ranges are only for resolution NONE and STATIC'],
+    [
+      'ServiceEntry',
+      entry({ resolution: 'DNS', addresses: ['10.0.0.0/8'] }),
+      'CIDR ranges are only for resolution NONE and STATIC',
+    ],
     ['ServiceEntry', entry({ exportTo: ['A'] }), 'is neither a namespace nor one of'],
     ['WorkloadEntry', {}, 'needs an `address`'],
     ['WorkloadEntry', { address: 'not a host' }, 'is neither an IP address nor a DNS name'],
@@ -94,18 +158,38 @@ describe('kinds of the registry, PeerAuthentication and TokenPropagation', () =>
     ['DestinationRule', {}, 'lacks "host"'],
     ['DestinationRule', rule({ mode: 'mutual' }), 'did you mean MUTUAL?'],
     ['DestinationRule', rule({ mode: 'MUTUAL' }), 'mode MUTUAL needs clientCertificate'],
-    ['DestinationRule', rule({ mode: 'SIMPLE', credentialName: 'a', caCertificates: 'b' }), 'cannot be combined with credentialName'],
-    ['DestinationRule', rule({ mode: 'SIMPLE', insecureSkipVerify: true, subjectAltNames: ['a'] }), 'cannot be combined with insecureSkipVerify'],
+    [
+      'DestinationRule',
+      rule({ mode: 'SIMPLE', credentialName: 'a', caCertificates: 'b' }),
+      'cannot be combined with credentialName',
+    ],
+    [
+      'DestinationRule',
+      rule({ mode: 'SIMPLE', insecureSkipVerify: true, subjectAltNames: ['a'] }),
+      'cannot be combined with insecureSkipVerify',
+    ],
     ['DestinationRule', { host: 'a', trafficPolicy: { conectionPool: {} } }, 'did you mean "connectionPool"?'],
-    ['DestinationRule', { host: 'a', trafficPolicy: { connectionPool: { tcp: { maxConection: 1 } } } }, 'did you mean "maxConnections"?'],
+    [
+      'DestinationRule',
+      { host: 'a', trafficPolicy: { connectionPool: { tcp: { maxConection: 1 } } } },
+      'did you mean "maxConnections"?',
+    ],
     ['DestinationRule', { host: 'a', trafficPolicy: { portLevelSettings: [{ tls: {} }] } }, 'needs a port with a `number`'],
-    ['DestinationRule', { host: 'a', trafficPolicy: { portLevelSettings: [{ port: { number: 80 }, portLevelSettings: [] }] } }, 'there is no field "portLevelSettings" here'],
+    [
+      'DestinationRule',
+      { host: 'a', trafficPolicy: { portLevelSettings: [{ port: { number: 80 }, portLevelSettings: [] }] } },
+      'there is no field "portLevelSettings" here',
+    ],
     ['DestinationRule', { host: 'a', subsets: [{ name: 'v' }, { name: 'v' }] }, 'another subset of this rule has the same name'],
     ['DestinationRule', { host: 'a', subsets: [{}] }, 'lacks "name"'],
     ['Service', { ports: [{ port: '80' }] }, 'must be a whole number, not a string'],
     ['Service', { selector: { app: 1 } }, 'must be a string, not a number'],
     ['TokenPropagation', { outbound: [{ hosts: ['a'], mode: 'HOP' }] }, 'ENMESH_CONFIG_UNSUPPORTED'],
-    ['TokenPropagation', { outbound: [{ hosts: ['a'], mode: 'FORWARD' }] }, 'mode FORWARD is not in this version; later ones add HOP, EXCHANGE, FORWARD'],
+    [
+      'TokenPropagation',
+      { outbound: [{ hosts: ['a'], mode: 'FORWARD' }] },
+      'mode FORWARD is not in this version; later ones add HOP, EXCHANGE, FORWARD',
+    ],
     ['TokenPropagation', { outbound: [{ hosts: ['a'], mode: 'hop' }] }, 'did you mean "HOP"?'],
     ['TokenPropagation', { outbound: [{ hosts: ['a'], claims: ['scope'] }] }, 'ENMESH_CONFIG_UNSUPPORTED'],
     ['TokenPropagation', { outbound: [{ mode: 'NONE' }] }, 'lacks "hosts"'],

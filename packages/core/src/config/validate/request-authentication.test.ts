@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { formatProblem } from '../problem.js';
 import { validateDocuments } from '../validate.js';
 
-const jwkOf = (key: ReturnType<typeof generateKeyPairSync>['publicKey']): Record<string, unknown> => key.export({ format: 'jwk' }) as Record<string, unknown>;
+const jwkOf = (key: ReturnType<typeof generateKeyPairSync>['publicKey']): Record<string, unknown> =>
+  key.export({ format: 'jwk' }) as Record<string, unknown>;
 const ec = generateKeyPairSync('ec', { namedCurve: 'P-256' });
 const publicEc = jwkOf(ec.publicKey);
 const publicRsa = jwkOf(generateKeyPairSync('rsa', { modulusLength: 2048 }).publicKey);
@@ -12,7 +13,12 @@ const publicEd = jwkOf(generateKeyPairSync('ed25519').publicKey);
 const symmetric = { kty: 'oct', k: 'AAAA' };
 
 function validate(spec: unknown): { problems: string; rules: unknown } {
-  const document = { apiVersion: 'security.istio.io/v1', kind: 'RequestAuthentication', metadata: { name: 'r', namespace: 'shop' }, spec };
+  const document = {
+    apiVersion: 'security.istio.io/v1',
+    kind: 'RequestAuthentication',
+    metadata: { name: 'r', namespace: 'shop' },
+    spec,
+  };
   const { resources, problems } = validateDocuments([{ name: 'r.yaml', text: JSON.stringify(document) }]);
   expect(resources === undefined).toBe(problems.some((problem) => problem.level === 'error'));
   return {
@@ -44,7 +50,9 @@ describe('RequestAuthentication', () => {
   });
 
   it('reads jwks_uri as jwksUri, and an empty jwks as absent', () => {
-    expect(validate({ jwtRules: [{ issuer: 'i', jwks_uri: 'https://a/b', jwks: '' }] }).rules).toEqual([{ issuer: 'i', jwksUri: 'https://a/b' }]);
+    expect(validate({ jwtRules: [{ issuer: 'i', jwks_uri: 'https://a/b', jwks: '' }] }).rules).toEqual([
+      { issuer: 'i', jwksUri: 'https://a/b' },
+    ]);
   });
 
   it.each([
@@ -94,7 +102,11 @@ describe('RequestAuthentication', () => {
   });
 
   it.each([
-    ['neither issuer nor jwksUri', { jwtRules: [{ jwks: JSON.stringify({ keys: [publicEc] }) }] }, 'needs an `issuer` or a `jwksUri`'],
+    [
+      'neither issuer nor jwksUri',
+      { jwtRules: [{ jwks: JSON.stringify({ keys: [publicEc] }) }] },
+      'needs an `issuer` or a `jwksUri`',
+    ],
     ['an empty issuer', { jwtRules: [{ issuer: '', jwksUri: 'https://a' }] }, 'issuer: must not be empty'],
     ['a null rule', { jwtRules: [null] }, 'spec.jwtRules[0]: must be a map, not null'],
     ['a selector and targetRefs', { selector: {}, targetRefs: [] }, 'only one of'],
