@@ -61,6 +61,7 @@ export function createDirectorySource(o: DirectorySourceOptions): ConfigSource {
   let touches = new Map<string, Touch>();
   let quiet = Infinity;
   let wasRead = false;
+  let ready: Promise<void> | undefined;
 
   async function readWhole(): Promise<readonly ConfigFile[]> {
     const startedAt = clock();
@@ -83,6 +84,7 @@ export function createDirectorySource(o: DirectorySourceOptions): ConfigSource {
   return {
     label: o.path,
     async read() {
+      await ready;
       try {
         return await readWhole();
       } catch (error) {
@@ -93,7 +95,7 @@ export function createDirectorySource(o: DirectorySourceOptions): ConfigSource {
       }
     },
     watch(onChange) {
-      return watchDirectory({
+      const watching = watchDirectory({
         path: o.path,
         scan: () => scanDirectory(o.path),
         onChange,
@@ -102,6 +104,9 @@ export function createDirectorySource(o: DirectorySourceOptions): ConfigSource {
           if (touches.get(path) !== 'written' && (touches.size < 10_000 || touches.has(path))) touches.set(path, touch);
         },
       });
+      // What is read before the watch stands could change unheard.
+      ready = watching.ready;
+      return watching.stop;
     },
     quietFor: () => quiet,
   };

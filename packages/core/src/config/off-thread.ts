@@ -16,8 +16,10 @@ export interface Validator {
 
 /** How a {@link Validator} works; times are milliseconds. */
 export interface ValidatorOptions {
-  /** From how many characters on the worker is used. Default {@link inlineLength}. */
+  /** Beyond how many characters the worker is used. Default {@link inlineLength}. */
   readonly inlineLength?: number;
+  /** The same, until a first set was good and requests can be served. Default {@link firstInlineLength}. */
+  readonly firstInlineLength?: number;
   /** How long one validation may take. Default 60 000. */
   readonly timeoutMs?: number;
   /** How long the worker waits for the next set before it ends. Default 5000. */
@@ -26,8 +28,11 @@ export interface ValidatorOptions {
   readonly workerFile?: string;
 }
 
-/** Up to this many characters a set is parsed and validated on the serving thread: less than 5 ms. */
-export const inlineLength = 8 * 1024;
+/** Up to this many characters a set is parsed and validated on the serving thread: measured, a KiB takes up to a millisecond, and 5 would be felt. */
+export const inlineLength = 3 * 1024;
+
+/** Before the first configuration nobody is served, and up to about here starting a worker takes longer than doing its work. */
+export const firstInlineLength = 64 * 1024;
 
 /** Creates a validator; its worker starts when the first big set comes and ends when idle. */
 export function createValidator(o: ValidatorOptions = {}): Validator {
@@ -35,6 +40,7 @@ export function createValidator(o: ValidatorOptions = {}): Validator {
   let idle: NodeJS.Timeout | undefined;
   let isInlineOnly = false;
   let isClosed = false;
+  let isServing = false;
   let turn: Promise<unknown> = Promise.resolve();
 
   const end = async (): Promise<void> => {
@@ -60,8 +66,13 @@ export function createValidator(o: ValidatorOptions = {}): Validator {
     clearTimeout(idle);
     if (isClosed) throw new EnmeshError('ENMESH_CONFIG_WORKER_FAILED', 'configuration is no longer loaded: the mesh is closed');
     const length = files.reduce((sum, file) => sum + file.text.length, 0);
-    const running = length > (o.inlineLength ?? inlineLength) ? start() : undefined;
-    if (running === undefined) return validateDocuments(files);
+    const limit = isServing ? (o.inlineLength ?? inlineLength) : (o.firstInlineLength ?? firstInlineLength);
+    const running = length > limit ? start() : undefined;
+    const result = running === undefined ? validateDocuments(files) : await runIn(running, files);
+    isServing ||= result.resources !== undefined;
+    return result;
+  };
+  const runIn = async (running: Worker, files: readonly ConfigFile[]): Promise<ValidationResult> => {
     running.ref();
     try {
       const result = await askWorker(running, files, o.timeoutMs ?? 60_000);

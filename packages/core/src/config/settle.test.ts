@@ -46,6 +46,7 @@ describe('a file that may be half written is told from one that was put there wh
       [state({ digest: 'b', mark: { ...replaced, ctimeNs: 7n * second } })],
       touched('written'),
     ],
+    ['is deleted and created anew', [state({ digest: 'b', mark: { ...replaced, size: 0n } })], touched('moved')],
     ['is new and being written', [state(), state({ name: 'new.yaml', mark: { ctimeNs: 5n * second } })], none],
     ['disappears', [], none],
   ])('a file that %s is not quiet', (_, changes, touches) => {
@@ -90,6 +91,16 @@ test('a rename over a file that was being written makes it whole', () => {
   settling.observe([state({ digest: 'b' })], none, at(start + 10));
   const whole = state({ digest: 'c', mark: { identity: '1:300', ctimeNs: 8n * second } });
   expect(settling.observe([whole], none, at(start + 20))).toBe(Infinity);
+});
+
+test('a move that is heard during one observation and seen at the next is known to be whole', () => {
+  const settling = createSettling();
+  settling.observe([state()], none, at(start));
+  settling.observe([state()], touched('moved'), at(start + 10));
+  const whole = state({ digest: 'b', mark: { identity: '1:300', mtimeNs: 9n * second, ctimeNs: 9n * second } });
+  expect(settling.observe([whole], none, at(start + 20))).toBe(Infinity);
+  const again = state({ digest: 'c', mark: { identity: '1:400', mtimeNs: 9n * second, ctimeNs: 9n * second } });
+  expect(settling.observe([again], none, at(start + 30))).toBe(0);
 });
 
 describe('at the first observation', () => {

@@ -32,17 +32,24 @@ interface Known extends ReadState {
 /** Starts with nothing known: at the first observation only a file written a moment ago, by its own times, counts as possibly half written. */
 export function createSettling(): Settling {
   let known: ReadonlyMap<string, Known> | undefined;
+  // Moves that were heard while the files were already being read, and will show only at the next observation.
+  let early = new Map<string, Touch>();
   let removedAt = -Infinity;
   return {
     observe(states, touches, times) {
       const next = new Map<string, Known>();
+      const nextEarly = new Map<string, Touch>();
       for (const state of states) {
         const before = known?.get(state.file.name);
-        const writtenAt = known === undefined ? firstWrittenAt(state, times) : nextWrittenAt(before, state, touches, times);
+        const { real } = state.file;
+        const touch = touches.get(real) ?? early.get(real);
+        const writtenAt = known === undefined ? firstWrittenAt(state, times) : nextWrittenAt(before, state, touch, times);
+        if (touches.get(real) === 'moved' && before !== undefined && isUnchanged(before, state)) nextEarly.set(real, 'moved');
         next.set(state.file.name, { ...state, writtenAt });
       }
       for (const [name, before] of known ?? []) if (!before.file.linked && !next.has(name)) removedAt = times.endedAt;
       known = next;
+      early = nextEarly;
       let last = removedAt;
       for (const { writtenAt } of next.values()) last = Math.max(last, writtenAt);
       return Math.max(0, times.startedAt - last);
@@ -68,10 +75,16 @@ function nextWrittenAt(
   return cameWhole(before, now, touches.get(now.file.real)) ? -Infinity : times.endedAt;
 }
 
+function isUnchanged(before: ReadState, now: ReadState): boolean {
+  return before.digest === now.digest && before.file.real === now.file.real && isSameMark(before.file.mark, now.file.mark);
+}
+
 function cameWhole(before: Known | undefined, now: ReadState, touch: Touch | undefined): boolean {
   if (before === undefined && now.file.linked) return true;
   if (before !== undefined && before.file.real !== now.file.real) return true;
   if (before?.file.mark.identity === now.file.mark.identity) return false;
+  // An empty file has just been created, most likely, and nothing was written yet that an event could tell of.
+  if (now.file.mark.size === 0n) return false;
   // A rename moves the change time only, a write moves both times alike. Both may fall into one tick of the kernel's clock; then its events tell.
   // NTFS keeps no such order between the two times.
   if (touch === 'written' || process.platform === 'win32') return false;

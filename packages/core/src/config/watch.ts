@@ -19,6 +19,12 @@ export interface WatchOptions {
   readonly throttleMs?: number;
 }
 
+/** A watch under way; `ready` resolves when every change from then on is heard, as far as the file system tells of changes. */
+export interface Watching {
+  readonly ready: Promise<void>;
+  readonly stop: Stop;
+}
+
 // The kernel's watches are few and shared by the user's programs; what is behind further symbolic links is left to the poll.
 const maxFolders = 32;
 
@@ -27,10 +33,10 @@ const maxFolders = 32;
  * deleted and made anew is found again. Watching single files goes silent after Kubernetes' first `..data` swap, so only directories are.
  * A slow poll catches what no event told. Never keeps the process alive.
  */
-export function watchDirectory(o: WatchOptions): Stop {
+export function watchDirectory(o: WatchOptions): Watching {
   const watching = new DirectoryWatch(o);
-  watching.checkIn(0);
-  return () => watching.close();
+  const ready = new Promise<void>((resolve) => watching.start(resolve));
+  return { ready, stop: () => watching.close() };
 }
 
 class DirectoryWatch {
@@ -44,6 +50,7 @@ class DirectoryWatch {
   #isClosed = false;
   #wasHeard = true;
   #lastSignature = '';
+  #onReady: (() => void) | undefined;
 
   constructor(o: WatchOptions) {
     this.#options = o;
@@ -51,8 +58,14 @@ class DirectoryWatch {
     this.#throttleMs = o.throttleMs ?? 20;
   }
 
+  start(onReady: () => void): void {
+    this.#onReady = onReady;
+    void this.#check();
+  }
+
   close(): void {
     this.#isClosed = true;
+    this.#onReady?.();
     clearTimeout(this.#timer);
     for (const key of this.#watchers.keys()) this.#unfollow(key);
   }
@@ -76,6 +89,7 @@ class DirectoryWatch {
     this.#isChecking = false;
     if (this.#isClosed) return;
     const isNew = this.#followOnly(wanted);
+    this.#onReady?.();
     const isChanged = wasHeard || signature !== this.#lastSignature;
     this.#lastSignature = signature;
     // What happened before a new watch stood was told by nobody, hence one more look.

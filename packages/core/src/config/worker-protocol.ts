@@ -14,7 +14,7 @@ export type WorkerReply =
 export const workerMark = 'enmesh-config-worker';
 
 // Rebuilding this many values takes the serving thread about a millisecond.
-const valuesPerPart = 2000;
+const valuesPerPart = 1000;
 
 /** The worker's half: answers the requests of one thread, in order. */
 export function serveValidation(post: (reply: WorkerReply) => void): (request: WorkerRequest) => void {
