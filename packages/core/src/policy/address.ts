@@ -34,34 +34,46 @@ function hexValue(code: number): number {
 
 const groups = new Uint16Array(8);
 
+/** Moves the groups behind `::` to the end; false when there is nothing that it could stand for. */
+function closeGap(gap: number, count: number): boolean {
+  if (gap === -1) return count === 8;
+  if (count > 7) return false;
+  const behind = count - gap;
+  groups.copyWithin(8 - behind, gap, count);
+  groups.fill(0, gap, 8 - behind);
+  return true;
+}
+
+/** Reads the IPv4 address that ends an IPv6 one as its groups `count` and `count + 1`; false when it does not fit. */
+function readEmbedded(text: string, from: number, to: number, count: number): boolean {
+  const embedded = count > 6 ? -1 : parseIpv4(text, from, to);
+  groups[count] = embedded >>> 16;
+  groups[count + 1] = embedded & 0xffff;
+  return embedded !== -1;
+}
+
 /** Reads the groups of an IPv6 address into `groups`; false when the text is none. */
 function readGroups(text: string, to: number): boolean {
   groups.fill(0);
   let count = 0;
   let gap = -1;
   let at = 0;
-  if (text.charCodeAt(0) === colon) {
-    if (text.charCodeAt(1) !== colon) return false;
+  if (text.startsWith('::')) {
     gap = 0;
     at = 2;
   }
   while (at < to) {
-    let value = 0;
     const start = at;
-    for (; at < to && at - start < 5; at += 1) {
-      const digit = hexValue(text.charCodeAt(at));
-      if (digit === -1) break;
+    let value = 0;
+    for (
+      let digit = hexValue(text.charCodeAt(at));
+      digit !== -1 && at < to && at - start < 5;
+      digit = hexValue(text.charCodeAt(at))
+    ) {
       value = value * 16 + digit;
+      at += 1;
     }
-    if (text.charCodeAt(at) === 0x2e && at < to) {
-      const embedded = parseIpv4(text, start, to);
-      if (embedded === -1 || count > 6) return false;
-      groups[count] = embedded >>> 16;
-      groups[count + 1] = embedded & 0xffff;
-      count += 2;
-      at = to;
-      break;
-    }
+    if (at < to && text[at] === '.') return readEmbedded(text, start, to, count) && closeGap(gap, count + 2);
     if (at === start || at - start > 4 || count === 8) return false;
     groups[count] = value;
     count += 1;
@@ -74,11 +86,7 @@ function readGroups(text: string, to: number): boolean {
       at += 1;
     }
   }
-  if (gap === -1) return count === 8;
-  if (count > 7) return false;
-  groups.copyWithin(8 - (count - gap), gap, count);
-  groups.fill(0, gap, 8 - (count - gap));
-  return true;
+  return closeGap(gap, count);
 }
 
 /**

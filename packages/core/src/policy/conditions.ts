@@ -94,9 +94,10 @@ const claims = 'request.auth.claims';
 
 /**
  * Compiles the values of one field or `when` key into a matcher of their OR. Undefined when it cannot be judged here: an unknown key, an
- * Envoy filter's metadata, a malformed address, port, account or template. What an absent attribute is asked for never matches.
+ * Envoy filter's metadata, an empty value, a malformed address, port, account, trust domain or template. What an absent attribute is asked for never matches.
  */
 export function compileField(key: string, values: readonly string[], context: FieldContext): RequestMatcher | undefined {
+  if (values.includes('')) return undefined;
   if (Object.hasOwn(fields, key)) return fields[key]?.(values, context);
   if (key.startsWith(`${headers}[`) && key.endsWith(']')) {
     const name = key.slice(headers.length + 1, -1);

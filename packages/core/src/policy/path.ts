@@ -30,7 +30,7 @@ function parseTemplate(value: string): PathTemplate | undefined {
   if (first !== '' || segments.length === 0) return undefined;
   const glob = segments.indexOf('{**}');
   const literals = segments.filter((segment) => segment !== '{*}' && segment !== '{**}');
-  if (literals.some((segment) => segment.includes('{') || segment.includes('}'))) return undefined;
+  if (literals.some((segment) => segment.includes('*') || !isTemplateText(segment, 0, segment.length, false))) return undefined;
   const head = (glob === -1 ? segments : segments.slice(0, glob)).map((segment) => (segment === '{*}' ? undefined : segment));
   if (glob === -1) return { head, tail: undefined };
   const tail = segments.slice(glob + 1);

@@ -82,8 +82,12 @@ function wildcardTrustDomain(prefix: string, suffix: string): TextMatcher {
   };
 }
 
-/** Values of `trustDomains`: exact, or with one `*` at either end that stands for no slash (istio-semantics 3.6), aliases expanded. */
-export function compileTrustDomains(values: readonly string[], bundle: TrustDomainBundle): TextMatcher {
+/**
+ * Values of `trustDomains`: exact, or with one `*` at either end that stands for no slash (istio-semantics 3.6), aliases expanded.
+ * Undefined when a `*` stands elsewhere.
+ */
+export function compileTrustDomains(values: readonly string[], bundle: TrustDomainBundle): TextMatcher | undefined {
+  if (values.some((value) => value.replace('*', '').includes('*') || value.slice(1, -1).includes('*'))) return undefined;
   return anyText(
     expandTrustDomains(values, bundle).map((value) => {
       if (value === '*') return (uri) => uri.startsWith(scheme);

@@ -1,0 +1,107 @@
+import { describe, expect, it } from 'vitest';
+import { parseTarget, splitTarget, type PathNormalization } from './normalize.js';
+
+const NUL = String.fromCharCode(0);
+
+describe('a request target', () => {
+  it.each([
+    '/',
+    '/products/1',
+    '/a/b.c/~d-e_f',
+    '/a;x=1',
+    '/a,b:c@d',
+    '/stocks?productId=1',
+    "/x?y=/../%2e//&z=%00'",
+    '/a.b/c..d',
+    '/[x]/(y)',
+  ])('that is plain is left alone in every mode: %s', (target) => {
+    for (const mode of ['NONE', 'BASE', 'MERGE_SLASHES', 'DECODE_AND_MERGE_SLASHES'] as const) {
+      expect(parseTarget(target, mode)).toEqual({ ok: true, ...splitTarget(target), authority: undefined, changed: false });
+    }
+  });
+
+  it.each<readonly [PathNormalization, string, string, string]>([
+    ['BASE', '/x/../admin', '/admin', ''],
+    ['BASE', '/%61dmin?%61', '/admin', '?%61'],
+    ['BASE', '/a\\b', '/a/b', ''],
+    ['BASE', '//a//b', '//a//b', ''],
+    ['BASE', '/a#b?c', '/a', ''],
+    ['BASE', '/a?b#c', '/a', '?b'],
+    ['BASE', '/x/..;v=1/admin', '/admin', ''],
+    ['BASE', '/admin/.;', '/admin/', ''],
+    ['BASE', '/...;/a', '/...;/a', ''],
+    ['BASE', '/..%3b/a', '/..%3b/a', ''],
+    ['BASE', '/a/"<>^`{|}', '/a/%22%3C%3E%5E%60%7B%7C%7D', ''],
+    ['BASE', '/%252e%252e/a', '/%252e%252e/a', ''],
+    ['BASE', '/a%2', '/a%2', ''],
+    ['BASE', '/%c3%a9', '/%c3%a9', ''],
+    ['MERGE_SLASHES', '//a///b/?c//d', '/a/b/', '?c//d'],
+    ['MERGE_SLASHES', '/a%2f%2fb', '/a%2f%2fb', ''],
+    ['DECODE_AND_MERGE_SLASHES', '/a%2f%5C/..%2fb', '/a/b', ''],
+    ['NONE', '/x/%2e%2e;/../a//b\\c#d', '/x/%2e%2e;/../a//b\\c', ''],
+    ['NONE', '/%00', '/%00', ''],
+  ])('is brought to normal form by %s: %s', (mode, target, path, query) => {
+    expect(parseTarget(target, mode)).toEqual({ ok: true, path, query, authority: undefined, changed: target !== path + query });
+  });
+
+  it.each(['/a b', '/a\tb', `/a${NUL}`, '/a\u007f', '/caf\u00e9', '/a?b c', '/a?\u00e9', '/\ufeff', '/a?\u2028'])(
+    'with a space, control byte or raw non-ASCII is refused in every mode: %j',
+    (target) => {
+      expect(parseTarget(target, 'NONE').ok).toBe(false);
+      expect(parseTarget(target, 'BASE').ok).toBe(false);
+    },
+  );
+
+  it.each(['/a%00', '/%00/../a', '/x/%2e%2e;/admin', '/x/.%2E;a=b', '/%2e;/a', '/x/%2e.;'])(
+    'that servers read differently is refused: %s',
+    (target) => {
+      expect(parseTarget(target, 'BASE').ok).toBe(false);
+    },
+  );
+
+  it.each([
+    ['http://product.shop/x', 'product.shop', '/x', ''],
+    ['HTTPS://Product.Shop:8443', 'Product.Shop:8443', '/', ''],
+    ['http://product.shop?q=1', 'product.shop', '/', '?q=1'],
+    ['http://[::1]:80/a/../b#c', '[::1]:80', '/b', ''],
+  ])('in absolute form gives its authority and path: %s', (target, authority, path, query) => {
+    expect(parseTarget(target, 'BASE')).toEqual({ ok: true, path, query, authority, changed: true });
+  });
+
+  it.each([
+    '',
+    'x',
+    'product.shop:443',
+    'ftp://host/a',
+    'file:///etc',
+    'http:///a',
+    'http://user@host/',
+    'http://ho st/',
+    'http://h\\x/',
+    '#x',
+    '?x',
+    '*x',
+    'javascript:1',
+  ])('that is no path of this server is refused: %j', (target) => {
+    expect(parseTarget(target, 'BASE').ok).toBe(false);
+  });
+
+  it('may be the asterisk of OPTIONS', () => {
+    expect(parseTarget('*', 'BASE')).toEqual({ ok: true, path: '*', query: '', authority: undefined, changed: false });
+  });
+
+  it('is never quoted in a refusal', () => {
+    const target = parseTarget('http://secret@host/%00', 'BASE');
+    expect(JSON.stringify(target)).not.toContain('secret');
+  });
+
+  it('in normal form stays what it is when normalized again', () => {
+    for (const target of ['/a/%2E/%2e%2e/b', '/a/..\\..//c', '/%7B%7d{}', '/x%2F..;/y', '/.%2e/..;q/a/.']) {
+      for (const mode of ['BASE', 'MERGE_SLASHES', 'DECODE_AND_MERGE_SLASHES'] as const) {
+        const once = parseTarget(target, mode);
+        if (!once.ok) continue;
+        expect(parseTarget(once.path, mode)).toMatchObject({ path: once.path, changed: false });
+      }
+    }
+  });
+});

@@ -1,0 +1,55 @@
+import { describe, expect, it } from 'vitest';
+import { bareRouter, expressRouter, fastifyRouter, isAmbiguousForRouter, pathSpellings } from './router.js';
+
+describe('the spellings of a path', () => {
+  it.each([
+    ['/admin', bareRouter, []],
+    ['/a%20b//c;d/', bareRouter, []],
+    ['/admin', fastifyRouter, []],
+    ['/admin/', fastifyRouter, []],
+    ['/a%20b', fastifyRouter, ['/a b']],
+    ['/a%2fb', fastifyRouter, ['/a%2Fb']],
+    ['/a%2Fb', fastifyRouter, ['/a%2fb']],
+    ['/a%21b%3f', fastifyRouter, ['/a!b%3f', '/a!b%3F']],
+    ['/caf%c3%a9', fastifyRouter, ['/café', '/caf%C3%A9']],
+    ['/a%2541', fastifyRouter, []],
+    ['/a%zz', fastifyRouter, ['/a%ZZ']],
+    ['/a;b/c', { ...bareRouter, semicolonDelimiter: true }, ['/a']],
+    ['/admin', expressRouter, ['/admin/']],
+    ['/admin/', expressRouter, ['/admin']],
+    ['/', expressRouter, ['//']],
+    ['/api//admin', expressRouter, ['/api/admin', '/api//admin/', '/api/admin/']],
+  ])('%s with %o are %j', (path, settings, spellings) => {
+    expect(pathSpellings(path, settings)).toEqual(spellings);
+  });
+
+  it('cost nothing for a plain path of a strict router', () => {
+    expect(pathSpellings('/products/1', fastifyRouter)).toBe(pathSpellings('/stocks', fastifyRouter));
+  });
+});
+
+describe('a path', () => {
+  it.each(['/x/%2e%2e/admin', '/%2e/a', '/a%00', '/a%0d%0ab', '/a%7f'])(
+    'that a decoding router turns into another route is ambiguous: %s',
+    (path) => {
+      expect(isAmbiguousForRouter(path, fastifyRouter)).toBe(true);
+      expect(isAmbiguousForRouter(path, expressRouter)).toBe(false);
+    },
+  );
+
+  it.each([
+    '/admin',
+    '/a%20b',
+    '/a%2fb',
+    '/a%3f',
+    '/a%23',
+    '/a%252e',
+    '/x/../admin',
+    '/%zz',
+    '/%c0%af',
+    '/caf%C3%A9',
+    '/..%20/a',
+  ])('that has spellings for all its readings is not ambiguous: %s', (path) => {
+    expect(isAmbiguousForRouter(path, fastifyRouter)).toBe(false);
+  });
+});
