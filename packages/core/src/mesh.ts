@@ -20,6 +20,7 @@ import { createJwtVerifier } from './jwt/verify.js';
 import { createMeshAgent } from './outbound/agent.js';
 import { createMeshDispatcher } from './outbound/dispatcher.js';
 import { createMeshFetch, createMeshRequest } from './outbound/fetch.js';
+import { createKeyFetch, type KeyFetch } from './outbound/key-fetch.js';
 import { evaluatePolicies, type Decision } from './policy/evaluate.js';
 import { currentContext, type RequestContext } from './propagation/context.js';
 import type { RequestAttributes } from './request/attributes.js';
@@ -96,7 +97,7 @@ async function assemble(settings: Settings, stops: (() => void | Promise<void>)[
   stops.push(() => dispatcher.close());
   const agent = createMeshAgent(outbound);
   stops.push(() => agent.destroy());
-  const keySets = openKeySets(settings, store, stops);
+  const keySets = openKeySets(settings, store, createKeyFetch(outbound, dispatcher), stops);
   const parts = partsOf(settings, store, identity, keySets);
   stops.push(watchUndecided());
   const mesh = meshOf(settings, { store, keySets, parts, dispatcher, agent, identityReady, trustDomain }, stops);
@@ -158,8 +159,8 @@ async function held(current: () => unknown, watch: (tell: () => void) => () => v
   });
 }
 
-function openKeySets(settings: Settings, store: ConfigStore, stops: (() => void | Promise<void>)[]): KeySets {
-  const keySets = createKeySets({ insecureHttp: settings.insecureHttp, clock: settings.clock });
+function openKeySets(settings: Settings, store: ConfigStore, fetching: KeyFetch, stops: (() => void | Promise<void>)[]): KeySets {
+  const keySets = createKeySets({ ...fetching, insecureHttp: settings.insecureHttp, clock: settings.clock });
   keySets.use(store.current().jwt);
   const unwatch = store.watch((snapshot) => keySets.use(snapshot.jwt));
   stops.push(() => {

@@ -1,0 +1,50 @@
+// The gateway: takes requests of users and asks product and stock at the same time. Plain http:// URLs; mutual TLS is the mesh's business.
+import express from 'express';
+import { createMesh } from '@enmesh/core';
+import { listen } from '@enmesh/express';
+import { announce, stopOnSignals } from '../service.js';
+
+const mesh = await createMesh();
+const { request: call } = mesh;
+
+/** Asks another service: its JSON, undefined when it has none; throws when it refuses or cannot be reached. */
+async function ask(url) {
+  const { statusCode, body } = await call(url);
+  if (statusCode === 404) return void (await body.dump());
+  if (statusCode !== 200) {
+    await body.dump();
+    throw new Error(`${url} answered ${statusCode}`);
+  }
+  return body.json();
+}
+
+const app = express();
+app.get('/healthz', (_request, response) => void response.json({ status: 'ok' }));
+
+app.get('/products/:id', async (request, response) => {
+  const id = encodeURIComponent(request.params.id);
+  try {
+    const [product, stock] = await Promise.all([
+      ask(`http://product.shop.svc.cluster.local/products/${id}`),
+      ask(`http://stock.shop.svc.cluster.local/stocks?productId=${id}`),
+    ]);
+    if (product === undefined || stock === undefined) return void response.status(404).json({ error: 'not found' });
+    response.json({ id: product.id, name: product.name, quantity: stock.quantity });
+  } catch (error) {
+    response.status(502).json({ error: 'a service of the shop refused or failed', code: error.code ?? error.cause?.code });
+  }
+});
+
+// Who the user is: the verified payload that RequestAuthentication put there, and what the mesh knows.
+app.get('/whoami', (request, response) => {
+  const payload = request.headers['sec-istio-auth-userinfo'];
+  const claims = payload === undefined ? undefined : JSON.parse(Buffer.from(payload, 'base64url').toString());
+  response.json({ user: request.enmesh.user?.principal, claims, authorization: request.headers.authorization });
+});
+
+app.get('/admin/report', (_request, response) => void response.json({ report: 'all quiet' }));
+app.all('/orders', (request, response) => void response.json({ method: request.method, accepted: true }));
+
+const server = await listen(mesh, app, Number(process.env.GATEWAY_PORT ?? 0), { host: '127.0.0.1', workloadPort: 8080 });
+announce('gateway', server, mesh);
+stopOnSignals(mesh);
