@@ -1,3 +1,6 @@
+import { isEnmeshError } from '../../errors.js';
+import { parseKeySet } from '../../jwt/jwk.js';
+
 /** What is wrong with an inline key set. An `error` refuses the document; a `warning` leaves some of its keys unused. */
 export interface KeySetFault {
   readonly level: 'error' | 'warning';
@@ -10,7 +13,7 @@ const curves: Readonly<Record<string, number>> = { 'P-256': 32, 'P-384': 48, 'P-
 
 /**
  * What is wrong with the text of `jwks` (RFC 7517): it must be a JSON object with `keys`, each with the members of its `kty` (RFC 7518 section 6, RFC 8037),
- * and at least one of them must be a public key that tokens can be verified with. Only the structure is looked at. No message holds key material.
+ * and at least one of them must be a public key that `jwt/` verifies tokens with. No message holds key material.
  * Stricter than Istio, which admits sets without a usable key and then refuses every token.
  */
 export function findKeySetFaults(jwks: string): KeySetFault[] {
@@ -21,28 +24,44 @@ export function findKeySetFaults(jwks: string): KeySetFault[] {
     return [{ level: 'error', message: 'is not JSON' }];
   }
   const keys = isObject(parsed) ? parsed['keys'] : undefined;
-  if (!Array.isArray(keys))
+  if (!Array.isArray(keys)) {
     return [{ level: 'error', message: 'must be a JSON object with a list `keys`', hint: 'a single key goes in {"keys":[...]}' }];
-  if (keys.length > 100) return [{ level: 'error', message: `holds ${keys.length} keys; at most 100 are read` }];
-  const faults: KeySetFault[] = [];
-  let usable = 0;
-  keys.forEach((key: unknown, index) => {
-    const malformed = findMalformed(key);
-    if (malformed !== undefined) return void faults.push({ level: 'error', message: `keys[${index}] ${malformed}` });
-    const unusable = findUnusable(key as Key);
-    if (unusable === undefined) usable++;
-    else faults.push({ level: 'warning', message: `keys[${index}] ${unusable}, so it is not used` });
-  });
-  if (usable === 0 && faults.every((fault) => fault.level === 'warning')) {
-    return [
-      {
-        level: 'error',
-        message: 'holds no usable public key, so every token would be refused',
-        hint: faults[0]?.message ?? 'keys is empty',
-      },
-    ];
   }
+  if (keys.length > 100) return [{ level: 'error', message: `holds ${keys.length} keys; at most 100 are read` }];
+  const malformed = describeEach(keys, findMalformed);
+  if (malformed.length > 0) return malformed.map((message) => ({ level: 'error', message }));
+  return findUnusableKeys(jwks, keys as Key[]);
+}
+
+function findUnusableKeys(jwks: string, keys: readonly Key[]): KeySetFault[] {
+  const unusable = describeEach(keys, findUnusable);
+  const { usable, skipped } = countUsable(jwks, keys.length);
+  if (usable === 0) {
+    const hint = unusable[0] ?? (keys.length === 0 ? 'keys is empty' : 'none of its keys is valid');
+    return [{ level: 'error', message: 'holds no usable public key, so every token would be refused', hint }];
+  }
+  const faults = unusable.map((message): KeySetFault => ({ level: 'warning', message: `${message}, so it is not used` }));
+  const others = skipped - unusable.length;
+  if (others > 0) faults.push({ level: 'warning', message: `${others} of its keys are not valid and not used` });
   return faults;
+}
+
+/** The judgement of the code that verifies tokens: what it cannot use must not pass here. */
+function countUsable(jwks: string, total: number): { readonly usable: number; readonly skipped: number } {
+  try {
+    const set = parseKeySet(jwks);
+    return { usable: set.keys.length, skipped: set.skipped };
+  } catch (error) {
+    if (isEnmeshError(error)) return { usable: 0, skipped: total };
+    throw error;
+  }
+}
+
+function describeEach<T>(keys: readonly T[], describe: (key: T) => string | undefined): string[] {
+  return keys.flatMap((key, index) => {
+    const fault = describe(key);
+    return fault === undefined ? [] : [`keys[${index}] ${fault}`];
+  });
 }
 
 type Key = Readonly<Record<string, unknown>>;

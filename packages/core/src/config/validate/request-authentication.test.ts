@@ -96,6 +96,13 @@ describe('RequestAuthentication', () => {
     expect(problems).toContain(expected);
   });
 
+  it('agrees with the verifier on keys that only look right', () => {
+    const offCurve = { ...publicEc, y: publicEc['x'] };
+    expect(keys(offCurve)).toContain('holds no usable public key, so every token would be refused (none of its keys is valid)');
+    expect(keys(publicEc, offCurve)).toContain('1 of its keys are not valid and not used');
+    expect(rule({ jwks: `{"keys":[${JSON.stringify(publicEc)}],"keys":[${JSON.stringify(publicEc)}]}` })).toContain('error ');
+  });
+
   it('never tells key material', () => {
     const { d } = jwkOf(ec.privateKey);
     expect(keys({ ...publicEc, d, kty: 'EC' })).not.toContain(String(d).slice(0, 8));
