@@ -8,7 +8,7 @@ interface Layer {
   readonly handle?: Handle;
 }
 
-type Handle = object & { readonly stack?: readonly Layer[]; readonly caseSensitive?: boolean; readonly strict?: boolean };
+type Handle = object & { readonly stack?: readonly Layer[]; readonly caseSensitive?: boolean };
 
 /** The layers of an application in the order of their registration; Express 4 has `_router`, Express 5 `router`. */
 export function layersOf(app: Application): readonly Layer[] {
@@ -23,23 +23,18 @@ export function layersOf(app: Application): readonly Layer[] {
 }
 
 /**
- * How the application's routers read paths: as exact as all of them are. A mounted application cannot be looked into, so it counts as
- * Express' default, which is the loose one; a DENY then also matches spellings that the router would have told apart.
+ * How the application's routers read paths. Case counts only where every router of the application says so; a mounted application cannot be
+ * looked into, so it counts as Express' default, the loose one. Slashes are always loose: Express answers at a mount path with and without
+ * the last one, and Express 4 with doubled ones, whatever `strict routing` says.
  */
 export function routerOf(app: Application): RouterSettings {
-  const layers = layersOf(app);
-  return {
-    ...expressRouter,
-    caseSensitive: app.enabled('case sensitive routing') && layers.every((layer) => isExact(layer, 'caseSensitive')),
-    strictSlash: app.enabled('strict routing') && layers.every((layer) => isExact(layer, 'strict')),
-  };
+  return { ...expressRouter, caseSensitive: app.enabled('case sensitive routing') && layersOf(app).every(minds) };
 }
 
-function isExact(layer: Layer, setting: 'caseSensitive' | 'strict'): boolean {
-  if (layer.name === 'mounted_app') return false;
-  const { handle } = layer;
-  if (handle?.stack === undefined || layer.route !== undefined) return true;
-  return handle[setting] === true && handle.stack.every((inner) => isExact(inner, setting));
+function minds({ name, handle, route }: Layer): boolean {
+  if (name === 'mounted_app') return false;
+  if (handle?.stack === undefined || route !== undefined) return true;
+  return handle.caseSensitive === true && handle.stack.every(minds);
 }
 
 /** Whether a route stands before the given middleware, so that requests reach it undecided. */

@@ -175,6 +175,7 @@ export function authorize(request: IncomingMessage, attributes: DoorAttributes, 
 
 function reasonOf(decision: Decision): string {
   if (decision.reason === 'deny-matched') return `rule ${decision.rule} of DENY policy ${decision.policy} matched`;
+  if (decision.reason === 'evaluation-failed') return 'evaluating the policies failed, so nothing was allowed';
   return 'ALLOW policies apply to this workload and none of their rules matched';
 }
 
