@@ -313,6 +313,28 @@ describe('the dispatcher of the mesh', () => {
     expect(await slow.text()).toBe('begun spiffe://cluster.local/ns/shop/sa/gateway');
   });
 
+  it('ends idle connections of the old certificate at once, and keeps none that falls idle later', async () => {
+    const unset = (): void => {};
+    let release = unset;
+    const ended: string[] = [];
+    const { port } = await startStrict('product', (req, res) => {
+      req.socket.once('close', () => ended.push(String(req.url)));
+      if (req.url === '/slow') release = () => res.end();
+      else res.end();
+    });
+    const source = rotating(await authority.issue({ namespace: 'shop', serviceAccount: 'gateway' }));
+    const { dispatcher, agent } = start(sources([product(port)]), source);
+    await (await createMeshFetch(dispatcher)(`${productUrl}/idle`)).text();
+    const slow = getByAgent(agent, `${productUrl}/slow`);
+    while (release === unset) await new Promise(setImmediate);
+    source.rotate(await authority.issue({ namespace: 'shop', serviceAccount: 'gateway' }));
+    release();
+    const { socket } = await slow;
+    // Each call is a new connection and several journeys, behind which the ends of the old ones have arrived.
+    for (let i = 0; i < 3; i++) await getByAgent(agent, `${productUrl}/next`);
+    expect([socket.destroyed, ended.filter((url) => url !== '/next').sort()]).toEqual([true, ['/idle', '/slow']]);
+  });
+
   it('follows a reload: other endpoints, other identities, and pools that stay where nothing changed', async () => {
     const connections: StepEvent[] = [];
     ends.push(stepEvents.connect.subscribe((event) => void connections.push(event)));

@@ -1,0 +1,132 @@
+import { describe, expect, it } from 'vitest';
+import { defaultMeshSettings } from '../config/mesh-config.js';
+import type { Registry } from '../config/registry.js';
+import type { ResourceMeta } from '../identity/workload.js';
+import { compileServiceIndex, findService, type FoundService } from './services.js';
+
+const meta = (kind: string, name: string, more: Partial<ResourceMeta> = {}): ResourceMeta => {
+  const [namespace = '', short = ''] = name.split('/');
+  return {
+    ...{ kind, namespace, name: short, creationTimestamp: 0, labels: {}, annotations: {} },
+    source: { file: 'mesh.yaml', line: 1, column: 1 },
+    ...more,
+  };
+};
+const host = 'product.shop.svc.cluster.local';
+type Entry = Registry['serviceEntries'][number];
+const entry = (name: string, spec: Partial<Entry['spec']> = {}, more: Partial<ResourceMeta> = {}): Entry => ({
+  meta: meta('ServiceEntry', name, more),
+  spec: {
+    hosts: [host],
+    location: 'MESH_INTERNAL',
+    resolution: 'STATIC',
+    ports: [{ number: 80, name: 'http', protocol: 'HTTP' }],
+    ...spec,
+  },
+});
+const service = (
+  name: string,
+  annotations: Record<string, string> = {},
+  creationTimestamp = 0,
+): Registry['services'][number] => ({
+  meta: meta('Service', name, { annotations, creationTimestamp }),
+  spec: { clusterIP: '10.0.0.1', ports: [{ number: 80, name: 'http', targetPort: 8080 }], selector: { app: 'product' } },
+});
+
+function find(registry: Partial<Registry>, client: string, name = host, port = 80): FoundService | undefined {
+  const none = { services: [], serviceEntries: [], workloadEntries: [], destinationRules: [], peerAuthentications: [] };
+  return findService(compileServiceIndex({ ...none, ...registry }, defaultMeshSettings), client, name, port);
+}
+const owner = (found: FoundService | undefined): string | undefined =>
+  found && `${found.service.meta.kind} ${found.service.meta.namespace}/${found.service.meta.name}`;
+
+describe('the service of a host', () => {
+  it('belongs to the namespace of the client, else to a Kubernetes Service, else to the oldest', () => {
+    const serviceEntries = [
+      entry('ops/late', {}, { creationTimestamp: 2 }),
+      entry('billing/early', {}, { creationTimestamp: 1 }),
+    ];
+    const services = [service('shop/product', {}, 3)];
+    expect(owner(find({ serviceEntries, services }, 'ops'))).toBe('ServiceEntry ops/late');
+    expect(owner(find({ serviceEntries, services }, 'elsewhere'))).toBe('Service shop/product');
+    expect(owner(find({ serviceEntries }, 'elsewhere'))).toBe('ServiceEntry billing/early');
+  });
+
+  it('belongs to one that names the client in exportTo before public ones, and to none that is not for it', () => {
+    const named = entry('ops/named', { exportTo: ['elsewhere'] }, { creationTimestamp: 5 });
+    expect(owner(find({ serviceEntries: [entry('billing/public'), named] }, 'elsewhere'))).toBe('ServiceEntry ops/named');
+    expect(owner(find({ serviceEntries: [named] }, 'shop'))).toBeUndefined();
+    expect(owner(find({ serviceEntries: [entry('ops/own', { exportTo: ['.'] })] }, 'shop'))).toBeUndefined();
+    expect(owner(find({ serviceEntries: [entry('ops/none', { exportTo: ['~'] })] }, 'ops'))).toBeUndefined();
+  });
+
+  it('is not another one because that has the port', () => {
+    const other = entry('billing/other', { ports: [{ number: 8080, name: 'alt', protocol: 'HTTP' }] });
+    expect(find({ serviceEntries: [entry('shop/own'), other] }, 'shop', host, 8080)).toBeUndefined();
+  });
+
+  it('has the ports of all equal ServiceEntries of its namespace, not of different ones', () => {
+    const alt = { ports: [{ number: 8080, name: 'alt', protocol: 'HTTP' }] };
+    const equal = [entry('shop/a'), entry('shop/b', alt)];
+    expect(find({ serviceEntries: equal }, 'ops', host, 8080)?.port.name).toBe('alt');
+    const different = [entry('shop/a'), entry('shop/b', { ...alt, resolution: 'DNS' })];
+    expect(find({ serviceEntries: different }, 'ops', host, 8080)).toBeUndefined();
+  });
+
+  it('expects the accounts of the endpoints of all documents, and the names that the newest document gives', () => {
+    const serviceEntries = [
+      entry('shop/a', {
+        endpoints: [{ address: '127.0.0.1', serviceAccount: 'a' }],
+        subjectAltNames: ['spiffe://old/ns/x/sa/old'],
+      }),
+      entry(
+        'shop/b',
+        { endpoints: [{ address: '127.0.0.2', serviceAccount: 'b' }], subjectAltNames: ['new.example'] },
+        { creationTimestamp: 1 },
+      ),
+    ];
+    const found = find({ serviceEntries }, 'ops');
+    expect(found?.service.expected).toEqual([
+      'new.example',
+      'spiffe://cluster.local/ns/shop/sa/a',
+      'spiffe://cluster.local/ns/shop/sa/b',
+    ]);
+    expect(found?.service.endpoints.map(({ address }) => address)).toEqual(['127.0.0.1', '127.0.0.2']);
+  });
+
+  it('takes whole identities and service accounts from the annotations of a Kubernetes Service', () => {
+    const annotations = {
+      'alpha.istio.io/canonical-serviceaccounts': 'spiffe://other/ns/x/sa/y',
+      'alpha.istio.io/kubernetes-serviceaccounts': 'product',
+    };
+    const found = find({ services: [service('shop/product', annotations)] }, 'shop', 'product');
+    expect(found?.service.expected).toEqual(['spiffe://cluster.local/ns/shop/sa/product', 'spiffe://other/ns/x/sa/y']);
+  });
+
+  it('has the WorkloadEntries its selector picks, at a named target port only those that know the name', () => {
+    const workload = (name: string, ports?: Record<string, number>): Registry['workloadEntries'][number] => ({
+      meta: meta('WorkloadEntry', `shop/${name}`, { labels: { app: 'product' } }),
+      spec: { address: `127.0.0.${name}`, serviceAccount: name, ...(ports && { ports }) },
+    });
+    const named = {
+      ...service('shop/product'),
+      spec: { ...service('shop/product').spec, ports: [{ number: 80, name: 'http', targetPort: 'web' }] },
+    };
+    const workloadEntries = [workload('1', { web: 9000 }), workload('2')];
+    const endpoints = find({ services: [named], workloadEntries }, 'shop')?.service.endpoints;
+    expect(endpoints?.map(({ address, port }) => [address, port])).toEqual([['127.0.0.1', 9000]]);
+    expect(
+      find({ services: [service('shop/product')], workloadEntries }, 'shop')?.service.endpoints.map(({ port }) => port),
+    ).toEqual([8080, 8080]);
+  });
+
+  it('is the longest wildcard where no name fits, and has no short form for ports without HTTP', () => {
+    const wild = [entry('shop/a', { hosts: ['*.example'] }), entry('shop/b', { hosts: ['*.cdn.example'] })];
+    expect(find({ serviceEntries: wild }, 'ops', 'a.cdn.example')?.service.host).toBe('*.cdn.example');
+    expect(find({ serviceEntries: wild }, 'ops', 'cdn.example')?.service.host).toBe('*.example');
+    const tcp = [entry('shop/db', { ports: [{ number: 5432, name: 'db', protocol: 'TCP' }] })];
+    expect(
+      [find({ serviceEntries: tcp }, 'shop', host, 5432), find({ serviceEntries: tcp }, 'shop', 'product', 5432)].map(Boolean),
+    ).toEqual([true, false]);
+  });
+});
