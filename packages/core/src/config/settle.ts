@@ -63,16 +63,10 @@ function firstWrittenAt(state: ReadState, times: ObservationTimes): number {
   return isLastTouchedByWriting(state.file.mark) && writtenAt <= times.startedAt ? writtenAt : -Infinity;
 }
 
-function nextWrittenAt(
-  before: Known | undefined,
-  now: ReadState,
-  touches: ReadonlyMap<string, Touch>,
-  times: ObservationTimes,
-): number {
+function nextWrittenAt(before: Known | undefined, now: ReadState, touch: Touch | undefined, times: ObservationTimes): number {
   if (now.torn) return times.endedAt;
-  if (before !== undefined && before.digest === now.digest && isSameMark(before.file.mark, now.file.mark))
-    return before.writtenAt;
-  return cameWhole(before, now, touches.get(now.file.real)) ? -Infinity : times.endedAt;
+  if (before !== undefined && isUnchanged(before, now)) return before.writtenAt;
+  return cameWhole(before, now, touch) ? -Infinity : times.endedAt;
 }
 
 function isUnchanged(before: ReadState, now: ReadState): boolean {
@@ -86,9 +80,9 @@ function cameWhole(before: Known | undefined, now: ReadState, touch: Touch | und
   // An empty file has just been created, most likely, and nothing was written yet that an event could tell of.
   if (now.file.mark.size === 0n) return false;
   // A rename moves the change time only, a write moves both times alike. Both may fall into one tick of the kernel's clock; then its events tell.
-  // NTFS keeps no such order between the two times.
+  // NTFS keeps no such order between the two times, and only Linux tells a creation and the writes after it one by one.
   if (touch === 'written' || process.platform === 'win32') return false;
-  return touch === 'moved' || !isLastTouchedByWriting(now.file.mark);
+  return (touch === 'moved' && process.platform === 'linux') || !isLastTouchedByWriting(now.file.mark);
 }
 
 function isLastTouchedByWriting(mark: FileMark): boolean {

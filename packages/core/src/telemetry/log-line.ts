@@ -39,7 +39,7 @@ function withoutQuery(path: string): string {
 // Bare when it cannot be taken for another field of the line.
 function plain(text: string, max: number): string {
   const short = shorten(text, max);
-  return /^[!#-<>-~]+$/.test(short) ? short : `"${escape(short, true)}"`;
+  return /^[!#-<>-[\]-~]+$/.test(short) ? short : `"${escape(short, true)}"`;
 }
 
 function quoted(text: string, max: number): string {
@@ -52,6 +52,6 @@ function shorten(text: string, max: number): string {
 
 // Terminals and log viewers obey control characters and bidirectional marks; only printable ASCII goes out as it is.
 function escape(text: string, quotes = false): string {
-  const escaped = text.replace(/[^\x20-\x7e]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
-  return quotes ? escaped.replace(/"/g, '\\"') : escaped;
+  const whole = quotes ? text.replace(/["\\]/g, '\\$&') : text;
+  return whole.replace(/[^\x20-\x7e]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
