@@ -66,7 +66,7 @@ describe.skipIf(limbo.absent)('x509-limbo', () => {
   it('gives no identity to any leaf', () => {
     expect(
       testcases.filter((one) =>
-        certificates(one.peer_certificate).some((der) => !/^ENMESH_X509/.test(String(outcome(() => verifySvidLeaf(der))))),
+        certificates(one.peer_certificate).some((der) => !String(outcome(() => verifySvidLeaf(der))).startsWith('ENMESH_X509')),
       ),
     ).toEqual([]);
     expect(testcases.length).toBeGreaterThan(200);
@@ -78,7 +78,7 @@ describe.skipIf(limbo.absent)('x509-limbo', () => {
       const intermediates = one.untrusted_intermediates.flatMap(certificates);
       const bundles = new Map([['example.com', { trustDomain: 'example.com', roots: one.trusted_certs }]]);
       const now = one.validation_time === null ? Date.now() : Date.parse(one.validation_time);
-      return !/^ENMESH_X509/.test(String(outcome(() => verifySvidChain({ leaf, intermediates, bundles, now }))));
+      return !String(outcome(() => verifySvidChain({ leaf, intermediates, bundles, now }))).startsWith('ENMESH_X509');
     });
     expect(accepted.map(({ id }) => id)).toEqual([]);
   });

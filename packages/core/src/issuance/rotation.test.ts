@@ -229,7 +229,7 @@ describe('createRotation', () => {
   });
 
   it('drops an SVID that arrives after it was closed', async () => {
-    let give = (_: X509Svid): void => {};
+    let give: (svid: X509Svid) => void = () => {};
     const late = start({ issue: () => new Promise((resolve) => (give = resolve)) });
     await settled();
     late.close();

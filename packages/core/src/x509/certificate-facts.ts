@@ -95,7 +95,7 @@ function readFields(body: DerElement): Fields {
   const version = parts[0]?.tag === 0xa0 ? parts.shift() : undefined;
   const [serial, algorithm, issuer, validity, subject, key, ...rest] = parts;
   expectDer(issuer, derTag.sequence, 'issuer');
-  expectDer(key, derTag.sequence, 'public key');
+  checkPublicKey(expectDer(key, derTag.sequence, 'public key'));
   const times = derChildren(expectDer(validity, derTag.sequence, 'validity'));
   if (times.length !== 2) throw malformed('a broken validity');
   return {
@@ -106,6 +106,13 @@ function readFields(body: DerElement): Fields {
     subject: expectDer(subject, derTag.sequence, 'subject'),
     extensions: readExtensionField(rest, version),
   };
+}
+
+/** RFC 5480 section 2.1.1: curves are named. OpenSSL would also take one spelled out in numbers, and call it by the name it resembles. */
+function checkPublicKey(key: DerElement): void {
+  const [algorithm] = derChildren(key);
+  const [oid, parameters] = derChildren(expectDer(algorithm, derTag.sequence, 'algorithm of the public key'));
+  if (readOid(oid) === '1.2.840.10045.2.1') expectDer(parameters, derTag.oid, 'name of a curve');
 }
 
 function readExtensionField(rest: readonly DerElement[], version: DerElement | undefined): ReadonlyMap<string, Extension> {

@@ -36,7 +36,8 @@ export function svidOptions(
 ): Pick<IssueOptions, 'key' | 'uriSans' | 'isCa' | 'keyUsage' | 'extendedKeyUsage'> {
   // RFC 8813 forbids keyEncipherment with an ECDSA key, RSA key exchange needs it.
   const keyUsage: KeyUsage[] = key.asymmetricKeyType === 'rsa' ? ['digitalSignature', 'keyEncipherment'] : ['digitalSignature'];
-  return { key, uriSans: [uri], isCa: false, keyUsage, extendedKeyUsage: Object.values(extendedKeyUsageOid) };
+  const { serverAuth, clientAuth } = extendedKeyUsageOid;
+  return { key, uriSans: [uri], isCa: false, keyUsage, extendedKeyUsage: [serverAuth, clientAuth] };
 }
 
 /** The profile of a trust domain's self-signed root (X509-SVID section 3.2): the trust domain's own SPIFFE ID, keyCertSign and cRLSign. */

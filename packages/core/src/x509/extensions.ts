@@ -29,8 +29,12 @@ export const keyUsages = [
 /** One bit of the key usage extension. */
 export type KeyUsage = (typeof keyUsages)[number];
 
-/** The two purposes that every SVID with the extension has (X509-SVID section 4.4). */
-export const extendedKeyUsageOid = { serverAuth: '1.3.6.1.5.5.7.3.1', clientAuth: '1.3.6.1.5.5.7.3.2' } as const;
+/** Purposes of keys: an SVID with the extension has both of TLS (X509-SVID section 4.4); `any` counts for its signers only. */
+export const extendedKeyUsageOid = {
+  serverAuth: '1.3.6.1.5.5.7.3.1',
+  clientAuth: '1.3.6.1.5.5.7.3.2',
+  any: '2.5.29.37.0',
+} as const;
 
 /** An extension as it stands in a certificate; `value` is the DER inside the OCTET STRING. */
 export interface Extension {

@@ -43,8 +43,12 @@ describe('isNameAllowed', () => {
     ['DNS name excluded', read([], [dns('a.example')]), names([id], ['x.a.example']), false],
     ['every DNS name excluded', read([], [dns('')]), names([id], ['x']), false],
     ['a URI without host under a URI constraint', read([uri('td.example')]), names(['urn:a:b']), false],
+    ['a wildcard under a DNS constraint', read([dns('a.example')]), names([id], ['*.a.example']), false],
+    ['a DNS name that begins with a dot', read([dns('a.example')]), names([id], ['.a.example']), false],
     ['subject constrained, subject empty', read([name(0xa4, '')]), names([id]), true],
     ['subject constrained, subject there', read([name(0xa4, '')]), names([id], [], 'CN=a'), false],
+    ['e-mail constrained, e-mail in the subject', read([name(0x81, 'a.example')]), names([id], [], 'emailAddress=a@b'), false],
+    ['an address constrained, subject there', read([], [name(0x87, '12345678')]), names([id], [], 'CN=a'), true],
     ['an address constrained, an address there', read([], [name(0x87, '12345678')]), names([id], [], '', ['ipAddress']), false],
   ])('judges %s', (_, constraints, subject, allowed) => {
     expect(isNameAllowed(constraints, subject)).toBe(allowed);
@@ -60,6 +64,9 @@ describe('readNameConstraints', () => {
     ['nothing in it', tlv(0x30, Buffer.alloc(0))],
     ['a distance', tlv(0x30, tlv(0xa0, tlv(0x30, Buffer.concat([tlv(0x86, Buffer.from('a')), Buffer.of(0x80, 1, 1)]))))],
     ['the wrong order', tlv(0x30, Buffer.concat([tlv(0xa1, uri('a')), tlv(0xa0, uri('a'))]))],
+    ['an empty list', tlv(0x30, Buffer.concat([tlv(0xa0, uri('a')), tlv(0xa1, Buffer.alloc(0))]))],
+    ['a DNS base that begins with a dot', tlv(0x30, tlv(0xa0, dns('.a')))],
+    ['a base of no known kind', tlv(0x30, tlv(0xa0, name(0x89, 'a')))],
     ['a base with NUL', tlv(0x30, tlv(0xa0, uri('a\0b')))],
   ])('refuses %s', (_, value) => {
     expect(() => readNameConstraints({ critical: true, value })).toThrow(

@@ -1,12 +1,12 @@
 import { derChildren, derTag, expectDer, malformed, parseDer, type DerElement } from './der.js';
 import type { Extension } from './extensions.js';
-import { generalNameTag, readAsciiName, type SubjectAltNames } from './subject-alt-name.js';
+import { generalNameTag, otherSanOf, readAsciiName, type OtherSan, type SubjectAltNames } from './subject-alt-name.js';
 
-/** One side of the name constraints of a CA (RFC 5280 section 4.2.1.10); `other` when it speaks of anything but URIs and DNS names. */
+/** One side of the name constraints of a CA (RFC 5280 section 4.2.1.10); `others` are the kinds constrained that are not understood here. */
 export interface NameSubtrees {
   readonly uris: readonly string[];
   readonly dns: readonly string[];
-  readonly other: boolean;
+  readonly others: ReadonlySet<OtherSan>;
 }
 
 /** The name constraints that a CA puts on every certificate below it. */
@@ -26,47 +26,82 @@ export function readNameConstraints(extension: Extension | undefined): NameConst
 }
 
 /**
- * Whether a certificate with these names may stand below a CA with these constraints. A kind of name that is constrained
- * but not understood here is not allowed at all. `subject` is the distinguished name, `''` when empty.
+ * Whether a certificate with these names may stand below a CA with these constraints. A name of a kind that is constrained but not understood
+ * here (addresses, e-mail, directory names) is not allowed at all. `subject` is the distinguished name, `''` when empty.
  */
 export function isNameAllowed(constraints: NameConstraints, names: SubjectAltNames & { readonly subject: string }): boolean {
   const { permitted, excluded } = constraints;
-  if ((permitted.other || excluded.other) && (names.subject !== '' || names.otherSans.size > 0)) return false;
-  const hosts = names.uriSans.map(uriHost);
-  if (hosts.includes(undefined) && permitted.uris.length + excluded.uris.length > 0) return false;
-  const isUriIn = (list: readonly string[]) => (host: string | undefined) =>
-    list.some((base) => matchesUriBase(host ?? '', base));
-  const isDnsIn = (list: readonly string[]) => (name: string) => list.some((base) => matchesDnsBase(name, base));
-  if (hosts.some(isUriIn(excluded.uris)) || names.dnsSans.some(isDnsIn(excluded.dns))) return false;
-  if (permitted.uris.length > 0 && !hosts.every(isUriIn(permitted.uris))) return false;
-  return permitted.dns.length === 0 || names.dnsSans.every(isDnsIn(permitted.dns));
+  if (hasUnjudgedName(permitted, names) || hasUnjudgedName(excluded, names)) return false;
+  return (
+    areInside(names.uriSans, permitted.uris, excluded.uris, uriHost, isHostBelow) &&
+    areInside(names.dnsSans, permitted.dns, excluded.dns, dnsName, isDnsBelow)
+  );
+}
+
+function hasUnjudgedName(
+  subtrees: NameSubtrees,
+  names: { readonly otherSans: ReadonlySet<OtherSan>; readonly subject: string },
+): boolean {
+  const isSubjectMeant = (kind: OtherSan): boolean =>
+    (kind === 'directoryName' && names.subject !== '') || (kind === 'email' && names.subject.includes('emailAddress='));
+  return [...subtrees.others].some((kind) => names.otherSans.has(kind) || isSubjectMeant(kind));
+}
+
+/** `hostOf` returns undefined for a name that cannot be judged; under any constraint of its kind it is refused. */
+function areInside(
+  names: readonly string[],
+  permitted: readonly string[],
+  excluded: readonly string[],
+  hostOf: (name: string) => string | undefined,
+  isBelow: (host: string, base: string) => boolean,
+): boolean {
+  if (permitted.length + excluded.length === 0) return true;
+  return names.every((name) => {
+    const host = hostOf(name);
+    if (host === undefined || excluded.some((base) => isBelow(host, base))) return false;
+    return permitted.length === 0 || permitted.some((base) => isBelow(host, base));
+  });
 }
 
 function readSubtrees(list: DerElement | undefined): NameSubtrees {
   const uris: string[] = [];
   const dns: string[] = [];
-  let other = false;
-  for (const subtree of list === undefined ? [] : derChildren(list)) {
+  const others = new Set<OtherSan>();
+  const subtrees = list === undefined ? [] : derChildren(list);
+  if (list !== undefined && subtrees.length === 0) throw malformed('an empty list of name constraints');
+  for (const subtree of subtrees) {
     const [base, more] = derChildren(expectDer(subtree, derTag.sequence, 'name constraint'));
     // RFC 5280 leaves no minimum but 0, which DER does not write, and no maximum.
     if (base === undefined || more !== undefined) throw malformed('a name constraint with a distance');
+    const other = otherSanOf(base.tag);
     if (base.tag === generalNameTag.uri) uris.push(readAsciiName(base).toLowerCase());
-    else if (base.tag === generalNameTag.dns && base.content.length === 0) dns.push('');
-    else if (base.tag === generalNameTag.dns) dns.push(readAsciiName(base).toLowerCase());
-    else other = true;
+    else if (base.tag === generalNameTag.dns) dns.push(readDnsBase(base));
+    else if (other !== undefined) others.add(other);
+    else throw malformed('a name constraint of no known kind');
   }
-  return { uris, dns, other };
+  return { uris, dns, others };
+}
+
+/** A DNS base without labels constrains every name. */
+function readDnsBase(base: DerElement): string {
+  const text = base.content.length === 0 ? '' : readAsciiName(base).toLowerCase();
+  if (text.startsWith('.')) throw malformed('a DNS name constraint that begins with a dot');
+  return text;
 }
 
 function uriHost(uri: string): string | undefined {
   return /^[a-z][a-z0-9+.-]*:\/\/([a-z0-9._-]+)(?:\/|$)/i.exec(uri)?.[1]?.toLowerCase();
 }
 
-function matchesUriBase(host: string, base: string): boolean {
+/** Wildcards stand for names inside and outside of a constraint, so they are not judged. */
+function dnsName(name: string): string | undefined {
+  return /^[a-z0-9_-]+(?:\.[a-z0-9_-]+)*$/i.test(name) ? name.toLowerCase() : undefined;
+}
+
+function isHostBelow(host: string, base: string): boolean {
   return base.startsWith('.') ? host.endsWith(base) && host.length > base.length : host === base;
 }
 
-function matchesDnsBase(name: string, base: string): boolean {
-  const lower = name.toLowerCase();
-  return base === '' || lower === base || lower.endsWith(base.startsWith('.') ? base : `.${base}`);
+function isDnsBelow(name: string, base: string): boolean {
+  return base === '' || name === base || name.endsWith(`.${base}`);
 }

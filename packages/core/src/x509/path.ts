@@ -1,4 +1,5 @@
 import type { KeyObject, X509Certificate } from 'node:crypto';
+import { extendedKeyUsageOid } from './extensions.js';
 import { isNameAllowed } from './name-constraints.js';
 import type { CertificateFacts } from './certificate-facts.js';
 import { isStrongKey, isStrongSignature } from './strength.js';
@@ -47,9 +48,15 @@ export function isValidAt(facts: CertificateFacts, now: number): boolean {
   return now >= facts.notBefore && now <= facts.notAfter;
 }
 
-/** Whether a certificate may sign others at all: CA flag, keyCertSign if usages are listed, a strong key, nothing critical unknown. */
+/**
+ * Whether a certificate may sign SVIDs or their signers at all: CA flag, keyCertSign if usages are listed, both purposes of an SVID if purposes are,
+ * a strong key, nothing critical unknown.
+ */
 export function isSigner(candidate: Candidate): boolean {
-  const { isCa, keyUsage, unknownCritical } = candidate.facts;
+  const { isCa, keyUsage, extendedKeyUsage, unknownCritical } = candidate.facts;
+  const { any, serverAuth, clientAuth } = extendedKeyUsageOid;
+  const isPurposeAllowed = (oid: string): boolean => extendedKeyUsage === undefined || extendedKeyUsage.includes(oid);
+  if (!isPurposeAllowed(any) && !(isPurposeAllowed(serverAuth) && isPurposeAllowed(clientAuth))) return false;
   return isCa && keyUsage?.has('keyCertSign') !== false && unknownCritical.length === 0 && isStrongKey(candidate.key);
 }
 

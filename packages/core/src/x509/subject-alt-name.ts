@@ -34,13 +34,18 @@ export function readSubjectAltNames(extension: Extension | undefined): SubjectAl
   const names = derChildren(expectDer(parseDer(extension.value), derTag.sequence, 'subject alternative name'));
   if (names.length === 0) throw malformed('an empty subject alternative name');
   for (const name of names) {
-    const other = otherKinds.get(name.tag);
+    const other = otherSanOf(name.tag);
     if (name.tag === generalNameTag.uri) uriSans.push(readAsciiName(name));
     else if (name.tag === generalNameTag.dns) dnsSans.push(readAsciiName(name));
     else if (other !== undefined) otherSans.add(other);
     else throw malformed('a subject alternative name of no known kind');
   }
   return { uriSans, dnsSans, otherSans };
+}
+
+/** The kind of a GeneralName by its tag, for the kinds that are not read; undefined for any other tag. */
+export function otherSanOf(tag: number): OtherSan | undefined {
+  return otherKinds.get(tag);
 }
 
 /** An IA5String name that is safe to print and compare: printable ASCII only, not empty. */

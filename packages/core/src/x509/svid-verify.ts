@@ -118,7 +118,7 @@ function leafProblem(facts: CertificateFacts): string | undefined {
   if (facts.isCa) return 'it is a CA';
   if (!keyUsage?.has('digitalSignature')) return 'it has no digitalSignature';
   if (keyUsage.has('keyCertSign') || keyUsage.has('cRLSign')) return 'it has keyCertSign or cRLSign';
-  const purposes = Object.values(extendedKeyUsageOid);
+  const purposes = [extendedKeyUsageOid.serverAuth, extendedKeyUsageOid.clientAuth];
   if (extendedKeyUsage !== undefined && !purposes.every((oid) => extendedKeyUsage.includes(oid))) {
     return 'its extended key usage does not list serverAuth and clientAuth';
   }
