@@ -74,7 +74,7 @@ describe.skipIf(better.absent)('BetterTLS', () => {
     expect(found.length).toBeGreaterThan(80);
   });
 
-  it('obeys name constraints: what must fail fails, and only constraints on addresses and directory names are refused beyond need', () => {
+  it('obeys name constraints: what must fail fails, and only constraints on addresses are refused beyond need', () => {
     const found = verdicts('nameconstraints');
     expect(found.filter(({ expected, accepted }) => expected === 'FAIL' && accepted)).toEqual([]);
     expect(found.filter(({ expected, accepted }) => expected === 'PASS' && !accepted).map(({ id }) => id)).toEqual(
@@ -83,7 +83,7 @@ describe.skipIf(better.absent)('BetterTLS', () => {
   });
 });
 
-// Each has constraints on addresses or directory names, and such names: the first kinds are not judged, so they are refused (name-constraints.ts).
+// Each constrains addresses and has one: such constraints are not judged, so the names are refused (name-constraints.ts).
 const betterExceptions: readonly number[] = [
   360, 1104, 1800, 2520, 3264, 4464, 5016, 5208, 5472, 5688, 5976, 6408, 6720, 6936, 7200, 7392, 7416, 7440, 7632, 7656, 7920,
 ];
