@@ -57,7 +57,7 @@ export interface Mesh {
   readonly agent: Agent;
   /** Decides from values alone; what the door uses. */
   evaluate(attributes: RequestAttributes): Decision;
-  /** The request that the calling code handles, or undefined in background work. */
+  /** The request that the calling code handles, or undefined in background work. Needs `createMesh({requestContext: true})`. */
   context(): RequestContext | undefined;
   /** Reads the configuration now; resolves true when a new one is in force. */
   reload(): Promise<boolean>;
@@ -172,7 +172,7 @@ function openKeySets(settings: Settings, store: ConfigStore, fetching: KeyFetch,
 
 function partsOf(settings: Settings, store: ConfigStore, identity: MeshIdentity, keySets: KeySets): DoorParts {
   const snapshot = (): MeshSnapshot => store.current();
-  const { clock, istioHeaders, maxHeaderCount, permissiveAnyAlpn, decisionHeader } = settings;
+  const { clock, istioHeaders, maxHeaderCount, permissiveAnyAlpn, requestContext, decisionHeader } = settings;
   const verifier = createJwtVerifier({ keySets });
   return {
     inbound: createInbound({ snapshot, svid: identity.svid, verifier, clock, istioHeaders, maxHeaderCount }),
@@ -180,6 +180,7 @@ function partsOf(settings: Settings, store: ConfigStore, identity: MeshIdentity,
     snapshot,
     permissiveAnyAlpn,
     maxHeaderCount,
+    requestContext,
     answer: { decisionHeader },
   };
 }
@@ -220,7 +221,10 @@ function meshOf(settings: Settings, rooms: Rooms, stops: (() => void | Promise<v
     dispatcher,
     agent: rooms.agent,
     evaluate: (attributes) => evaluatePolicies(store.current().policies, attributes),
-    context: currentContext,
+    context() {
+      if (!settings.requestContext) throw new TypeError('mesh.context() needs createMesh({requestContext: true})');
+      return currentContext();
+    },
     reload: () => store.reload(),
     ready,
     close() {

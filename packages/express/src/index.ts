@@ -1,5 +1,5 @@
 import { EnmeshError, type Mesh, type MeshServer, type RequestEnmesh, type ServerOptions } from '@enmesh/core';
-import { decisionOf, enforce, openServer, runInContext, type RouterSettings } from '@enmesh/core/inbound';
+import { enforce, openServer, type RouterSettings } from '@enmesh/core/inbound';
 import type { Application, NextFunction, Request, RequestHandler, Response } from 'express';
 import { isRegisteredLate, routerOf } from './router.js';
 
@@ -49,9 +49,8 @@ export function enmesh(mesh: Mesh): RequestHandler {
       if (isRegisteredLate(app, isOurs)) return next(lateMiddleware());
       router = routerOf(app);
     }
-    if (decisionOf(request)) return next();
-    const decided = enforce(mesh, request, response, { router, workloadPort: undefined, mayRewrite: false }, request.originalUrl);
-    if (decided !== undefined) runInContext(decided, next);
+    const entrance = { router, workloadPort: undefined, mayRewrite: false };
+    enforce(mesh, request, response, { entrance, target: request.originalUrl, next: () => next() });
   };
   middlewares.add(middleware);
   return middleware;

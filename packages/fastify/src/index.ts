@@ -1,6 +1,6 @@
 import type { RequestListener } from 'node:http';
 import { EnmeshError, type Mesh, type MeshServer, type RequestEnmesh, type ServerOptions } from '@enmesh/core';
-import { decisionOf, enforce, fastifyRouter, runInContext, type RouterSettings } from '@enmesh/core/inbound';
+import { decisionOf, enforce, fastifyRouter, type RouterSettings } from '@enmesh/core/inbound';
 import type { FastifyInstance, FastifyPluginCallback } from 'fastify';
 import fp from 'fastify-plugin';
 
@@ -55,16 +55,15 @@ const plugin: FastifyPluginCallback<EnmeshPluginOptions> = (fastify: FastifyInst
     return done(new EnmeshError('ENMESH_FASTIFY_PLUGIN_LATE', message));
   }
   const router = routerOf(fastify.initialConfig as FastifyRouterOptions);
+  const entrance = { router, workloadPort: undefined, mayRewrite: false };
   fastify.decorateRequest('enmesh', {
     getter() {
       return decisionOf(this.raw) as RequestEnmesh;
     },
   });
   fastify.addHook('onRequest', (request, reply, next) => {
-    if (decisionOf(request.raw)) return next();
-    const decided = enforce(mesh, request.raw, reply.raw, { router, workloadPort: undefined, mayRewrite: false });
-    if (decided === undefined) return void reply.hijack();
-    return runInContext(decided, next);
+    const letIn = enforce(mesh, request.raw, reply.raw, { entrance, next: () => next() });
+    if (!letIn) reply.hijack();
   });
   done();
 };

@@ -58,7 +58,11 @@ export interface ClientTlsSettings {
 /** What enmesh reads of a `trafficPolicy`; load balancing beyond PASSTHROUGH, pools and outlier detection are read by later steps. */
 export interface TrafficPolicy {
   readonly tls?: ClientTlsSettings;
-  readonly portLevelSettings?: readonly { readonly port?: { readonly number?: number }; readonly tls?: ClientTlsSettings; readonly loadBalancer?: { readonly simple?: string } }[];
+  readonly portLevelSettings?: readonly {
+    readonly port?: { readonly number?: number };
+    readonly tls?: ClientTlsSettings;
+    readonly loadBalancer?: { readonly simple?: string };
+  }[];
   readonly loadBalancer?: { readonly simple?: string };
 }
 
@@ -66,7 +70,11 @@ export interface TrafficPolicy {
 export interface DestinationRuleSpec {
   readonly host: string;
   readonly trafficPolicy?: TrafficPolicy;
-  readonly subsets?: readonly { readonly name: string; readonly labels?: Readonly<Record<string, string>>; readonly trafficPolicy?: TrafficPolicy }[];
+  readonly subsets?: readonly {
+    readonly name: string;
+    readonly labels?: Readonly<Record<string, string>>;
+    readonly trafficPolicy?: TrafficPolicy;
+  }[];
   readonly exportTo?: readonly string[];
   readonly workloadSelector?: { readonly matchLabels?: Readonly<Record<string, string>> };
 }

@@ -12,7 +12,7 @@ import { decisionOf, markDecided, markRefused } from './decided.js';
 import { DoorRequest, installDoorAccessors } from './door-request.js';
 import type { Entrance, Inbound } from './inbound.js';
 import { requireListener } from './listen.js';
-import { answerOnSocket, answerRefusal, type AnswerOptions, type Refusal } from './refusal.js';
+import { answerOnSocket, answerRefusal, type AnswerOptions } from './refusal.js';
 import { reportConnectionRefusal, reportDenied } from './report.js';
 
 /** What a door needs of its mesh. */
@@ -22,6 +22,8 @@ export interface DoorParts {
   readonly snapshot: () => MeshSnapshot;
   readonly permissiveAnyAlpn: boolean;
   readonly maxHeaderCount: number;
+  /** Whether handlers run in the request's context (AsyncLocalStorage). */
+  readonly requestContext: boolean;
   readonly answer: AnswerOptions;
 }
 
@@ -94,57 +96,52 @@ type Emit = (event: string | symbol, ...args: unknown[]) => boolean;
 /** Replaces the server's `emit`: the five events that carry a request go through the inbound story first. */
 function guard(server: Server, parts: DoorParts, entrance: Entrance): void {
   const emit = server.emit.bind(server) as Emit;
-  const door = { parts, entrance };
   // Without a listener Node answers CONNECT by hanging up, and asks for the body of `Expect: 100-continue` before anyone has decided.
   server.on('connect', () => {});
   server.on('checkContinue', () => {});
-  server.emit = (event: string | symbol, ...args: unknown[]): boolean => {
+  // What Node does by itself where the application has no listener of its own for `Expect: 100-continue`.
+  const proceed: Emit = (event, request, response, head) => {
+    if (event !== 'checkContinue' || server.listenerCount(event) > 1) return emit(event, request, response, head);
+    (response as ServerResponse).writeContinue();
+    return emit('request', request, response);
+  };
+  server.emit = (event: string | symbol, a?: unknown, b?: unknown, c?: unknown): boolean => {
     switch (event) {
       case 'request':
-      case 'checkExpectation':
-        return enter(door, args, answerResponse, () => emit(event, ...args));
       case 'checkContinue':
-        return enter(door, args, answerResponse, () => proceed(server, emit, args));
+      case 'checkExpectation':
       case 'upgrade':
       case 'connect':
-        return enter(door, args, answerSocket, () => emit(event, ...args));
+        return enter(parts, entrance, proceed, event, a as IncomingMessage, b as ServerResponse | Duplex, c);
       default:
-        return emit(event, ...args);
+        return emit(event, a, b, c);
     }
   };
 }
 
-/** What Node does by itself after `Expect: 100-continue` where the application has no listener of its own for it. */
-function proceed(server: Server, emit: Emit, args: unknown[]): boolean {
-  if (server.listenerCount('checkContinue') > 1) return emit('checkContinue', ...args);
-  (args[1] as ServerResponse).writeContinue();
-  return emit('request', ...args);
-}
-
-type Answer = (args: readonly unknown[], refusal: Refusal, options: AnswerOptions) => void;
-
-const answerResponse: Answer = (args, refusal, options) => answerRefusal(args[1] as ServerResponse, refusal, options);
-const answerSocket: Answer = (args, refusal, options) => answerOnSocket(args[1] as Duplex, refusal, options);
-
-interface Guarded {
-  readonly parts: DoorParts;
-  readonly entrance: Entrance;
-}
-
 /** Decides the request of an event, once, and goes on to the application or answers. */
-function enter({ parts, entrance }: Guarded, args: readonly unknown[], answer: Answer, goOn: () => boolean): boolean {
-  const request = args[0] as IncomingMessage;
+function enter(
+  parts: DoorParts,
+  entrance: Entrance,
+  proceed: Emit,
+  event: string,
+  request: IncomingMessage,
+  response: ServerResponse | Duplex,
+  head: unknown,
+): boolean {
   const decided = decisionOf(request);
   if (decided === null) return true;
-  if (decided !== undefined) return goOn();
-  const verdict = parts.inbound.judge(request, entrance);
-  if (verdict.enmesh === undefined) {
+  if (decided !== undefined) return proceed(event, request, response, head);
+  const { refusal, enmesh } = parts.inbound.judge(request, entrance);
+  if (enmesh === undefined) {
     markRefused(request);
-    reportDenied(request, verdict.refusal);
-    answer(args, verdict.refusal, parts.answer);
+    reportDenied(request, refusal);
+    if (event === 'upgrade' || event === 'connect') answerOnSocket(response as Duplex, refusal, parts.answer);
+    else answerRefusal(response as ServerResponse, refusal, parts.answer);
     return true;
   }
-  markDecided(request, verdict.enmesh);
+  markDecided(request, enmesh);
   if (stepEvents.handler.hasSubscribers) stepEvents.handler.publish({ step: 'handler', outcome: 'passed', subject: request });
-  return runInContext(verdict.enmesh, goOn);
+  if (!parts.requestContext) return proceed(event, request, response, head);
+  return runInContext(enmesh, () => proceed(event, request, response, head));
 }

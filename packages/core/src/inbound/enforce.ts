@@ -1,8 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { stepEvents } from '../telemetry/events.js';
 import { decisionOf, markDecided, markRefused } from './decided.js';
+import { runInContext } from '../propagation/context.js';
 import type { DoorParts } from './door.js';
-import type { Entrance, RequestEnmesh } from './inbound.js';
+import type { Entrance } from './inbound.js';
 import { answerRefusal } from './refusal.js';
 import { reportDenied } from './report.js';
 
@@ -15,28 +16,33 @@ export function registerMesh(mesh: object, its: DoorParts): void {
 
 /**
  * Decides a request inside somebody else's server (the middleware form), once: a request that the door decided passes as it is.
- * Returns what the handler gets, or undefined when the request was answered here.
- * @param target the request target as the client sent it, where the framework has cut `request.url`
+ * Goes on to the application with `next`, in the request's context where the mesh keeps one, or answers here and returns false.
+ * `target` is the request target as the client sent it, where the framework has cut `request.url`.
  */
 export function enforce(
   mesh: object,
   request: IncomingMessage,
   response: ServerResponse,
-  entrance: Entrance,
-  target?: string,
-): RequestEnmesh | undefined {
+  options: { readonly entrance: Entrance; readonly target?: string; readonly next: () => void },
+): boolean {
   const decided = decisionOf(request);
-  if (decided !== undefined) return decided ?? undefined;
+  if (decided === null) return false;
+  if (decided !== undefined) return goOn(options.next);
   const its = parts.get(mesh);
   if (its === undefined) throw new TypeError('enmesh: the first argument is not a mesh; pass what createMesh() returned');
-  const verdict = its.inbound.judge(request, entrance, target);
-  if (verdict.enmesh === undefined) {
+  const { refusal, enmesh } = its.inbound.judge(request, options.entrance, options.target);
+  if (enmesh === undefined) {
     markRefused(request);
-    reportDenied(request, verdict.refusal);
-    answerRefusal(response, verdict.refusal, its.answer);
-    return undefined;
+    reportDenied(request, refusal);
+    answerRefusal(response, refusal, its.answer);
+    return false;
   }
-  markDecided(request, verdict.enmesh);
+  markDecided(request, enmesh);
   if (stepEvents.handler.hasSubscribers) stepEvents.handler.publish({ step: 'handler', outcome: 'passed', subject: request });
-  return verdict.enmesh;
+  return goOn(its.requestContext ? () => runInContext(enmesh, options.next) : options.next);
+}
+
+function goOn(next: () => void): true {
+  next();
+  return true;
 }

@@ -5,5 +5,4 @@ export { installDoorAccessors } from './door-request.js';
 export { enforce } from './enforce.js';
 export { openServer, requireListener } from './listen.js';
 export type { Entrance, RequestEnmesh } from './inbound.js';
-export { runInContext } from '../propagation/context.js';
 export { bareRouter, expressRouter, fastifyRouter, type RouterSettings } from '../request/router.js';
