@@ -117,7 +117,9 @@ class MeshAgent extends Agent {
   }
 
   #laneOf(given: CallOptions): Lane {
-    const host = given.host ?? 'localhost';
+    const named = given.host ?? 'localhost';
+    // node:http has taken the brackets of an IPv6 literal off.
+    const host = named.includes(':') ? `[${named}]` : named;
     const port = Number(given.port ?? 80);
     const key = `${host}:${port}`;
     const known = this.#lanes.get(key);

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
 import axios from 'axios';
 import got from 'got';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { Headers as UndiciHeaders, type Dispatcher } from 'undici';
 import { defaultMeshSettings } from '../config/mesh-config.js';
 import { EnmeshError } from '../errors.js';
@@ -425,6 +425,27 @@ describe('the dispatcher of the mesh', () => {
     expect((await causeOf(call({ ...simple, caCertificates: join(folder, 'none') }))).code).toBe('ENMESH_OUTBOUND_TLS_SETTINGS');
   });
 
+  it('closes what nobody used between two sweeps', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+    ends.push(() => vi.useRealTimers());
+    let open = 0;
+    const { port } = await startStrict('product', (req, res) => {
+      if (req.url === '/first') req.socket.once('close', () => open--);
+      res.end();
+    });
+    const { dispatcher, agent } = start(sources([product(port)]));
+    open++;
+    await (await createMeshFetch(dispatcher)(`${productUrl}/first`)).text();
+    const settle = async (): Promise<number> => {
+      for (let i = 0; i < 3; i++) await getByAgent(agent, `${productUrl}/next`);
+      return open;
+    };
+    vi.advanceTimersByTime(60_000);
+    expect(await settle()).toBe(1);
+    vi.advanceTimersByTime(60_000);
+    expect(await settle()).toBe(0);
+  });
+
   it('refuses after close, and closes with calls in flight finished', async () => {
     const { port } = await startStrict('product', (_req, res) => void setImmediate(() => res.end('done')));
     const { dispatcher } = start(sources([product(port)]));
@@ -501,6 +522,7 @@ describe('the http agent of the mesh', () => {
   it('refuses what the dispatcher refuses', async () => {
     const { agent } = start(sources([], { outboundTrafficPolicy: 'REGISTRY_ONLY' }));
     expect((await causeOf(getByAgent(agent, 'http://elsewhere.example/'))).code).toBe('ENMESH_OUTBOUND_UNDECLARED');
+    expect((await causeOf(getByAgent(agent, 'http://[::1]:9/'))).code).toBe('ENMESH_OUTBOUND_UNDECLARED');
     agent.destroy();
     expect((await causeOf(getByAgent(agent, productUrl))).code).toBe('ENMESH_OUTBOUND_CLOSED');
   });
