@@ -578,8 +578,10 @@ export const errorTable = table({
   ENMESH_OUTBOUND_PROXIED: {
     status: 502,
     public: 'The upstream service cannot be reached',
-    meaning: 'A client asked for a whole URL instead of a path, as one does of a proxy; the mesh could not know whom to expect at the other end.',
-    remedy: 'Turn the proxy of the HTTP client off (axios: proxy: false), or take the mesh agent or dispatcher out of proxied calls.',
+    meaning:
+      'A client asked for a whole URL instead of a path, as one does of a proxy; the mesh could not know whom to expect at the other end.',
+    remedy:
+      'Turn the proxy of the HTTP client off (axios: proxy: false), or take the mesh agent or dispatcher out of proxied calls.',
   },
 });
 

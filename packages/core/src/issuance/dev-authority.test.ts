@@ -239,7 +239,7 @@ describe('an authority that cannot be used', () => {
   });
 });
 
-describe('three processes that start at the same moment', () => {
+describe('processes of their own', () => {
   // Children cannot read TypeScript, so what they need of the sources is translated for them, beside node_modules where node-forge is found.
   const source = resolve(import.meta.dirname, '..');
   const repository = resolve(source, '../../..');
@@ -276,7 +276,27 @@ describe('three processes that start at the same moment', () => {
     return { running, ready: once(running.stdout, 'data'), output: () => output, done: once(running, 'close') };
   };
 
-  it('make one authority and all use it, four times out of four; none of them is kept alive by its renewal', async () => {
+  it('load node-forge only once something is written', async () => {
+    const load = (file: string) => `await import(${JSON.stringify(pathToFileURL(join(built, file)).href)})`;
+    const script = `
+      import { createRequire } from 'node:module';
+      import { generateKeyPairSync } from 'node:crypto';
+      const { cache } = createRequire(import.meta.url);
+      const count = () => Object.keys(cache).filter((path) => path.includes('node-forge')).length;
+      ${load('x509/svid-verify.js')};
+      const { issueCertificate, rootOptions } = ${load('x509/certificate.js')};
+      const before = count();
+      const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
+      await issueCertificate({ ...rootOptions('td', privateKey), notBefore: 0, notAfter: 1000 });
+      process.stdout.write(JSON.stringify([before, count() > 0]));`;
+    const running = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+    let output = '';
+    running.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));
+    await once(running, 'close');
+    expect(JSON.parse(output)).toEqual([0, true]);
+  });
+
+  it('make one authority when three start at the same moment, four times out of four; none of them is kept alive by its renewal', async () => {
     const directories = Array.from({ length: 4 }, (_, index) => join(base, String(index)));
     for (const directory of directories) {
       const children = [1, 2, 3].map(() => child(directory));
