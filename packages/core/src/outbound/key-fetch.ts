@@ -4,6 +4,7 @@ import { isForbiddenAddress } from '../jwt/addresses.js';
 import { fetchText, maxFetchedBytes, type FetchedText, type FetchText } from '../jwt/fetch-text.js';
 import { resolveDestination, type Destination } from './destination.js';
 import type { OutboundOptions } from './options.js';
+import { isReachedByMutualTls } from './plan.js';
 
 /** How key sets are fetched by a mesh: from its own services as a call would go, from anywhere else as any client. */
 export interface KeyFetch {
@@ -19,13 +20,7 @@ export function createKeyFetch(options: Pick<OutboundOptions, 'snapshot'>, dispa
     return resolveDestination(snapshot, { client: snapshot.workload, host, port });
   };
   return {
-    isMeshHost(host, port) {
-      const { known, endpoints, tls, refused } = destinationOf(host, port);
-      if (!known || refused !== undefined) return false;
-      return endpoints === undefined
-        ? tls === 'ISTIO_MUTUAL'
-        : endpoints.length > 0 && endpoints.every((one) => one.tls === 'ISTIO_MUTUAL');
-    },
+    isMeshHost: (host, port) => isReachedByMutualTls(options.snapshot(), host, port),
     fetchText(url, limits) {
       const { protocol, hostname, port } = new URL(url);
       if (protocol !== 'http:') return fetchText(url, limits);
