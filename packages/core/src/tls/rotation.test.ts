@@ -147,3 +147,24 @@ describe('session resumption', () => {
     expect(lab.refusals).toEqual([expect.objectContaining({ code: 'ENMESH_TLS_SESSION_RESUMED' })]);
   });
 });
+
+describe('renegotiation', () => {
+  it('is refused: the peer of a connection stays who it was', async () => {
+    lab = await startLab(gateway);
+    const tls = {
+      port: lab.port,
+      host: '127.0.0.1',
+      rejectUnauthorized: false,
+      ...clientCertificate(gateway),
+      maxVersion: 'TLSv1.2' as const,
+    };
+    const socket = connect(tls);
+    await once(socket, 'secureConnect');
+    const outcome = await new Promise((resolve) => {
+      socket.on('error', (error: Error & { code?: string }) => resolve(error.code));
+      socket.renegotiate({}, (error) => resolve(error ?? 'renegotiated'));
+    });
+    expect(outcome).toBe('ERR_SSL_NO_RENEGOTIATION');
+    socket.destroy();
+  });
+});

@@ -12,9 +12,6 @@ export interface IdentityEpoch {
   readonly bundles: TrustBundleSet;
 }
 
-/** The TLS 1.3 suites of Node, named because a list without them would switch TLS 1.3 off. */
-const tls13Suites = ['TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256', 'TLS_AES_128_GCM_SHA256'];
-
 /** What the identity holds now. Throws `ENMESH_IDENTITY_NONE` while there is none. */
 export function currentEpoch(identity: MeshIdentity): IdentityEpoch {
   return { svid: identity.svid.current(), bundles: identity.bundles.current() };
@@ -37,7 +34,7 @@ export function contextOptions(
     cert: epoch.svid.chain,
     ca: roots,
     minVersion: o.minVersion ?? 'TLSv1.2',
-    ciphers: [...tls13Suites, ...suites.filter((name) => !tls13Suites.includes(name))].join(':'),
+    ciphers: suites.join(':'),
     honorCipherOrder: true,
     secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION,
     sessionIdContext: randomBytes(16).toString('hex'),

@@ -77,7 +77,11 @@ export function createTlsServer(options: TlsServerOptions): Server {
   server.on('secureConnection', (socket: TLSSocket) => completeTls(reception, socket));
   server.prependListener('tlsClientError', (error: Error, socket: TLSSocket) => {
     const connection = pending.under(socket);
-    if (connection !== undefined) refuse(reception, connection, objectToFailedHandshake(error, socket, connection.isAlpnRefused));
+    if (connection !== undefined) {
+      guarded(reception, connection, () =>
+        refuse(reception, connection, objectToFailedHandshake(error, socket, connection.isAlpnRefused)),
+      );
+    }
     socket.destroy();
   });
   return server;
@@ -99,12 +103,17 @@ function endOnError(this: Socket): void {
 }
 
 function answerAlpn(pending: PendingConnections, socket: TLSSocket, offered: readonly string[]): string | undefined {
-  const connection = pending.under(socket);
-  if (connection?.settings === undefined) return undefined;
-  connection.alpn = offered;
-  const answer = mayUseTls(connection.settings, offered) ? selectAlpn(offered) : undefined;
-  connection.isAlpnRefused = answer === undefined;
-  return answer;
+  // A throw here would be an uncaught exception in Node before CVE-2026-21637 was fixed.
+  try {
+    const connection = pending.under(socket);
+    if (connection?.settings === undefined) return undefined;
+    connection.alpn = offered;
+    const answer = mayUseTls(connection.settings, offered) ? selectAlpn(offered) : undefined;
+    connection.isAlpnRefused = answer === undefined;
+    return answer;
+  } catch {
+    return undefined;
+  }
 }
 
 function receive(reception: Reception, socket: Socket): void {

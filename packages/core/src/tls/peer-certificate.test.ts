@@ -1,0 +1,80 @@
+import { generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { beforeAll, describe, expect, it } from 'vitest';
+import type { X509Svid } from '../identity/svid.js';
+import type { TrustBundleSet } from '../identity/trust-bundle.js';
+import { createTestAuthority } from '../testing/authority.js';
+import { issueCertificate, rootOptions, svidOptions } from '../x509/certificate.js';
+import { parsePem } from '../x509/pem.js';
+import { verifyPeer, type PeerCertificates } from './peer-certificate.js';
+
+const hour = 3_600_000;
+const start = Date.now() - 60_000;
+const newKey = (): KeyObject => generateKeyPairSync('ec', { namedCurve: 'prime256v1' }).privateKey;
+const derOf = (pem: string): Buffer => parsePem(pem, 'CERTIFICATE')[0] ?? Buffer.alloc(0);
+const bundlesOf = (roots: Readonly<Record<string, string>>): TrustBundleSet =>
+  new Map(Object.entries(roots).map(([trustDomain, root]) => [trustDomain, { trustDomain, roots: [root] }]));
+
+let svid: X509Svid;
+let root: string;
+let otherRoot: string;
+let middle: string;
+let leaf: Buffer;
+let directLeaf: Buffer;
+
+beforeAll(async () => {
+  const other = await createTestAuthority({ trustDomain: 'other.example' });
+  otherRoot = other.rootPem;
+  svid = await other.issue({ namespace: 'shop', serviceAccount: 'stock' });
+  const [rootKey, middleKey, key] = [newKey(), newKey(), newKey()] as const;
+  root = await issueCertificate({ ...rootOptions('cluster.local', rootKey), notBefore: start, notAfter: start + 2 * hour });
+  const validity = { notBefore: start, notAfter: start + 4 * hour };
+  const ca = { isCa: true, keyUsage: ['keyCertSign', 'cRLSign'] as const, subject: { commonName: 'intermediate' } };
+  middle = await issueCertificate({
+    ...ca,
+    keyUsage: [...ca.keyUsage],
+    key: middleKey,
+    issuer: root,
+    issuerKey: rootKey,
+    ...validity,
+  });
+  const profile = svidOptions('spiffe://cluster.local/ns/shop/sa/gateway', key);
+  leaf = derOf(await issueCertificate({ ...profile, issuer: middle, issuerKey: middleKey, ...validity }));
+  directLeaf = derOf(await issueCertificate({ ...profile, issuer: root, issuerKey: rootKey, ...validity }));
+});
+
+describe('verifyPeer, of a peer that OpenSSL has verified', () => {
+  const both = (): TrustBundleSet => bundlesOf({ 'cluster.local': root, 'other.example': otherRoot });
+  const swapped = (): TrustBundleSet => bundlesOf({ 'cluster.local': otherRoot, 'other.example': root });
+  const own = (): TrustBundleSet => bundlesOf({ 'cluster.local': root });
+  const sent = (): PeerCertificates => ({ leaf, intermediates: [derOf(middle)] });
+  const hidden = (): PeerCertificates => ({ leaf, intermediates: [] });
+  const direct = (): PeerCertificates => ({ leaf: directLeaf, intermediates: [] });
+  const ours = (): string => svid.chain;
+
+  const cases: readonly [string, () => PeerCertificates, () => TrustBundleSet, () => string, number, boolean][] = [
+    ['takes a chain that its own bundle signs', sent, both, ours, 0, true],
+    ["refuses a chain that another trust domain's bundle signs", sent, swapped, ours, 0, false],
+    ['takes a leaf that its own bundle signs directly', direct, both, ours, 0, true],
+    ["refuses a leaf that another trust domain's bundle signs directly", direct, swapped, ours, 0, false],
+    ['takes a hidden chain where no other roots could have signed it', hidden, own, ours, 0, true],
+    ['refuses a hidden chain where other roots could have signed it', hidden, both, ours, 0, false],
+    [
+      'refuses a hidden chain of a trust domain that has no bundle',
+      hidden,
+      () => bundlesOf({ 'other.example': root }),
+      ours,
+      0,
+      false,
+    ],
+    ['takes a hidden chain whose intermediate is in our own chain', hidden, both, () => svid.chain + middle, 0, true],
+    ['refuses that where the intermediate leads to another domain', hidden, swapped, () => svid.chain + middle, 0, false],
+    ['refuses a leaf of a root that has expired, which hides nothing', direct, own, ours, 3 * hour, false],
+    ['refuses a chain of a root that has expired, where it was sent whole', sent, own, ours, 3 * hour, false],
+  ];
+  it.each(cases)('%s', (_title, certificates, bundles, chain, later, isTaken) => {
+    const verify = (): unknown =>
+      verifyPeer(certificates(), { svid: { ...svid, chain: chain() }, bundles: bundles() }, Date.now() + later);
+    if (isTaken) expect(verify()).toMatchObject({ uri: 'spiffe://cluster.local/ns/shop/sa/gateway' });
+    else expect(verify).toThrow(expect.objectContaining({ code: 'ENMESH_X509_UNTRUSTED' }));
+  });
+});
