@@ -31,14 +31,23 @@ export function isOutputHeader(name: string): boolean {
  * (istio-semantics 2.7). Everything is frozen: handlers see the very object that later requests are judged by.
  */
 export function requestIdentity(token: Token, rule: JwtRule): RequestIdentity {
-  const claims: Record<string, unknown> = Object.assign(Object.create(null), token.payload);
+  const claims: Record<string, unknown> = { ...token.claims.payload };
   for (const name of rule.listClaims) {
-    const value = claims[name];
+    const value = Object.hasOwn(claims, name) ? claims[name] : undefined;
     if (typeof value === 'string') claims[name] = Object.freeze(value.split(' ').filter((part) => part !== ''));
   }
-  const { issuer, subject, audiences, presenter, payloadSegment: payload, expiresAt } = token;
+  const { issuer, subject, audiences, presenter, expiresAt } = token.claims;
   const principal = issuer === undefined || subject === undefined ? undefined : `${issuer}/${subject}`;
-  return Object.freeze({ principal, issuer, subject, audiences, presenter, claims: Object.freeze(claims), payload, expiresAt });
+  return Object.freeze({
+    principal,
+    issuer,
+    subject,
+    audiences,
+    presenter,
+    claims: Object.freeze(claims),
+    payload: token.payloadSegment,
+    expiresAt,
+  });
 }
 
 /**
@@ -48,7 +57,7 @@ export function requestIdentity(token: Token, rule: JwtRule): RequestIdentity {
 export function outputHeaders(token: Token, rule: JwtRule): JwtEffects['setHeaders'] | undefined {
   const lines: [string, string][] = [];
   for (const { header, path } of rule.claimHeaders) {
-    const value = claimText(claimAt(token.payload, path));
+    const value = claimText(claimAt(token.claims.payload, path));
     if (value !== '') lines.push([header, utf8AsLatin1(value)]);
   }
   if (rule.payloadHeader !== undefined) lines.push([rule.payloadHeader, token.payloadSegment]);

@@ -107,40 +107,39 @@ describe('a parsed token', () => {
     expect(parseToken(tokenOf({ alg: 'ES256', kid: 'k' }, payload))).toMatchObject({
       alg: 'ES256',
       kid: 'k',
-      issuer: 'i',
-      subject: 's',
-      audiences: ['https://a.example/'],
-      comparedAudiences: ['a.example'],
-      presenter: 'p',
-      expiresAt: 200_000,
-      validFrom: 40_000,
-      validUntil: 261_000,
       payloadSegment: part(payload),
+      claims: {
+        issuer: 'i',
+        subject: 's',
+        audiences: ['https://a.example/'],
+        comparedAudiences: ['a.example'],
+        presenter: 'p',
+        expiresAt: 200_000,
+        validFrom: 40_000,
+        validUntil: 261_000,
+      },
     });
   });
 
   it('counts for ever without exp, with exp 0 and without nbf', () => {
     for (const payload of [{}, { exp: 0, nbf: 0 }])
       expect(parseToken(withPayload(payload))).toMatchObject({
-        expiresAt: Infinity,
-        validFrom: -Infinity,
-        validUntil: Infinity,
-        audiences: [],
+        claims: { expiresAt: Infinity, validFrom: -Infinity, validUntil: Infinity, audiences: [] },
       });
   });
 
   it('ignores a presenter that is no string', () => {
-    expect(parseToken(withPayload({ azp: 7 }))).toMatchObject({ ok: true, presenter: undefined });
+    expect(parseToken(withPayload({ azp: 7 }))).toMatchObject({ ok: true, claims: { presenter: undefined } });
   });
 
   it('is frozen to the last member, and takes nothing from prototypes', () => {
     const token = parseToken(withPayload('{"__proto__":{"iss":"evil"},"groups":["a",{"b":[]}]}'));
     if (!token.ok) throw new Error('not parsed');
-    expect(token.issuer).toBeUndefined();
-    const groups = token.payload['groups'] as [string, { b: string[] }];
+    expect(token.claims.issuer).toBeUndefined();
+    const groups = token.claims.payload['groups'] as [string, { b: string[] }];
     expect(() => groups.push('admin')).toThrow(TypeError);
     expect(() => groups[1].b.push('admin')).toThrow(TypeError);
-    expect(Object.isFrozen(token.payload)).toBe(true);
+    expect(Object.isFrozen(token.claims.payload)).toBe(true);
   });
 });
 

@@ -5,8 +5,10 @@ import { refusals, type JwtRefusal } from './outcome.js';
 const skew = 60_000;
 
 /** A JWT (RFC 7519) in compact form whose parts were read strictly. Nothing of it is verified yet. */
-export interface Token extends Jws {
-  readonly ok: true;
+export type Token = Jws<TokenClaims>;
+
+/** The claims that rules compare, of the right types. */
+export interface TokenClaims {
   /** Deeply frozen, because the verified claims are shared by all requests with this token. */
   readonly payload: Readonly<Record<string, unknown>>;
   readonly issuer: string | undefined;
@@ -29,8 +31,7 @@ export function parseToken(text: string): Token | JwtRefusal {
     // Envoy reads null as an object without claims, then misses the issuer.
     if (payload === null) return refusals.issuer;
     if (payload === undefined) return refusals.payloadJson;
-    const claims = parseClaims(payload);
-    return 'ok' in claims ? claims : { ...claims, payload: deepFreeze(payload) };
+    return parseClaims(payload);
   });
 }
 
@@ -40,12 +41,7 @@ export function sanitizeAudience(audience: string): string {
   return audience.slice(start, audience.endsWith('/') ? -1 : undefined);
 }
 
-type Claims = Pick<
-  Token,
-  'issuer' | 'subject' | 'audiences' | 'comparedAudiences' | 'presenter' | 'expiresAt' | 'validFrom' | 'validUntil'
->;
-
-function parseClaims(payload: Readonly<Record<string, unknown>>): Claims | JwtRefusal {
+function parseClaims(payload: Readonly<Record<string, unknown>>): TokenClaims | JwtRefusal {
   const issuer = own(payload, 'iss');
   const subject = own(payload, 'sub');
   if (!isOptionalString(issuer)) return refusals.issType;
@@ -62,7 +58,9 @@ function parseClaims(payload: Readonly<Record<string, unknown>>): Claims | JwtRe
   const audiences = Object.hasOwn(payload, 'aud') ? stringList(payload['aud']) : [];
   if (audiences === undefined) return refusals.audType;
   const presenter = own(payload, 'azp');
+  deepFreeze(payload);
   return {
+    payload,
     issuer,
     subject,
     audiences,
@@ -83,10 +81,8 @@ function stringList(value: unknown): readonly string[] | undefined {
   return Array.isArray(value) && value.every((item) => typeof item === 'string') ? (value as string[]) : undefined;
 }
 
-function deepFreeze<T>(value: T): T {
-  if (typeof value === 'object' && value !== null) {
-    for (const member of Object.values(value)) deepFreeze(member);
-    Object.freeze(value);
-  }
-  return value;
+function deepFreeze(value: unknown): void {
+  if (typeof value !== 'object' || value === null) return;
+  for (const name in value) deepFreeze((value as Record<string, unknown>)[name]);
+  Object.freeze(value);
 }

@@ -6,7 +6,7 @@ import { effectsOf, outputHeaders, requestIdentity } from './outputs.js';
 import type { JwtRule, JwtRuleSet } from './rules.js';
 import { checkSignature } from './signature.js';
 import { maxTokenLength } from './jws.js';
-import { parseToken } from './token.js';
+import { parseToken, type TokenClaims } from './token.js';
 
 export { createTokenMemo, type TokenMemo } from './cache.js';
 export type { TokenSource } from './locations.js';
@@ -40,7 +40,7 @@ export function createJwtVerifier({ keySets, cacheEntries, cacheBytes }: JwtVeri
     const { now, memo } = request;
     const entry = entryOf(text, request);
     if ('ok' in entry) return entry;
-    const early = claimsRefusal(entry, rule, now);
+    const early = claimsRefusal(entry.token.claims, rule, now);
     if (early !== undefined) return early;
     const verdict = currentVerdict(entry, rule);
     const unavailable = !(now <= verdict.keySet.freshUntil);
@@ -165,7 +165,7 @@ function joined(before: JwtAccepted, { ok, user, effects }: JwtAccepted): JwtAcc
 }
 
 /** What the claims alone forbid, in Envoy's order: issuer, time, audience. Cheaper than any signature. */
-function claimsRefusal({ token }: TokenEntry, rule: JwtRule, now: number): JwtRefusal | undefined {
+function claimsRefusal(token: TokenClaims, rule: JwtRule, now: number): JwtRefusal | undefined {
   if (rule.issuer !== '' && token.issuer !== rule.issuer) return refusals.issuer;
   // Written so that a clock that is no number refuses.
   if (!(now >= token.validFrom)) return refusals.notYetValid;
