@@ -31,6 +31,7 @@ export class DoorAttributes implements RequestAttributes {
   readonly path: string;
   readonly #facts: DoorFacts;
   #requestId: string | undefined;
+  #spellings: readonly string[] | undefined;
 
   constructor(facts: DoorFacts) {
     this.method = facts.method;
@@ -39,7 +40,7 @@ export class DoorAttributes implements RequestAttributes {
   }
 
   get pathSpellings(): readonly string[] {
-    return pathSpellings(this.path, this.#facts.router);
+    return (this.#spellings ??= pathSpellings(this.path, this.#facts.router));
   }
 
   get pathIgnoresCase(): boolean {

@@ -7,7 +7,8 @@ import type { MeshIdentity } from '../identity/source.js';
 import { runInContext } from '../propagation/context.js';
 import { bareRouter, type RouterSettings } from '../request/router.js';
 import { stepEvents } from '../telemetry/events.js';
-import { createTlsServer, type AcceptSettings } from '../tls/server.js';
+import { acceptSettings } from '../tls/accept-settings.js';
+import { createTlsServer } from '../tls/server.js';
 import { decisionOf, markDecided, markRefused } from './decided.js';
 import { DoorRequest, installDoorAccessors } from './door-request.js';
 import type { Entrance, Inbound } from './inbound.js';
@@ -66,7 +67,11 @@ export function createDoor(parts: DoorParts, listener: RequestListener, options:
   let listeningPort = 0;
   const server = createTlsServer({
     identity: parts.identity,
-    accept: () => acceptSettings(parts, options.workloadPort ?? listeningPort),
+    accept() {
+      const { mesh, tlsModes } = parts.snapshot();
+      const mode = tlsModes.modeFor(options.workloadPort ?? listeningPort);
+      return acceptSettings({ mode, mesh, permissiveAnyAlpn: parts.permissiveAnyAlpn });
+    },
     http: { ...http, IncomingMessage: DoorRequest as typeof IncomingMessage },
     onRefused: reportConnectionRefusal,
   });
@@ -78,17 +83,6 @@ export function createDoor(parts: DoorParts, listener: RequestListener, options:
   guard(server, parts, { router: options.router ?? bareRouter, workloadPort: options.workloadPort, mayRewrite: true });
   server.on('request', listener);
   return server;
-}
-
-function acceptSettings(parts: DoorParts, port: number): AcceptSettings {
-  const { mesh, tlsModes } = parts.snapshot();
-  return {
-    mode: tlsModes.modeFor(port),
-    trustDomains: [mesh.trustDomain, ...mesh.trustDomainAliases, ...mesh.caTrustDomains],
-    permissiveAnyAlpn: parts.permissiveAnyAlpn,
-    minVersion: mesh.minProtocolVersion,
-    ciphers: mesh.cipherSuites,
-  };
 }
 
 type Emit = (event: string | symbol, ...args: unknown[]) => boolean;
@@ -141,7 +135,8 @@ function enter(
     return true;
   }
   markDecided(request, enmesh);
-  if (stepEvents.handler.hasSubscribers) stepEvents.handler.publish({ step: 'handler', outcome: 'passed', subject: request });
+  if (stepEvents.handler.native.hasSubscribers)
+    stepEvents.handler.publish({ step: 'handler', outcome: 'passed', subject: request });
   if (!parts.requestContext) return proceed(event, request, response, head);
   return runInContext(enmesh, () => proceed(event, request, response, head));
 }

@@ -41,11 +41,12 @@ export function createInbound(options: InboundOptions): Inbound {
   const story = (request: IncomingMessage, entrance: Entrance, sent: string): RequestEnmesh => {
     const snapshot = options.snapshot();
     if (plan?.snapshot !== snapshot) plan = compilePlan(snapshot);
+    const now = options.clock();
     const connection = accept(request, plan, entrance);
-    const peer = peerIdentity(request, connection, options);
+    const peer = peerIdentity(request, connection, now);
     const target = normalize(request, sent, plan, entrance, options);
     const attributes = strip(request, target, plan, entrance, connection, options);
-    const token = jwt(request, attributes, plan, options);
+    const token = jwt(request, attributes, plan, now, options);
     const decision = authorize(request, attributes, plan);
     handOver(request, target, attributes, token, plan, options);
     return { peer, user: attributes.user, decision };

@@ -33,7 +33,7 @@ export function reportConnectionRefusal(refusal: ConnectionRefusal): void {
   const { code, reason, remoteAddress, peer } = refusal;
   deniedEvents.publish({
     id: randomBytes(8).toString('hex'),
-    step: 'accept',
+    step: refusal.step,
     code,
     status: errorTable[code].status,
     reason: `${reason} (from ${remoteAddress})`,

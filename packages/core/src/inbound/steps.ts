@@ -1,11 +1,12 @@
 import type { IncomingMessage } from 'node:http';
 import type { PeerIdentity } from '../identity/caller.js';
+import { isCorsPreflight } from '../jwt/preflight.js';
 import { createTokenMemo, type JwtOutcome, type TokenMemo } from '../jwt/verify.js';
 import { evaluatePolicies, type Decision } from '../policy/evaluate.js';
 import { removeQueryParameters, type AddedHeader } from '../propagation/payload-header.js';
 import { parseTarget, type RequestTarget } from '../request/normalize.js';
 import { isAmbiguousForRouter } from '../request/router.js';
-import { stepEvents, type Step } from '../telemetry/events.js';
+import { stepEvents, type Step, type StepEvent } from '../telemetry/events.js';
 import { connectionOf, type ConnectionFacts } from '../tls/peer.js';
 import { DoorAttributes } from './door-attributes.js';
 import { applyEdits, sentHeaders, type HeaderEdits } from './door-request.js';
@@ -13,16 +14,32 @@ import type { Entrance } from './inbound.js';
 import type { InboundOptions, Plan } from './plan.js';
 import { createRefusal, Refused } from './refusal.js';
 
-/** Says that a step let the request pass, if anyone listens. */
-function passed(step: Step, subject: object): void {
-  const channel = stepEvents[step];
-  if (channel.hasSubscribers) channel.publish({ step, outcome: 'passed', subject });
+// Looked up once: each is asked on every request whether anyone listens.
+const heard = {
+  normalize: stepEvents.normalize.native,
+  strip: stepEvents.strip.native,
+  jwt: stepEvents.jwt.native,
+  authorize: stepEvents.authorize.native,
+  handOver: stepEvents['hand-over'].native,
+};
+
+/** Says that a step let the request pass. */
+function passed(step: Step, subject: object, decision?: Decision): void {
+  stepEvents[step].publish({ step, outcome: 'passed', subject, ...detailsOf(decision) });
+}
+
+/** What policies decided, with audit and dry-run results, of allowed and denied requests alike. */
+function detailsOf(decision: Decision | undefined): Pick<StepEvent, 'details'> {
+  return decision === undefined ? {} : { details: { decision } };
 }
 
 /** Ends the story at this step. */
 function refuse(subject: object, given: Parameters<typeof createRefusal>[0]): never {
   const channel = stepEvents[given.step];
-  if (channel.hasSubscribers) channel.publish({ step: given.step, outcome: 'refused', subject, code: given.code });
+  if (channel.hasSubscribers) {
+    const { step, code } = given;
+    channel.publish({ step, outcome: 'refused', subject, code, ...detailsOf(given.decision) });
+  }
   throw new Refused(createRefusal(given));
 }
 
@@ -43,13 +60,10 @@ export function accept(request: IncomingMessage, plan: Plan, entrance: Entrance)
 }
 
 /** The verified peer of this connection, as long as its certificate lives. */
-export function peerIdentity(
-  request: IncomingMessage,
-  connection: ConnectionFacts,
-  options: InboundOptions,
-): PeerIdentity | undefined {
+export function peerIdentity(request: IncomingMessage, connection: ConnectionFacts, now: number): PeerIdentity | undefined {
   const { peer } = connection;
-  if (peer !== undefined && peer.notAfter <= options.clock()) {
+  // Written so that a clock that is no number refuses.
+  if (peer !== undefined && !(now < peer.notAfter)) {
     const reason = `the certificate of ${peer.uri} expired while its connection was open`;
     refuse(request, { step: 'peer-identity', code: 'ENMESH_INBOUND_PEER_EXPIRED', reason, reset: true });
   }
@@ -86,7 +100,7 @@ export function normalize(
     const reason = 'normalization changes the target, and the router has already seen it as it was sent (middleware form)';
     refuse(request, { step, code: 'ENMESH_INBOUND_TARGET_CHANGED', reason });
   }
-  passed(step, request);
+  if (heard.normalize.hasSubscribers) passed(step, request);
   return target;
 }
 
@@ -114,7 +128,7 @@ export function strip(
     workloadPort: entrance.workloadPort ?? connection.destinationPort,
     svid: options.svid,
   });
-  passed('strip', request);
+  if (heard.strip.hasSubscribers) passed('strip', request);
   return attributes;
 }
 
@@ -131,29 +145,28 @@ export function jwt(
   request: IncomingMessage,
   attributes: DoorAttributes,
   plan: Plan,
+  now: number,
   options: InboundOptions,
 ): JwtOutcome & { ok: true } {
   const { rules } = plan.snapshot.jwt;
-  if (rules.length === 0 || isPreflight(request)) {
-    passed('jwt', request);
+  if (rules.length === 0 || isPreflight(request, attributes)) {
+    if (heard.jwt.hasSubscribers) passed('jwt', request);
     return withoutToken;
   }
-  const outcome = options.verifier.verify(plan.snapshot.jwt, attributes, options.clock(), memoOf(request.socket));
+  const outcome = options.verifier.verify(plan.snapshot.jwt, attributes, now, memoOf(request.socket));
   if (!outcome.ok) {
     const { code, status, body, reason } = outcome;
     return refuse(request, { step: 'jwt', code, status, body, reason, challenge: challengeOf(attributes, outcome.invalidToken) });
   }
   attributes.user = outcome.user;
-  passed('jwt', request);
+  if (heard.jwt.hasSubscribers) passed('jwt', request);
   return outcome;
 }
 
-const withoutToken = { ok: true, user: undefined, effects: undefined } as const;
+const isPreflight = (request: IncomingMessage, attributes: DoorAttributes): boolean =>
+  request.method === 'OPTIONS' && isCorsPreflight('OPTIONS', (name) => attributes.header(name));
 
-function isPreflight(request: IncomingMessage): boolean {
-  if (request.method !== 'OPTIONS') return false;
-  return Boolean(request.headers.origin) && Boolean(request.headers['access-control-request-method']);
-}
+const withoutToken = { ok: true, user: undefined, effects: undefined } as const;
 
 /** Envoy's challenge (istio-semantics 2.6), without the query: a token may stand there. */
 function challengeOf(attributes: DoorAttributes, invalidToken: boolean): string {
@@ -169,7 +182,7 @@ export function authorize(request: IncomingMessage, attributes: DoorAttributes, 
   const decision = evaluatePolicies(plan.snapshot.policies, attributes);
   if (!decision.allowed)
     refuse(request, { step: 'authorize', code: 'ENMESH_POLICY_DENIED', reason: reasonOf(decision), decision });
-  passed('authorize', request);
+  if (heard.authorize.hasSubscribers) passed('authorize', request, decision);
   return decision;
 }
 
@@ -200,7 +213,7 @@ export function handOver(
       : removeQueryParameters(target.query, effects.removeParams);
   // In the middleware form nothing but the query may change here: the path was refused if normalization changes it.
   if (target.changed || query !== target.query) request.url = target.path + query;
-  passed('hand-over', request);
+  if (heard.handOver.hasSubscribers) passed('hand-over', request);
 }
 
 /** The edits of a request that has more to it than its token. */

@@ -72,6 +72,8 @@ export interface NoticeEvent {
 export interface EventChannel<Payload> {
   readonly name: string | symbol;
   readonly hasSubscribers: boolean;
+  /** Node's own channel, for code that asks on every request whether anyone listens. */
+  readonly native: Channel;
   publish(payload: Payload): void;
   subscribe(listener: (payload: Payload) => void): () => void;
 }
@@ -80,6 +82,7 @@ function eventChannel<Payload>(name: string): EventChannel<Payload> {
   const inner: Channel = channel(`enmesh:${name}`);
   return {
     name: inner.name,
+    native: inner,
     get hasSubscribers() {
       return inner.hasSubscribers;
     },
