@@ -134,7 +134,9 @@ export class DoorAttributes implements RequestAttributes {
         // Envoy takes them off before any policy (istio-semantics 3.9).
         return undefined;
     }
-    if (this.#facts.scan.removed?.has(name)) return undefined;
-    return headerLines(this.#facts.raw, name);
+    const { removed, joined } = this.#facts.scan;
+    if (removed?.has(name)) return undefined;
+    const value = joined?.get(name);
+    return value === undefined ? headerLines(this.#facts.raw, name) : [value];
   }
 }

@@ -5,7 +5,7 @@ import { compileStrip } from '../propagation/strip.js';
 import { applyEdits, DoorRequest, sentHeaders, type HeaderEdits } from './door-request.js';
 
 const edits: HeaderEdits = {
-  removed: new Set(['authorization', 'x-forged']),
+  removed: ['authorization', 'x-forged'],
   joined: new Map([['x-forwarded-for', '1.1.1.1,2.2.2.2']]),
   added: [['x-payload', 'verified']],
   strip: compileStrip(['x-payload']),

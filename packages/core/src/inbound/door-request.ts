@@ -5,7 +5,8 @@ import type { AddedHeader } from '../propagation/payload-header.js';
 
 /** What the door changed in a request's headers. Every reader sees it applied: `headers`, `rawHeaders`, `headersDistinct`, and trailers. */
 export interface HeaderEdits {
-  readonly removed: ReadonlySet<string> | undefined;
+  /** Lower-case names whose lines all disappear. */
+  readonly removed: readonly string[];
   readonly joined: ReadonlyMap<string, string> | undefined;
   readonly added: readonly AddedHeader[];
   readonly strip: StripTable;
@@ -91,7 +92,7 @@ export function sentHeaders(request: IncomingMessage): readonly string[] {
 /** Applies what the door decided: `headers` in place, the raw readers when they are first read. */
 export function applyEdits(request: IncomingMessage, changes: HeaderEdits): void {
   const { headers } = request;
-  if (changes.removed !== undefined) for (const name of changes.removed) delete headers[name];
+  for (let i = 0; i < changes.removed.length; i++) delete headers[changes.removed[i] as string];
   if (changes.joined !== undefined) for (const [name, value] of changes.joined) if (name in headers) headers[name] = value;
   for (let i = 0; i < changes.added.length; i++) {
     const [name, value] = changes.added[i] as AddedHeader;
@@ -110,7 +111,7 @@ function applyEagerly(request: IncomingMessage, changes: HeaderEdits): void {
   // The trailers come later; a filter on the instance judges them when they are read.
   const door = request as Door & IncomingMessage;
   door[raw] = list;
-  door[edits] = { ...changes, removed: undefined, joined: undefined, added: [] };
+  door[edits] = { ...changes, removed: [], joined: undefined, added: [] };
   Object.defineProperties(request, accessors);
 }
 
@@ -120,7 +121,7 @@ function judgedHeaders(request: Door): string[] {
   if (changes === undefined) return list;
   const judged = editHeaders(list, changes);
   request[raw] = judged;
-  request[edits] = { ...changes, removed: undefined, joined: undefined, added: [] };
+  request[edits] = { ...changes, removed: [], joined: undefined, added: [] };
   return judged;
 }
 
@@ -130,7 +131,7 @@ function editHeaders(list: readonly string[], changes: HeaderEdits): string[] {
   for (let i = 0; i < list.length; i += 2) {
     const name = list[i] as string;
     const lower = name.toLowerCase();
-    if (changes.removed?.has(lower)) continue;
+    if (changes.removed.includes(lower)) continue;
     const joined = changes.joined?.get(lower);
     if (joined === undefined) out.push(name, list[i + 1] as string);
     else if (!written.has(lower)) out.push(name, joined);

@@ -5,9 +5,9 @@ import { canonicalName, isForged, type StripTable } from '../propagation/strip.j
 export interface HeaderScan {
   /** Why the request is refused with 400: which header makes it ambiguous. */
   readonly problem: string | undefined;
-  /** Lower-case names whose lines all disappear: forged, or named by `Connection`. */
+  /** Lower-case names whose lines all disappear: forged, named by `Connection`, or a TE without `trailers`. */
   readonly removed: ReadonlySet<string> | undefined;
-  /** Lower-case names of which there are several lines that Istio joins into one, with the joined value. */
+  /** Lower-case names whose lines become one, with its value: those that Istio joins, and a TE that says more than `trailers`. */
   readonly joined: ReadonlyMap<string, string> | undefined;
 }
 
@@ -38,7 +38,7 @@ const connectionItself = new Set(['close', 'keep-alive', 'upgrade', 'te', 'http2
  */
 export function compileHeaderScan(strip: StripTable): (raw: readonly string[], connection: string | undefined) => HeaderScan {
   const suspicious = new Uint8Array(256);
-  for (const name of [...strip.names, 'x-forwarded-client-cert'])
+  for (const name of [...strip.names, 'x-forwarded-client-cert', 'te'])
     for (const spelt of edgeSpellings(name)) suspicious[fingerprint(spelt)] = 1;
   const seen = new Uint32Array(256);
   let pass = 0;
@@ -86,7 +86,16 @@ function scanClosely(strip: StripTable, raw: readonly string[], connection: stri
     if (values.length > 1 && joinedHeaders.has(name) && !removed.has(name))
       joined.set(name, values.filter((value) => value !== '').join(','));
   }
+  reduceTe(lines.get('te'), removed, joined);
   return { problem: undefined, removed: removed.size > 0 ? removed : undefined, joined: joined.size > 0 ? joined : undefined };
+}
+
+/** TE speaks of this hop, but for `trailers`: that is all Envoy leaves of it (istio-semantics 3.9). */
+function reduceTe(values: readonly string[] | undefined, removed: Set<string>, joined: Map<string, string>): void {
+  if (values === undefined || (values.length === 1 && values[0] === 'trailers')) return;
+  const isKept = values.some((value) => value.split(',').some((item) => item.trim() === 'trailers'));
+  if (isKept) joined.set('te', 'trailers');
+  else removed.add('te');
 }
 
 /** Headers that `Connection` names belong to this hop and disappear, as in Envoy; naming a protected one is an attack (security.md T6). */

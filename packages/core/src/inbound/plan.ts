@@ -29,7 +29,7 @@ export interface Plan {
 /** Compiles a snapshot for the door. */
 export function compilePlan(snapshot: MeshSnapshot): Plan {
   const strip = compileStrip(snapshot.jwt.outputHeaders);
-  const none: HeaderEdits = { removed: undefined, joined: undefined, added: [], strip };
+  const none: HeaderEdits = { removed: [], joined: undefined, added: [], strip };
   const known = new WeakMap<JwtEffects, HeaderEdits>();
   return {
     snapshot,
@@ -39,8 +39,7 @@ export function compilePlan(snapshot: MeshSnapshot): Plan {
       if (effects === undefined) return none;
       let edits = known.get(effects);
       if (edits === undefined) {
-        const removed = effects.removeHeaders.length > 0 ? new Set(effects.removeHeaders) : undefined;
-        edits = { removed, joined: undefined, added: effects.setHeaders, strip };
+        edits = { removed: effects.removeHeaders, joined: undefined, added: effects.setHeaders, strip };
         known.set(effects, edits);
       }
       return edits;

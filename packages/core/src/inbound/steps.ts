@@ -219,13 +219,13 @@ export function handOver(
 /** The edits of a request that has more to it than its token. */
 function combine(token: HeaderEdits, attributes: DoorAttributes, target: RequestTarget, options: InboundOptions): HeaderEdits {
   const { scan } = attributes;
-  const removed = new Set([...(token.removed ?? []), ...(scan.removed ?? [])]);
+  const removed = [...token.removed, ...(scan.removed ?? [])];
   const joined = new Map(scan.joined);
   const added: AddedHeader[] = [...token.added];
   if (target.authority !== undefined) joined.set('host', target.authority);
   if (options.istioHeaders) {
     for (const [name, value] of istioHeadersOf(attributes)) {
-      removed.add(name);
+      removed.push(name);
       added.push([name, value]);
     }
   }
