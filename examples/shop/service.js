@@ -1,21 +1,19 @@
-// What the three services share: saying where they listen, and ending when asked to.
+// What the three services share: saying where they listen, why a request was let in, and ending when asked to.
 
-/** Prints one line of JSON when the service is ready; the starter reads it. */
-export function announce(service, server, mesh) {
+/** Prints one line of JSON when the service is ready; the starter reads it. Policies speak of `workloadPort`, clients connect to `port`. */
+export function announce(service, server, mesh, workloadPort) {
   const { address, port } = server.address();
-  console.log(
-    JSON.stringify({
-      service,
-      ready: true,
-      address: `http://${address}:${port}`,
-      port,
-      identity: mesh.workload.spiffeId,
-      pid: process.pid,
-    }),
-  );
+  const { spiffeId } = mesh.workload;
+  const place = { address: `http://${address}:${port}`, port, workloadPort };
+  console.log(JSON.stringify({ service, ready: true, ...place, identity: spiffeId, pid: process.pid }));
 }
 
-/** Ctrl-C and SIGTERM drain and end the service; a second one ends it at once. */
+/** The decision that let a request in, in words. The shop answers with it in `x-shop-decision`, so that the walk can print why; a real service would not. */
+export function wordsOf({ reason, policy, rule }) {
+  return policy === undefined ? reason : `${reason}: rule ${rule} of ${policy}`;
+}
+
+/** Ctrl-C, SIGTERM and the end of the starter drain and end the service; a second signal ends it at once. */
 export function stopOnSignals(mesh) {
   let asked = false;
   const stop = () => {
@@ -25,4 +23,11 @@ export function stopOnSignals(mesh) {
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
+  if (process.channel !== undefined) process.on('disconnect', stop);
+}
+
+/** Ends a service that cannot start: the sentence, without the stack. */
+export function giveUp(error) {
+  console.error(`${error.code ?? error.name}: ${error.message}`);
+  process.exit(1);
 }

@@ -2,9 +2,9 @@
 import express from 'express';
 import { createMesh } from '@enmesh/core';
 import { listen } from '@enmesh/express';
-import { announce, stopOnSignals } from '../service.js';
+import { announce, giveUp, stopOnSignals, wordsOf } from '../service.js';
 
-const mesh = await createMesh();
+const mesh = await createMesh().catch(giveUp);
 const { request: call } = mesh;
 
 /** Asks another service: its JSON, undefined when it has none; throws when it refuses or cannot be reached. */
@@ -19,6 +19,10 @@ async function ask(url) {
 }
 
 const app = express();
+app.use((request, response, next) => {
+  response.set('x-shop-decision', wordsOf(request.enmesh.decision));
+  next();
+});
 app.get('/healthz', (_request, response) => void response.json({ status: 'ok' }));
 
 app.get('/products/:id', async (request, response) => {
@@ -35,16 +39,23 @@ app.get('/products/:id', async (request, response) => {
   }
 });
 
-// Who the user is: the verified payload that RequestAuthentication put there, and what the mesh knows.
-app.get('/whoami', (request, response) => {
+// Who the user is: the verified payload that RequestAuthentication put there, what the mesh knows, and what product gets of this very request.
+app.get('/whoami', async (request, response) => {
   const payload = request.headers['sec-istio-auth-userinfo'];
-  const claims = payload === undefined ? undefined : JSON.parse(Buffer.from(payload, 'base64url').toString());
-  response.json({ user: request.enmesh.user?.principal, claims, authorization: request.headers.authorization });
+  const claims = payload === undefined ? null : JSON.parse(Buffer.from(payload, 'base64url').toString());
+  const atProduct = await ask('http://product.shop.svc.cluster.local/debug/call');
+  const user = request.enmesh.user?.principal ?? null;
+  response.json({ user, claims, authorization: request.headers.authorization ?? null, atProduct });
 });
 
 app.get('/admin/report', (_request, response) => void response.json({ report: 'all quiet' }));
 app.all('/orders', (request, response) => void response.json({ method: request.method, accepted: true }));
 
-const server = await listen(mesh, app, Number(process.env.GATEWAY_PORT ?? 0), { host: '127.0.0.1', workloadPort: 8080 });
-announce('gateway', server, mesh);
-stopOnSignals(mesh);
+try {
+  const port = Number(process.env.GATEWAY_PORT ?? 8080);
+  const server = await listen(mesh, app, port, { host: '127.0.0.1', workloadPort: 8080 });
+  announce('gateway', server, mesh, 8080);
+  stopOnSignals(mesh);
+} catch (error) {
+  giveUp(error);
+}
