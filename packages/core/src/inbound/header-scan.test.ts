@@ -73,6 +73,24 @@ describe('the pass over the header list', () => {
     expect(removedOf(raw(['Connection', 'Upgrade'], ['Upgrade', 'websocket']), 'Upgrade')).toEqual([]);
   });
 
+  it.each([
+    [['trailers'], undefined, undefined],
+    [['gzip'], ['te'], undefined],
+    [['one', 'two'], ['te'], undefined],
+    [[''], ['te'], undefined],
+    [['gzip, trailers ;q=1'], ['te'], undefined],
+    [['gzip;q=0.5,\ttrailers'], undefined, 'trailers'],
+    [['gzip', 'trailers'], undefined, 'trailers'],
+    [['trailers', 'trailers'], undefined, 'trailers'],
+  ])('leaves of TE %j nothing but trailers', (values, removed, joined) => {
+    const seen = scan(
+      values.flatMap((value, at) => [at === 0 ? 'TE' : 'te', value]),
+      undefined,
+    );
+    expect(seen.removed && [...seen.removed]).toEqual(removed);
+    expect(seen.joined?.get('te')).toBe(joined);
+  });
+
   it('joins the lines of the headers that Istio joins, without a blank, and leaves others apart', () => {
     const lines = raw(
       ['X-Forwarded-For', '1.1.1.1'],

@@ -35,6 +35,13 @@ describe('createTestAuthority', () => {
     expect([svid.notBefore, svid.notAfter]).toEqual([Date.UTC(2026, 0, 1), Date.UTC(2051, 0, 1)]);
   });
 
+  it('signs a leaf for any URI, which is an SVID only where the URI is a SPIFFE ID of the trust domain', async () => {
+    const uri = 'spiffe://cluster.local/region/r/ns/web/sa/cart';
+    expect(verify((await authority.issueUri(uri)).chain).uri).toBe(uri);
+    const other = await authority.issueUri('https://cluster.local//x/');
+    expect(() => verify(other.chain)).toThrow(/Not an X.509-SVID/);
+  });
+
   it('takes another trust domain and refuses an impossible one', async () => {
     const other = await createTestAuthority({ trustDomain: 'td.example' });
     expect((await other.issue(gateway)).id.uri).toBe('spiffe://td.example/ns/shop/sa/gateway');

@@ -56,6 +56,8 @@ export interface TestAuthority {
   /** This trust domain with its one root. */
   readonly bundles: TrustBundleSet;
   issue(options: TestIssueOptions): Promise<X509Svid>;
+  /** A leaf whose one URI SAN is `uri`, SPIFFE ID or not, of any trust domain: otherwise as in a good SVID, and signed by this authority. */
+  issueUri(uri: string): Promise<TestCertificate>;
   /** An SVID with this authority's bundles, ready for a server or client. */
   identity(options: TestIssueOptions): Promise<MeshIdentity>;
   issueBad(kind: BadCertificate, options?: Partial<TestIssueOptions>): Promise<TestCertificate>;
@@ -89,6 +91,7 @@ export async function createTestAuthority(options: { readonly trustDomain?: stri
     rootPem: signer.issuer,
     bundles,
     issue,
+    issueUri: (uri) => issueFor({ ...validity({}), ...signer, uriSans: [uri] }),
     issueBad,
     identity: async (workload) => ({ svid: fixedSvidSource(await issue(workload)), bundles: bundleSource }),
     badIdentity: async (kind, partial) => ({
