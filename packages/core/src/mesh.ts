@@ -1,4 +1,5 @@
 import type { Agent, RequestListener, Server as HttpServer } from 'node:http';
+import { createRequire } from 'node:module';
 import type { Server } from 'node:https';
 import type { Dispatcher } from 'undici';
 import { createDirectorySource } from './config/directory.js';
@@ -17,10 +18,9 @@ import { watchUndecided } from './inbound/undecided.js';
 import { createDevIdentity } from './issuance/dev-authority.js';
 import { createKeySets, type KeySets } from './jwt/key-sets.js';
 import { createJwtVerifier } from './jwt/verify.js';
-import { createMeshAgent } from './outbound/agent.js';
-import { createMeshDispatcher } from './outbound/dispatcher.js';
-import { createMeshFetch, createMeshRequest } from './outbound/fetch.js';
+import type { MeshClients } from './outbound/clients.js';
 import { createKeyFetch, type KeyFetch } from './outbound/key-fetch.js';
+import type { OutboundOptions } from './outbound/options.js';
 import { evaluatePolicies, type Decision } from './policy/evaluate.js';
 import { currentContext, type RequestContext } from './propagation/context.js';
 import type { RequestAttributes } from './request/attributes.js';
@@ -48,9 +48,9 @@ export interface Mesh {
   /** A node:https server that obeys PeerAuthentication for its port and enforces the policies before the listener sees a request. */
   createServer(listener: RequestListener, options?: ServerOptions): MeshServer;
   /** Drop-in `fetch`: plain `http://` URLs of the mesh's services go out by mutual TLS where the mesh says so. */
-  readonly fetch: ReturnType<typeof createMeshFetch>;
+  readonly fetch: MeshClients['fetch'];
   /** undici's `request`, about four times quicker than `fetch`. */
-  readonly request: ReturnType<typeof createMeshRequest>;
+  readonly request: MeshClients['request'];
   /** For undici and the global fetch: `fetch(url, {dispatcher: mesh.dispatcher})`. */
   readonly dispatcher: Dispatcher;
   /** For node:http clients (`http.get`, axios' httpAgent, got's agent.http). */
@@ -93,16 +93,38 @@ async function assemble(settings: Settings, stops: (() => void | Promise<void>)[
   const { trustDomain } = store.current().mesh;
   const { identity, ready: identityReady } = await openIdentity(settings, trustDomain, stops);
   const outbound = { identity, snapshot: () => store.current() };
-  const dispatcher = createMeshDispatcher(outbound);
-  stops.push(() => dispatcher.close());
-  const agent = createMeshAgent(outbound);
-  stops.push(() => agent.destroy());
-  const keySets = openKeySets(settings, store, createKeyFetch(outbound, dispatcher), stops);
+  const clients = lazyClients(outbound, stops);
+  const keySets = openKeySets(
+    settings,
+    store,
+    createKeyFetch(outbound, () => clients().dispatcher),
+    stops,
+  );
   const parts = partsOf(settings, store, identity, keySets);
   stops.push(watchUndecided());
-  const mesh = meshOf(settings, { store, keySets, parts, dispatcher, agent, identityReady, trustDomain }, stops);
+  const mesh = meshOf(settings, { store, keySets, parts, clients, identityReady, trustDomain }, stops);
   registerMesh(mesh, parts);
   return mesh;
+}
+
+/**
+ * The clients, loaded when one is first asked for: undici takes about 9 MB and 100 ms, which a service that calls nobody does not pay.
+ * `require` of our own module, because the members of a mesh are synchronous.
+ */
+function lazyClients(outbound: OutboundOptions, stops: (() => void | Promise<void>)[]): () => MeshClients {
+  const load = createRequire(import.meta.url);
+  let clients: MeshClients | undefined;
+  let isClosed = false;
+  stops.push(() => {
+    isClosed = true;
+    return clients?.close();
+  });
+  return () => {
+    if (clients !== undefined) return clients;
+    if (isClosed) throw new EnmeshError('ENMESH_MESH_CLOSED', 'a client was asked for after mesh.close()');
+    const { createMeshClients } = load('./outbound/clients.js') as typeof import('./outbound/clients.js');
+    return (clients = createMeshClients(outbound));
+  };
 }
 
 function openStore(settings: Settings): Promise<ConfigStore> {
@@ -189,14 +211,13 @@ interface Rooms {
   readonly store: ConfigStore;
   readonly keySets: KeySets;
   readonly parts: DoorParts;
-  readonly dispatcher: Dispatcher;
-  readonly agent: Agent;
+  readonly clients: () => MeshClients;
   readonly identityReady: () => Promise<void>;
   readonly trustDomain: string;
 }
 
 function meshOf(settings: Settings, rooms: Rooms, stops: (() => void | Promise<void>)[]): Mesh {
-  const { store, parts, dispatcher } = rooms;
+  const { store, parts, clients } = rooms;
   const servers = new Set<Server>();
   let isReady = false;
   let closing: Promise<void> | undefined;
@@ -216,10 +237,18 @@ function meshOf(settings: Settings, rooms: Rooms, stops: (() => void | Promise<v
       server.on('close', () => servers.delete(server));
       return options.probePort === undefined ? server : withProbe(server, options.probePort, () => isReady);
     },
-    fetch: createMeshFetch(dispatcher),
-    request: createMeshRequest(dispatcher),
-    dispatcher,
-    agent: rooms.agent,
+    get fetch() {
+      return clients().fetch;
+    },
+    get request() {
+      return clients().request;
+    },
+    get dispatcher() {
+      return clients().dispatcher;
+    },
+    get agent() {
+      return clients().agent;
+    },
     evaluate: (attributes) => evaluatePolicies(store.current().policies, attributes),
     context() {
       if (!settings.requestContext) throw new TypeError('mesh.context() needs createMesh({requestContext: true})');

@@ -14,7 +14,7 @@ export interface KeyFetch {
 }
 
 /** Creates the fetching of key sets through a mesh's dispatcher. An `http://` URL of a declared service goes to that service's endpoints. */
-export function createKeyFetch(options: Pick<OutboundOptions, 'snapshot'>, dispatcher: Dispatcher): KeyFetch {
+export function createKeyFetch(options: Pick<OutboundOptions, 'snapshot'>, dispatcher: () => Dispatcher): KeyFetch {
   const destinationOf = (host: string, port: number): Destination => {
     const snapshot = options.snapshot();
     return resolveDestination(snapshot, { client: snapshot.workload, host, port });
@@ -31,7 +31,7 @@ export function createKeyFetch(options: Pick<OutboundOptions, 'snapshot'>, dispa
           new EnmeshError('ENMESH_JWT_FETCH_REFUSED', 'an endpoint of it is a link-local or metadata address'),
         );
       }
-      return fetchThrough(dispatcher, url, limits);
+      return fetchThrough(dispatcher(), url, limits);
     },
   };
 }
