@@ -91,24 +91,35 @@ function readMesh(fields: Record<string, unknown>): MeshSettings {
   };
 }
 
+interface World {
+  readonly world: string;
+  readonly documents: string;
+  readonly mesh: Parameters<typeof readMesh>[0];
+}
+
+interface Case extends Pick<Question, 'client' | 'destination'> {
+  readonly case: string;
+  readonly expect: Question['expected'];
+}
+
 function readQuestions(): Question[] {
   const questions: Question[] = [];
   let registry: Registry | undefined;
   let mesh = defaultMeshSettings;
   for (const line of gunzipSync(readFileSync(file)).toString('utf8').split('\n')) {
     if (line === '') continue;
-    const entry = JSON.parse(line) as Record<string, never>;
-    if (entry['world'] !== undefined) {
-      registry = readRegistry(entry['documents']);
-      mesh = readMesh(entry['mesh']);
-    } else if (entry['destination'] !== undefined && registry !== undefined) {
+    const entry = JSON.parse(line) as World | Case;
+    if ('world' in entry) {
+      registry = readRegistry(entry.documents);
+      mesh = readMesh(entry.mesh);
+    } else if ('destination' in entry && registry !== undefined) {
       questions.push({
-        name: entry['case'],
+        name: entry.case,
         registry,
         mesh,
-        client: entry['client'],
-        destination: entry['destination'],
-        expected: entry['expect'],
+        client: entry.client,
+        destination: entry.destination,
+        expected: entry.expect,
       });
     }
   }
