@@ -136,6 +136,19 @@ describe('one rule', () => {
     for (const [token, answer] of table) expect(said(verify(rules, bearer(token)))).toBe(answer);
   });
 
+  it('lets the key decide the algorithm, not the token', async () => {
+    const withoutAlg = { keys: ec.jwks.keys.map(({ alg: _, ...key }) => key) };
+    const rules = compile({ issuer: ec.issuer, jwks: JSON.stringify(withoutAlg) });
+    const answers = ['ES256', 'EdDSA', 'RS256', 'PS256', 'HS256', 'ES384'].map((alg) =>
+      said(verify(rules, bearer(ec.signText(JSON.stringify({ alg }), JSON.stringify({ iss: ec.issuer, sub: 'alice' }))))),
+    );
+    expect(answers).toEqual(['https://ec.test/alice', ...Array.from({ length: 5 }, () => '401 Jwt verification fails')]);
+    const short = said(
+      verify(compile(ruleFor(ed)), bearer(`${ed.signText('{"alg":"EdDSA"}', JSON.stringify({ iss: ed.issuer }))}AAAA`)),
+    );
+    expect(short).toMatch(/^401 Jwt/);
+  });
+
   it('reports what is cheap to find before the signature: issuer, time, audience, in that order', async () => {
     const rules = compile(ruleFor(rsa, { audiences: ['a'] }));
     expect(said(verify(rules, bearer(await sign(evil, { iss: 'x', exp: 1, aud: 'b' }))))).toBe(
@@ -438,6 +451,14 @@ describe('the cache', () => {
     expect(state.misses).toBe(0);
     verifier.verify(rules, bearer(await sign(rsa, {}, { kid: 'new' })), now);
     expect(state.misses).toBe(1);
+  });
+
+  it.each([true, false])('does not carry a verdict over to rules with other keys (with a memo: %s)', async (withMemo) => {
+    const verifier = createJwtVerifier({ keySets: inlineKeys() });
+    const source = bearer(await sign(rsa));
+    const memo = withMemo ? createTokenMemo() : undefined;
+    expect(verifier.verify(compile(ruleFor(rsa)), source, now, memo).ok).toBe(true);
+    expect(said(verifier.verify(compile(ruleFor(evil)), source, now, memo))).toBe('401 Jwt verification fails');
   });
 
   it('does not carry a verdict over to other rules', async () => {
