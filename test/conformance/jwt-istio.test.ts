@@ -4,11 +4,11 @@ import { gunzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { createKeySets } from '../../packages/core/src/jwt/key-sets.js';
-import { queryWithout } from '../../packages/core/src/jwt/parameters.js';
 import { isCorsPreflight } from '../../packages/core/src/jwt/preflight.js';
 import type { RequestAuthentication } from '../../packages/core/src/jwt/resource.js';
 import { compileJwtRules } from '../../packages/core/src/jwt/rules.js';
 import { createJwtVerifier, type JwtOutcome } from '../../packages/core/src/jwt/verify.js';
+import { removeQueryParameters } from '../../packages/core/src/propagation/payload-header.js';
 import { headerLines } from '../../packages/core/src/request/header-lines.js';
 
 const shared = resolve(import.meta.dirname, '../../../shared');
@@ -248,9 +248,8 @@ function disagreement(
     return 'authorization was removed';
   const removed = outcome.effects?.removeParams ?? [];
   const [, query] = /\?([^#]*)/.exec(request.target) ?? [];
-  const [, wantedQuery = ''] = /\?(.*)/.exec(path) ?? [];
+  const [wantedQuery = ''] = /\?.*/.exec(path) ?? [];
   if (removed.length === 0 || query === undefined) return undefined;
-  return queryWithout(query, removed) === wantedQuery
-    ? undefined
-    : `query ${queryWithout(query, removed)} instead of ${wantedQuery}`;
+  const rest = removeQueryParameters(`?${query}`, removed);
+  return rest === wantedQuery ? undefined : `query ${rest} instead of ${wantedQuery}`;
 }

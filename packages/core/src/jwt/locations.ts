@@ -10,10 +10,13 @@ export interface TokenSource {
   readonly query: string;
 }
 
-/** One place where a rule looks for tokens. Names of headers are in lower case, of parameters and cookies as written. */
+/**
+ * One place where a rule looks for tokens. Names of headers are in lower case, of parameters and cookies as written;
+ * `octets` is such a name as it is compared, one character per octet of its UTF-8 form.
+ */
 export type TokenLocation =
   | { readonly kind: 'header'; readonly name: string; readonly prefix: string }
-  | { readonly kind: 'param' | 'cookie'; readonly name: string };
+  | { readonly kind: 'param' | 'cookie'; readonly name: string; readonly octets: string };
 
 const defaultHeaders = [{ name: 'authorization', prefix: 'Bearer ' }];
 const defaultParams = ['access_token'];
@@ -28,7 +31,7 @@ export function compileLocations(rule: JwtRuleSpec): readonly TokenLocation[] {
   const headers = (given ? fromHeaders : defaultHeaders).map(({ name, prefix = '' }) => ({ name: name.toLowerCase(), prefix }));
   const byKey = new Map(headers.map((header) => [header.name + header.prefix, { kind: 'header' as const, ...header }]));
   const named = (kind: 'param' | 'cookie', names: readonly string[]): TokenLocation[] =>
-    [...new Set(names)].sort().map((name) => ({ kind, name: utf8AsLatin1(name) }));
+    [...new Set(names)].sort().map((name) => ({ kind, name, octets: utf8AsLatin1(name) }));
   const sortedHeaders = [...byKey.keys()]
     .sort()
     .map((key) => byKey.get(key))
@@ -50,10 +53,10 @@ export function tokenInLine(line: string, prefix: string): string | undefined {
 }
 
 /** The token in the query or in a cookie, undefined when there is none. */
-export function namedToken(source: TokenSource, kind: 'param' | 'cookie', name: string): string | undefined {
-  if (kind === 'param') return source.query === '' ? undefined : queryValue(source.query, name);
+export function namedToken(source: TokenSource, kind: 'param' | 'cookie', octets: string): string | undefined {
+  if (kind === 'param') return source.query === '' ? undefined : queryValue(source.query, octets);
   const lines = source.header('cookie');
-  return lines && cookieValue(lines, name);
+  return lines && cookieValue(lines, octets);
 }
 
 // [A-Za-z0-9_.-]

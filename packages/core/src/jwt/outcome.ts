@@ -3,7 +3,7 @@ import type { RequestIdentity } from '../identity/caller.js';
 
 /**
  * What an accepted token does to the request (istio-semantics 2.7). `removeHeaders` are whole headers (lower case), `removeParams` names of
- * query parameters as they read when decoded, `setHeaders` lines to append (lower-case names; one name may stand several times).
+ * query parameters as the policy writes them (compare with decoded ones), `setHeaders` lines to append (lower-case names; one name may stand several times).
  */
 export interface JwtEffects {
   readonly removeHeaders: readonly string[];

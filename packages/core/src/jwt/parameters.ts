@@ -1,6 +1,4 @@
 const escaped = /%([0-9A-Fa-f]{2})/g;
-// Written out plainly, these would make another query of it.
-const unsafeDecoded = /[^\x21-\x7e]|[#&+%=]/;
 
 /** Text as Node shows the octets of its UTF-8 form in a header or request target: one character per octet. */
 export function utf8AsLatin1(text: string): string {
@@ -13,38 +11,15 @@ function percentDecode(text: string): string {
   return text.replace(escaped, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
 }
 
-function* pairs(query: string): Generator<{ readonly raw: string; readonly name: string; readonly value: string }> {
-  for (const raw of query.split('&')) {
-    const equals = raw.indexOf('=');
-    const name = percentDecode(equals < 0 ? raw : raw.slice(0, equals));
-    yield { raw, name, value: equals < 0 ? '' : raw.slice(equals + 1) };
-  }
-}
-
 /** The decoded value of the first parameter called `name` in a query (without its `?`), undefined when there is none. `x` alone reads as `x=`. */
 export function queryValue(query: string, name: string): string | undefined {
   if (!query.includes('%') && !query.includes(name)) return undefined;
-  for (const pair of pairs(query)) if (pair.name === name) return percentDecode(pair.value);
+  for (const parameter of query.split('&')) {
+    const equals = parameter.indexOf('=');
+    const end = equals < 0 ? parameter.length : equals;
+    if (percentDecode(parameter.slice(0, end)) === name) return percentDecode(parameter.slice(end + 1));
+  }
   return undefined;
-}
-
-/**
- * A query (without its `?`) without the parameters called `names` (decoded, as in `JwtEffects.removeParams`), written as Istio writes it
- * anew (istio-semantics 2.7): decoded, sorted by name, `x` as `x=`. A parameter that would read differently when decoded stays as it was sent.
- */
-export function queryWithout(query: string, names: readonly string[]): string {
-  if (query === '') return query;
-  const kept = [...pairs(query)].filter((pair) => !names.includes(pair.name));
-  kept.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
-  return kept.map(writePair).join('&');
-}
-
-function writePair(pair: { readonly raw: string; readonly name: string; readonly value: string }): string {
-  const value = percentDecode(pair.value);
-  const name = pair.name;
-  if (unsafeDecoded.test(name) || (value !== '' && unsafeDecoded.test(value)))
-    return pair.raw.includes('=') ? pair.raw : `${pair.raw}=`;
-  return `${name}=${value}`;
 }
 
 /** The value of the first cookie called `name` in the Cookie lines, without its quotes (Envoy's forEachCookie); undefined when there is none. */

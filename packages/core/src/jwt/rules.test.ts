@@ -79,10 +79,10 @@ describe('the rules of a workload', () => {
 describe('one rule', () => {
   it('looks at Authorization and access_token unless it names a place', () => {
     expect(compileOne({}).locations).toEqual([
-      { kind: 'param', name: 'access_token' },
+      { kind: 'param', name: 'access_token', octets: 'access_token' },
       { kind: 'header', name: 'authorization', prefix: 'Bearer ' },
     ]);
-    expect(compileOne({ fromCookies: ['session'] }).locations).toEqual([{ kind: 'cookie', name: 'session' }]);
+    expect(compileOne({ fromCookies: ['session'] }).locations).toEqual([{ kind: 'cookie', name: 'session', octets: 'session' }]);
     expect(compileOne({ fromHeaders: [], fromParams: [], fromCookies: [] }).locations).toHaveLength(2);
   });
 

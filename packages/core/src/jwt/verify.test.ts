@@ -346,6 +346,8 @@ describe('what becomes of the request', () => {
       setHeaders: [],
     });
     expect(effects({}, request({}, `t=${token}`))).toEqual({ removeHeaders: [], removeParams: ['t'], setHeaders: [] });
+    const accented = effects({ fromParams: ['clé'] }, request({}, `cl%C3%A9=${token}`));
+    expect(accented).toEqual({ removeHeaders: [], removeParams: ['clé'], setHeaders: [] });
     expect(effects({}, request({ cookie: `c=${token}` }))).toBeUndefined();
     expect(effects({ forwardOriginalToken: true }, request({ 'x-jwt': `A ${token}` }, `t=${token}`))).toMatchObject({
       removeHeaders: [],

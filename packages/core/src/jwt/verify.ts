@@ -136,7 +136,7 @@ function verifyRule(rule: JwtRule, request: TokenRequest, judge: JudgeToken): Jw
     const location = rule.locations[i];
     if (location === undefined) continue;
     if (location.kind !== 'header') {
-      const token = namedToken(source, location.kind, location.name);
+      const token = namedToken(source, location.kind, location.octets);
       if (token === undefined) continue;
       const outcome = judge(token, request, rule, i);
       if (!outcome.ok) return outcome;
