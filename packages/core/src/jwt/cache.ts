@@ -25,11 +25,21 @@ export interface TokenEntry {
 export interface TokenMemo {
   text: string;
   entry: TokenEntry | undefined;
+  /** The last header line that was accepted by itself, with all that has to hold for it to be accepted again. */
+  line: AcceptedLine | undefined;
+}
+
+/** A header line that alone decided the outcome of a request. */
+export interface AcceptedLine {
+  readonly line: string;
+  readonly entry: TokenEntry;
+  readonly verdict: RuleVerdict;
+  readonly outcome: JwtAccepted;
 }
 
 /** Makes the memo of a new connection. */
 export function createTokenMemo(): TokenMemo {
-  return { text: '', entry: undefined };
+  return { text: '', entry: undefined, line: undefined };
 }
 
 /** Tokens that were judged before, by their raw text. */

@@ -46,6 +46,8 @@ export interface JwtRule {
 export interface JwtRuleSet {
   readonly rules: readonly JwtRule[];
   readonly outputHeaders: readonly string[];
+  /** The one header, lower case, where a single rule finds tokens besides the query; undefined for any other set of rules. */
+  readonly soleHeader: string | undefined;
 }
 
 const defaultTimeout = 5_000;
@@ -69,7 +71,14 @@ export function compileJwtRules(
   specs.sort((a, b) => compareText(a.rule.issuer ?? '', b.rule.issuer ?? ''));
   const outputs = new Set(specs.flatMap(({ rule }) => outputNames(rule)));
   const rules = specs.map(({ meta, rule }, index) => compileRule(rule, meta, index, outputs));
-  return Object.freeze({ rules, outputHeaders: [...outputs].filter(isOutputHeader) });
+  return Object.freeze({ rules, outputHeaders: [...outputs].filter(isOutputHeader), soleHeader: soleHeaderOf(rules) });
+}
+
+function soleHeaderOf(rules: readonly JwtRule[]): string | undefined {
+  const [rule] = rules;
+  if (rule === undefined || rules.length > 1 || rule.locations.some(({ kind }) => kind === 'cookie')) return undefined;
+  const headers = rule.locations.filter(({ kind }) => kind === 'header');
+  return headers.length === 1 ? headers[0]?.name : undefined;
 }
 
 function isForWorkload({ spec }: RequestAuthentication, labels: Readonly<Record<string, string>>): boolean {

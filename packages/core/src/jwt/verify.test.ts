@@ -406,6 +406,17 @@ describe('the cache', () => {
     expect(state.looks).toBe(1);
   });
 
+  it('looks for further tokens in the query at every use', async () => {
+    const verifier = createJwtVerifier({ keySets: inlineKeys() });
+    const rules = compile(ruleFor(rsa));
+    const source = bearer(await sign(rsa));
+    const memo = createTokenMemo();
+    for (let i = 0; i < 2; i++) {
+      expect(verifier.verify(rules, source, now, memo).ok).toBe(true);
+      expect(verifier.verify(rules, { ...source, query: 'access_token=not.a.token' }, now, memo).ok).toBe(false);
+    }
+  });
+
   it('looks at the time at every use', async () => {
     const verifier = createJwtVerifier({ keySets: inlineKeys() });
     const rules = compile(ruleFor(rsa));

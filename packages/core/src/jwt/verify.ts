@@ -1,4 +1,4 @@
-import { createTokenCache, type RuleVerdict, type TokenEntry, type TokenMemo } from './cache.js';
+import { createTokenCache, type AcceptedLine, type RuleVerdict, type TokenEntry, type TokenMemo } from './cache.js';
 import type { KeySets } from './key-sets.js';
 import { namedToken, tokenInLine, type TokenSource } from './locations.js';
 import { noToken, refusals, type JwtAccepted, type JwtEffects, type JwtOutcome, type JwtRefusal } from './outcome.js';
@@ -53,6 +53,7 @@ export function createJwtVerifier({ keySets, cacheEntries, cacheBytes }: JwtVeri
     if (memo !== undefined && memo.entry !== entry) {
       memo.text = text;
       memo.entry = entry;
+      memo.line = undefined;
     }
     const known = verdict.accepted[location];
     if (known !== undefined) return known;
@@ -92,7 +93,13 @@ export function createJwtVerifier({ keySets, cacheEntries, cacheBytes }: JwtVeri
     verify(rules, source, now, memo) {
       if (rules.rules.length === 0) return noToken;
       try {
-        return decide({ rules, source, now, memo, parsed: undefined }, judge);
+        const line = memo === undefined ? undefined : soleLine(rules, source);
+        const known = memo?.line;
+        if (line !== undefined && known?.line === line && known.entry.rules === rules && stillHolds(known, now))
+          return known.outcome;
+        const outcome = decide({ rules, source, now, memo, parsed: undefined }, judge);
+        if (line !== undefined && outcome.ok && memo?.entry !== undefined) memo.line = acceptedLine(line, memo.entry, outcome);
+        return outcome;
       } catch {
         return refusals.unchecked;
       }
@@ -100,12 +107,31 @@ export function createJwtVerifier({ keySets, cacheEntries, cacheBytes }: JwtVeri
   };
 }
 
+/** The one line that decides a request by itself: nothing else that the rules read is there. */
+function soleLine({ soleHeader }: JwtRuleSet, source: TokenSource): string | undefined {
+  if (soleHeader === undefined || source.query !== '') return undefined;
+  const lines = source.header(soleHeader);
+  return lines?.length === 1 ? lines[0] : undefined;
+}
+
+/** What may be said again of an accepted line as long as {@link stillHolds}; undefined when the line held no token. */
+function acceptedLine(line: string, entry: TokenEntry, outcome: JwtAccepted): AcceptedLine | undefined {
+  const verdict = entry.verdicts[0];
+  return verdict === undefined || outcome.user === undefined ? undefined : { line, entry, verdict, outcome };
+}
+
+/** Time and keys are looked at on every request, cached or not. Written so that a clock that is no number refuses. */
+function stillHolds({ entry, verdict: { keySet, generation } }: AcceptedLine, now: number): boolean {
+  const { validFrom, validUntil } = entry.token.claims;
+  return now >= validFrom && now < validUntil && generation === keySet.generation && now <= keySet.freshUntil;
+}
+
 interface TokenRequest {
   readonly rules: JwtRuleSet;
   readonly source: TokenSource;
   readonly now: number;
   readonly memo: TokenMemo | undefined;
-  parsed: TokenMemo | undefined;
+  parsed: Pick<TokenMemo, 'text' | 'entry'> | undefined;
 }
 
 type JudgeToken = (text: string, request: TokenRequest, rule: JwtRule, location: number) => JwtOutcome;
