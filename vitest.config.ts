@@ -12,6 +12,7 @@ export default defineConfig({
       project('flow', ['test/flow/**/*.test.ts'], 30_000),
       project('adapters', ['test/adapters/**/*.test.ts'], 30_000),
       project('conformance', ['test/conformance/**/*.test.ts'], 60_000),
+      project('cli', ['test/cli/**/*.test.ts'], 60_000),
       project('examples', ['test/examples/**/*.test.ts'], 120_000),
       project('interop', ['test/interop/**/*.test.ts'], 120_000),
       project('packaging', ['test/packaging/**/*.test.ts'], 240_000),

@@ -169,15 +169,16 @@ function judgePackage({ specifier, target, home, from, table, used }) {
     used.add(`${home.name} ${target.name}`);
     if (!home.declared.includes(target.name)) return `imports ${target.name}, which package.json does not declare`;
     if (!target.isCore) return judgeRooms(from, roomOf('', target, table), table);
-    return home.isCore ? undefined : belowCore(from, table);
+    return home.isCore ? undefined : belowCore(from, packages, table);
   }
   const built = target.exports[entry].default ?? target.exports[entry];
   return judgeRooms(from, roomOf(join(target.source, relative('dist', built)), target, table), table);
 }
 
-function belowCore(from, { rows }) {
+function belowCore(from, packages, { rows }) {
   const own = rows.get(from.room)?.order;
-  const last = Math.max(...[...rows].filter(([room]) => !room.startsWith('@')).map(([, row]) => row.order));
+  const isPackage = (room) => packages.some(({ name }) => name === room);
+  const last = Math.max(...[...rows].filter(([room]) => !isPackage(room)).map(([, row]) => row.order));
   return own === undefined || own > last ? undefined : `${from.room} stands above a room of core in the direction table`;
 }
 

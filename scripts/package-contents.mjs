@@ -48,6 +48,6 @@ function mapProblems(file, present, read) {
  */
 export function readmeImports(markdown) {
   const blocks = [...markdown.matchAll(/^```(?:js|ts|javascript|typescript|mjs)\n([\s\S]*?)^```/gm)].map(([, code]) => code);
-  const imports = [...blocks.join('\n').matchAll(/^import \{ ([^}]+) \} from '(@enmesh\/[^']+)';?$/gm)];
+  const imports = [...blocks.join('\n').matchAll(/^import \{ ([^}]+) \} from '(@enmesh\/[^']+|enmesh)';?$/gm)];
   return imports.map(([line, names, from]) => ({ line, names: names.split(',').map((name) => name.trim()), from }));
 }

@@ -11,7 +11,7 @@ import { formatTally } from './tally.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const reports = mkdtempSync(join(tmpdir(), 'enmesh-tests-'));
-const base = ['unit', 'flow', 'adapters', 'conformance', 'examples'];
+const base = ['unit', 'flow', 'adapters', 'conformance', 'examples', 'cli'];
 const optional = ['packaging', 'interop'];
 // What touches sockets, streams and module loading: the parts of Node that differ from line to line.
 const acrossLines = [

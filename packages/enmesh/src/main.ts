@@ -1,0 +1,46 @@
+import { Command, CommanderError } from 'commander';
+import { readFileSync } from 'node:fs';
+import { register as registerValidate } from './commands/validate.js';
+import { exitCodes, MisuseError, paint, printable } from './output.js';
+
+const examples = `
+Examples:
+  $ enmesh init                                   begin in an existing service
+  $ enmesh validate mesh                          check every document of a configuration directory
+  $ kubectl get authorizationpolicy -A -o yaml | enmesh validate -
+  $ enmesh convert legacy.yaml > mesh/converted.yaml
+
+Exit codes: 0 good, 1 something was found, 2 called wrongly. Every command has --help with examples.`;
+
+/** Each command registers itself under its own name; the order is that of --help. */
+const registrations: readonly ((program: Command) => void)[] = [registerValidate];
+
+/** The whole command line. Its actions set `process.exitCode` to 1 for a finding and throw {@link MisuseError} for misuse. */
+export function createProgram(): Command {
+  const manifest = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
+  const program = new Command('enmesh')
+    .description("The security half of a service mesh, in Istio's own YAML: check it, ask it, start with it")
+    .version(manifest.version)
+    .showHelpAfterError('(enmesh --help shows what there is)')
+    .addHelpText('after', examples);
+  for (const register of registrations) register(program);
+  for (const command of [program, ...program.commands]) command.exitOverride();
+  return program;
+}
+
+/**
+ * Runs one command line, `args` without node and script. Resolves to the exit code: 0 good, 1 a finding, 2 misuse (said on standard error).
+ * Writes to the process's standard output and error. Rejects only on a fault of the program itself.
+ */
+export async function run(args: readonly string[]): Promise<number> {
+  process.exitCode = exitCodes.good;
+  try {
+    await createProgram().parseAsync([...args], { from: 'user' });
+    return Number(process.exitCode);
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.good : exitCodes.misuse;
+    if (!(error instanceof MisuseError)) throw error;
+    process.stderr.write(`${paint('red', 'enmesh:', process.stderr)} ${printable(error.message, '\n\t')}\n`);
+    return exitCodes.misuse;
+  }
+}

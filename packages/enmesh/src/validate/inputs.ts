@@ -1,0 +1,111 @@
+import {
+  configLimits,
+  createDirectorySource,
+  parseServiceFile,
+  validateDocuments,
+  type ConfigFile,
+  type ConfigProblem,
+} from '@enmesh/core/config';
+import { EnmeshError } from '@enmesh/core';
+import { isUtf8 } from 'node:buffer';
+import { open, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { MisuseError } from '../output.js';
+
+/** What a check found; `files` is how many were read. */
+export interface Checked {
+  readonly problems: readonly ConfigProblem[];
+  readonly files: number;
+}
+
+/**
+ * Checks what a command line names: every directory as a configuration of its own, all single files together as one, `-` as one more file of these from
+ * `stdin`, and a file called `enmesh.yaml` as the description of a workload. A path that does not exist or cannot be read is a `MisuseError`.
+ */
+export async function checkInputs(paths: readonly string[], stdin: Readable): Promise<Checked> {
+  const checked: Checked[] = [];
+  const singles: ConfigFile[] = [];
+  for (const path of new Set(paths)) {
+    if (path === '-') singles.push({ name: 'stdin', text: decode(await readBounded(stdin), 'stdin') });
+    else if (await isDirectory(path)) checked.push(await checkDirectory(path));
+    else if (/^enmesh\.ya?ml$/.test(basename(path))) checked.push(checkServiceFile(await readSingle(path), path));
+    else singles.push({ name: path, text: await readSingle(path), meshConfig: isMeshConfig(path) });
+  }
+  if (singles.length > 0) checked.push({ problems: validateDocuments(singles).problems, files: singles.length });
+  return {
+    problems: checked.flatMap(({ problems }) => problems),
+    files: checked.reduce((sum, { files }) => sum + files, 0),
+  };
+}
+
+/** A problem that belongs to a whole file. */
+function problemOf(file: string, error: EnmeshError): ConfigProblem {
+  return { level: 'error', code: error.code, message: error.message, file, line: 1, column: 1, path: '' };
+}
+
+async function checkDirectory(path: string): Promise<Checked> {
+  try {
+    const files = await createDirectorySource({ path }).read();
+    const { problems } = validateDocuments(files);
+    return { problems: problems.map((problem) => ({ ...problem, file: join(path, problem.file) })), files: files.length };
+  } catch (error) {
+    if (!(error instanceof EnmeshError)) throw error;
+    return { problems: [problemOf(path, error)], files: 0 };
+  }
+}
+
+function checkServiceFile(text: string, path: string): Checked {
+  try {
+    parseServiceFile(text, path);
+    return { problems: [], files: 1 };
+  } catch (error) {
+    if (!(error instanceof EnmeshError)) throw error;
+    const problems = error.details?.['problems'] as readonly ConfigProblem[] | undefined;
+    return { problems: problems ?? [problemOf(path, error)], files: 1 };
+  }
+}
+
+function isMeshConfig(path: string): boolean {
+  return /^mesh\.(ya?ml|json)$/i.test(basename(path)) && basename(dirname(path)) === 'enmesh';
+}
+
+async function isDirectory(path: string): Promise<boolean> {
+  return (await stat(path).catch((error: unknown) => unreadable(path, error))).isDirectory();
+}
+
+/** The text of a file named on the command line: UTF-8, bounded by what a configuration file may have. */
+export async function readSingle(path: string): Promise<string> {
+  const handle = await open(path).catch((error: unknown) => unreadable(path, error));
+  try {
+    return decode(await readBounded(handle.createReadStream({ autoClose: false })), path);
+  } catch (error) {
+    return unreadable(path, error);
+  } finally {
+    await handle.close();
+  }
+}
+
+function unreadable(path: string, error: unknown): never {
+  if (error instanceof MisuseError) throw error;
+  const code = (error as NodeJS.ErrnoException).code;
+  throw new MisuseError(`${path} ${code === 'ENOENT' ? 'does not exist' : `cannot be read: ${code ?? 'unknown reason'}`}`);
+}
+
+// One byte more than allowed is read, so that the validator says what is too big, and no more.
+async function readBounded(stream: Readable): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of stream) {
+    const bytes = chunk as Buffer;
+    chunks.push(bytes);
+    size += bytes.length;
+    if (size > configLimits.fileBytes) break;
+  }
+  return Buffer.concat(chunks);
+}
+
+function decode(bytes: Buffer, name: string): string {
+  if (bytes.length <= configLimits.fileBytes && !isUtf8(bytes)) throw new MisuseError(`${name} is not UTF-8 text`);
+  return bytes.toString('utf8').replace(/^\ufeff/, '');
+}
