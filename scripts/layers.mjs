@@ -158,11 +158,11 @@ function judge({ specifier, path, home, from, packages, table, used }) {
       : `${from.room} imports ${specifier}, which is for ${listed(owners)}`;
   }
   const target = packages.find(({ name }) => name === packageName(specifier));
-  if (target !== undefined) return judgePackage({ specifier, target, home, from, table, used });
+  if (target !== undefined) return judgePackage({ specifier, target, home, from, packages, table, used });
   return judgeDependency({ specifier, owners, home, from, used });
 }
 
-function judgePackage({ specifier, target, home, from, table, used }) {
+function judgePackage({ specifier, target, home, from, packages, table, used }) {
   const entry = '.' + specifier.slice(target.name.length);
   if (!(entry in target.exports)) return `imports ${specifier}, which is no public entry of ${target.name}`;
   if (target !== home) {

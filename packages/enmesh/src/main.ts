@@ -1,5 +1,5 @@
 import { Command, CommanderError } from 'commander';
-import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { register as registerValidate } from './commands/validate.js';
 import { exitCodes, MisuseError, paint, printable } from './output.js';
 
@@ -17,10 +17,11 @@ const registrations: readonly ((program: Command) => void)[] = [registerValidate
 
 /** The whole command line. Its actions set `process.exitCode` to 1 for a finding and throw {@link MisuseError} for misuse. */
 export function createProgram(): Command {
-  const manifest = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
+  const require = createRequire(import.meta.url);
+  const { version } = require('enmesh/package.json') as { version: string };
   const program = new Command('enmesh')
     .description("The security half of a service mesh, in Istio's own YAML: check it, ask it, start with it")
-    .version(manifest.version)
+    .version(version)
     .showHelpAfterError('(enmesh --help shows what there is)')
     .addHelpText('after', examples);
   for (const register of registrations) register(program);
