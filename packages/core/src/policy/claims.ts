@@ -16,7 +16,8 @@ export function matchesClaim(claim: unknown, matches: TextMatcher): boolean {
   return false;
 }
 
-function claimAt(claims: Readonly<Record<string, unknown>>, path: readonly string[]): unknown {
+/** The claim at a path of names, each member of the object before it; undefined when there is none. */
+export function claimAt(claims: Readonly<Record<string, unknown>>, path: readonly string[]): unknown {
   let value: unknown = claims;
   for (const name of path) {
     if (typeof value !== 'object' || value === null || Array.isArray(value) || !Object.hasOwn(value, name)) return undefined;

@@ -6,8 +6,8 @@ export interface RuleContext extends Omit<FieldContext, 'cautious'> {
   readonly refuses: boolean;
 }
 
-/** Positive and negative names of each field beside the key it shares with `when`. */
-const sourceFields: readonly (readonly [keyof PolicySource, keyof PolicySource, string])[] = [
+/** The fields of `source`: positive and negative name of each beside the key it shares with `when`. */
+export const sourceFields: readonly (readonly [keyof PolicySource, keyof PolicySource, string])[] = [
   ['principals', 'notPrincipals', 'source.principal'],
   ['namespaces', 'notNamespaces', 'source.namespace'],
   ['serviceAccounts', 'notServiceAccounts', 'source.serviceAccount'],
@@ -17,7 +17,8 @@ const sourceFields: readonly (readonly [keyof PolicySource, keyof PolicySource, 
   ['remoteIpBlocks', 'notRemoteIpBlocks', 'remote.ip'],
 ];
 
-const operationFields: readonly (readonly [keyof PolicyOperation, keyof PolicyOperation, string])[] = [
+/** The fields of `operation`, likewise. */
+export const operationFields: readonly (readonly [keyof PolicyOperation, keyof PolicyOperation, string])[] = [
   ['ports', 'notPorts', 'destination.port'],
   ['methods', 'notMethods', 'operation.method'],
   ['hosts', 'notHosts', 'operation.host'],

@@ -1,0 +1,178 @@
+import type { SourcePosition } from '../identity/workload.js';
+import type { RequestAttributes } from '../request/attributes.js';
+import { compilePolicies, type CompiledRule, type PolicyMesh, type PolicySet, type PolicyTarget } from './compile.js';
+import { evaluatePolicies, type Decision } from './evaluate.js';
+import { explainRule, type FailedField } from './explain-rule.js';
+import type { AuthorizationPolicy, PolicyRule } from './resource.js';
+
+export type { FailedField } from './explain-rule.js';
+
+/** A rule by its policy's `namespace/name` and its index there; `source` is where the policy's document begins. */
+export interface ExplainedRule {
+  readonly policy: string;
+  readonly rule: number;
+  readonly source: SourcePosition;
+}
+
+/** An ALLOW rule that did not match, with the fields that would have to change for it to match. */
+export interface NearMiss extends ExplainedRule {
+  readonly failed: readonly FailedField[];
+}
+
+/** Why a request was decided as it was. */
+export interface Explanation {
+  readonly decision: Decision;
+  /** The rule that decided; absent where none did. */
+  readonly decisive?: ExplainedRule;
+  /** Further DENY rules that match, at most 5: with `decisive` taken away one of them would decide. Absent when there are none. */
+  readonly alsoDenying?: readonly ExplainedRule[];
+  /** The ALLOW rules closest to matching, where none matches: at most 5, the fewest failing fields first. */
+  readonly near: readonly NearMiss[];
+  /** How many ALLOW rules were not looked at for `near` because of `maxValues`. Absent when all were. */
+  readonly omitted?: number;
+}
+
+/** What is explained, and by what. */
+export interface ExplainOptions {
+  readonly policies: readonly AuthorizationPolicy[];
+  readonly target: PolicyTarget;
+  readonly mesh: PolicyMesh;
+  readonly attributes: RequestAttributes;
+  /** `policies` compiled for this target and mesh, where the caller has them already. */
+  readonly set?: PolicySet;
+  /** Bounds the work: rules are looked at until they name this many values together. Default: all rules. */
+  readonly maxValues?: number;
+}
+
+const most = 5;
+
+/**
+ * Explains the verdict on one request from the documents: the rule that decided, or where no ALLOW rule matched those that came closest, with
+ * every field that failed. `near` is the edit that would have passed. For denials and for people: the way of an allowed request does not come here.
+ * Never throws; what an attribute throws leaves `near` empty.
+ */
+export function explainPolicies(o: ExplainOptions): Explanation {
+  const set = o.set ?? compilePolicies(o.policies, o.target, o.mesh);
+  const decision = evaluatePolicies(set, o.attributes);
+  const documents = documentsOf(o.policies);
+  const decisive = ruleAt(decision, documents);
+  const explanation = { decision, ...(decisive && { decisive }) };
+  if (decision.allowed || decision.reason === 'evaluation-failed') return { ...explanation, near: [] };
+  try {
+    const also = decision.reason === 'deny-matched' ? alsoDenying(set, decision, documents, o.attributes) : [];
+    return { ...explanation, ...(also.length > 0 && { alsoDenying: also }), ...nearMisses(set, documents, o) };
+  } catch {
+    return { ...explanation, near: [] };
+  }
+}
+
+type Documents = ReadonlyMap<string, AuthorizationPolicy>;
+
+const known = new WeakMap<readonly AuthorizationPolicy[], Documents>();
+
+/** The policies by `namespace/name`, found once per set of documents. */
+function documentsOf(policies: readonly AuthorizationPolicy[]): Documents {
+  let documents = known.get(policies);
+  if (documents === undefined) {
+    documents = new Map(policies.map((policy) => [`${policy.meta.namespace}/${policy.meta.name}`, policy]));
+    known.set(policies, documents);
+  }
+  return documents;
+}
+
+function ruleAt({ policy, rule }: Decision, documents: Documents): ExplainedRule | undefined {
+  const source = policy === undefined ? undefined : documents.get(policy)?.meta.source;
+  return policy === undefined || rule === undefined || source === undefined ? undefined : { policy, rule, source };
+}
+
+function alsoDenying(
+  set: PolicySet,
+  first: Decision,
+  documents: Documents,
+  request: RequestAttributes,
+): readonly ExplainedRule[] {
+  const found: ExplainedRule[] = [];
+  for (const { decision, matches } of set.deny ?? []) {
+    if (decision.policy === first.policy && decision.rule === first.rule) continue;
+    const place = matches(request) ? ruleAt(decision, documents) : undefined;
+    if (place !== undefined && found.push(place) === most) break;
+  }
+  return found;
+}
+
+/** An ALLOW rule in force, with the document it stands in. */
+interface Candidate extends ExplainedRule {
+  readonly spec: PolicyRule;
+  readonly namespace: string;
+}
+
+function candidateOf({ decision }: CompiledRule, documents: Documents): Candidate | undefined {
+  const place = ruleAt(decision, documents);
+  const document = place && documents.get(place.policy);
+  const spec = document?.spec.rules?.[place?.rule ?? -1];
+  return place && document && spec && { ...place, spec, namespace: document.meta.namespace };
+}
+
+function nearMisses(set: PolicySet, documents: Documents, o: ExplainOptions): Pick<Explanation, 'near' | 'omitted'> {
+  const { attributes, mesh, maxValues = Infinity } = o;
+  const bundle = [mesh.trustDomain, ...mesh.trustDomainAliases];
+  const rules = (set.allow ?? []).flatMap((rule) => candidateOf(rule, documents) ?? []);
+  const { chosen, omitted } = choose(rules, attributes, maxValues);
+  const near: NearMiss[] = [];
+  for (const { policy, rule, source, spec, namespace } of chosen) {
+    const failed = explainRule(spec, rule, attributes, { namespace, bundle });
+    // A DENY that decided says nothing about ALLOW: where one of its rules matches, nothing there has to change.
+    if (failed.length === 0) return { near: [] };
+    keepClosest(near, { policy, rule, source, failed });
+  }
+  return { near, ...(omitted > 0 && { omitted }) };
+}
+
+/** Puts a miss behind all that fail in as few fields: rules come in Istio's order, and stay in it. */
+function keepClosest(near: NearMiss[], miss: NearMiss): void {
+  let at = near.length;
+  while (at > 0 && (near[at - 1] as NearMiss).failed.length > miss.failed.length) at -= 1;
+  if (at === most) return;
+  near.splice(at, 0, miss);
+  near.length = Math.min(near.length, most);
+}
+
+/** As many rules as name `maxValues` values together. Where not all fit, those that name the caller or the path go first: they are what was meant. */
+function choose(
+  rules: readonly Candidate[],
+  request: RequestAttributes,
+  maxValues: number,
+): { readonly chosen: readonly Candidate[]; readonly omitted: number } {
+  const weights = new Map(rules.map((rule) => [rule, weightOf(rule.spec)]));
+  let left = maxValues;
+  for (const weight of weights.values()) left -= weight;
+  if (left >= 0) return { chosen: rules, omitted: 0 };
+  const { path, peer } = request;
+  const meant = new Set(rules.filter(({ spec }) => names(spec, path, peer?.principal ?? '')));
+  left = maxValues;
+  const chosen = [...meant, ...rules.filter((rule) => !meant.has(rule))].filter((rule) => {
+    const weight = weights.get(rule) ?? Infinity;
+    if (weight > left) return false;
+    left -= weight;
+    return true;
+  });
+  return { chosen, omitted: rules.length - chosen.length };
+}
+
+function names(rule: PolicyRule, path: string, principal: string): boolean {
+  for (const { source } of rule.from ?? []) if (source?.principals?.includes(principal) === true) return true;
+  for (const { operation } of rule.to ?? []) if (operation?.paths?.includes(path) === true) return true;
+  return false;
+}
+
+/** One, and one for each value that stands in the rule. */
+function weightOf(rule: PolicyRule): number {
+  let weight = 1;
+  const add = (fields: object | undefined): void => {
+    for (const values of Object.values(fields ?? {})) weight += Array.isArray(values) ? values.length : 1;
+  };
+  for (const { source } of rule.from ?? []) add(source);
+  for (const { operation } of rule.to ?? []) add(operation);
+  for (const condition of rule.when ?? []) add(condition);
+  return weight;
+}
