@@ -1,0 +1,243 @@
+import {
+  matchesAddress,
+  matchesHeader,
+  matchesNamespace,
+  matchesPath,
+  matchesPrincipal,
+  matchesRequestPrincipal,
+  matchesServiceAccount,
+  matchesText,
+  matchesTrustDomain,
+} from './matching.js';
+import type { Claims } from './token.js';
+import { selected, trustDomainOf, type Attached, type Document, type MeshFields, type Target } from './world.js';
+
+type Fields = Readonly<Record<string, readonly string[]>>;
+
+export interface Condition {
+  readonly key: string;
+  readonly values?: readonly string[];
+  readonly notValues?: readonly string[];
+}
+
+export interface Rule {
+  readonly from?: readonly { readonly source: Fields }[];
+  readonly to?: readonly { readonly operation: Fields }[];
+  readonly when?: readonly Condition[];
+}
+
+export interface AuthorizationPolicy extends Attached {
+  readonly action?: string;
+  readonly rules?: readonly (Rule | null)[];
+}
+
+/** All that a policy may ask of a request, after normalization and authentication. */
+export interface Facts {
+  readonly method: string;
+  readonly path: string;
+  readonly host: string;
+  readonly sourceIp: string;
+  readonly remoteIp: string;
+  readonly destinationIp: string;
+  readonly destinationPort: number;
+  readonly sni: string;
+  /** URI of the verified peer. */
+  readonly peer: string | undefined;
+  readonly claims: Claims | undefined;
+  /** The lines of a header, pseudo-headers too; empty when absent. */
+  header(name: string): readonly string[];
+}
+
+export interface Shadow {
+  readonly result: 'allowed' | 'denied';
+  readonly policy?: string;
+  readonly rule?: number;
+}
+
+export interface Verdict {
+  readonly allowed: boolean;
+  readonly policy?: string;
+  readonly rule?: number;
+  readonly audit?: boolean;
+  readonly dryRun?: { readonly allow?: Shadow; readonly deny?: Shadow };
+}
+
+interface Context {
+  readonly facts: Facts;
+  readonly namespace: string;
+  readonly trustDomains: readonly string[];
+}
+
+/** Whether a wildcard at either end of `pattern` covers `text`. */
+const covers = (pattern: string, text: string): boolean =>
+  (pattern.endsWith('*') && text.startsWith(pattern.slice(0, -1))) ||
+  (pattern.startsWith('*') && text.endsWith(pattern.slice(1)));
+
+/** A principal with the mesh's trust domain and its aliases (3.10). */
+export function expandPrincipal(value: string, trustDomains: readonly string[]): string[] {
+  const [own = '', ...rest] = value.split('/');
+  if (rest.length !== 4 || own === '*') return [value];
+  const isOurs = trustDomains.some((one) => one === own || covers(own, one) || covers(one, own));
+  if (!isOurs && own !== 'cluster.local') return [value];
+  return trustDomains.map((one) => (own.startsWith('*') && one.endsWith(own.slice(1)) ? value : [one, ...rest].join('/')));
+}
+
+/** Matches one value of a claim, or any text of a list (3.9). */
+const matchesClaim = (value: string, claim: unknown): boolean =>
+  [claim].flat().some((one) => typeof one === 'string' && matchesText(value, one));
+
+type Matcher = (value: string, context: Context) => boolean;
+
+const ofPeer =
+  (matches: (value: string, uri: string, context: Context) => boolean): Matcher =>
+  (value, context) =>
+    context.facts.peer !== undefined && matches(value, context.facts.peer, context);
+
+const principal = ofPeer((value, uri, { trustDomains }) =>
+  expandPrincipal(value, trustDomains).some((one) => matchesPrincipal(one, uri)),
+);
+const namespace = ofPeer(matchesNamespace);
+const serviceAccount = ofPeer((value, uri, context) => matchesServiceAccount(value, uri, context.namespace));
+const trustDomain = ofPeer((value, uri, { trustDomains }) =>
+  (trustDomains.includes(value) ? trustDomains : [value]).some((one) => matchesTrustDomain(one, uri)),
+);
+const requestPrincipal: Matcher = (value, { facts: { claims } }) =>
+  matchesRequestPrincipal(value, claims?.['iss'], claims?.['sub']);
+const sourceIp: Matcher = (value, { facts }) => matchesAddress(value, facts.sourceIp);
+const remoteIp: Matcher = (value, { facts }) => matchesAddress(value, facts.remoteIp);
+const port: Matcher = (value, { facts }) => Number(value) === facts.destinationPort;
+
+const fieldMatchers: Readonly<Record<string, Matcher>> = {
+  principals: principal,
+  namespaces: namespace,
+  serviceAccounts: serviceAccount,
+  trustDomains: trustDomain,
+  requestPrincipals: requestPrincipal,
+  ipBlocks: sourceIp,
+  remoteIpBlocks: remoteIp,
+  hosts: (value, { facts }) => matchesHeader(value.toLowerCase(), facts.host.toLowerCase()),
+  methods: (value, { facts }) => matchesHeader(value, facts.method),
+  paths: (value, { facts }) => matchesPath(value, facts.path),
+  ports: port,
+};
+
+const keyMatchers: Readonly<Record<string, Matcher>> = {
+  'source.ip': sourceIp,
+  'remote.ip': remoteIp,
+  'source.namespace': namespace,
+  'source.serviceAccount': serviceAccount,
+  'source.principal': principal,
+  'source.trustDomain': trustDomain,
+  'request.auth.principal': requestPrincipal,
+  'request.auth.audiences': (value, { facts }) => matchesClaim(value, facts.claims?.['aud']),
+  'request.auth.presenter': (value, { facts }) => matchesClaim(value, facts.claims?.['azp']),
+  'destination.ip': (value, { facts }) => matchesAddress(value, facts.destinationIp),
+  'destination.port': port,
+  'connection.sni': (value, { facts }) => matchesText(value, facts.sni),
+};
+
+/** The claim at `[a][b]`; brackets that do not pair up are one literal name. */
+function claimAt(brackets: string, claims: Claims | undefined): unknown {
+  const inner = brackets.slice(1, -1);
+  const parts = inner.split('][');
+  const names = parts.some((part) => /[[\]]/.test(part)) ? [inner] : parts;
+  let value: unknown = claims;
+  for (const name of names) {
+    if (typeof value !== 'object' || value === null || Array.isArray(value) || !Object.hasOwn(value, name)) return undefined;
+    value = (value as Claims)[name];
+  }
+  return value;
+}
+
+function matcherOf(key: string): Matcher {
+  const plain = keyMatchers[key];
+  if (plain !== undefined) return plain;
+  if (key.startsWith('request.headers[')) {
+    const name = key.slice('request.headers['.length, -1).toLowerCase();
+    return (value, { facts }) => facts.header(name).some((line) => matchesHeader(value, line));
+  }
+  const brackets = key.slice('request.auth.claims'.length);
+  return (value, { facts }) => matchesClaim(value, claimAt(brackets, facts.claims));
+}
+
+/** All fields of a source or an operation; a field is met by any of its values, a `notX` by none (3.4). */
+function matchesFields(fields: Fields, context: Context): boolean {
+  return Object.entries(fields).every(([name, values]) => {
+    if (values.length === 0) return true;
+    const isNegative = name.startsWith('not');
+    const field = isNegative ? (name[3] ?? '').toLowerCase() + name.slice(4) : name;
+    const matcher = fieldMatchers[field] as Matcher;
+    return values.some((value) => matcher(value, context)) !== isNegative;
+  });
+}
+
+function matchesCondition({ key, values = [], notValues = [] }: Condition, context: Context): boolean {
+  const matcher = matcherOf(key);
+  return (
+    (values.length === 0 || values.some((value) => matcher(value, context))) &&
+    !notValues.some((value) => matcher(value, context))
+  );
+}
+
+/** Whether a rule matches: any source, any operation, all conditions (3.4). */
+export function matchesRule({ from = [], to = [], when = [] }: Rule, context: Context): boolean {
+  return (
+    (from.length === 0 || from.some(({ source }) => matchesFields(source, context))) &&
+    (to.length === 0 || to.some(({ operation }) => matchesFields(operation, context))) &&
+    when.every((condition) => matchesCondition(condition, context))
+  );
+}
+
+interface Hit {
+  readonly policy: string;
+  readonly rule: number;
+}
+
+/** The first matching rule in the lexical order of rule ids (3.2). */
+function firstHit(
+  policies: readonly Document<AuthorizationPolicy>[],
+  facts: Facts,
+  trustDomains: readonly string[],
+): Hit | undefined {
+  const rules = policies.flatMap(({ namespace: own, name, spec }) =>
+    (spec.rules ?? []).map((rule, index) => ({ id: `ns[${own}]-policy[${name}]-rule[${index}]`, own, name, rule, index })),
+  );
+  rules.sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
+  const hit = rules.find(({ rule, own }) => rule !== null && matchesRule(rule, { facts, namespace: own, trustDomains }));
+  return hit && { policy: `${hit.own}/${hit.name}`, rule: hit.index };
+}
+
+const isDryRun = ({ annotations }: Document<AuthorizationPolicy>): boolean =>
+  ['1', 't', 'T', 'TRUE', 'true', 'True'].includes(annotations['istio.io/dry-run'] ?? '');
+
+/** What AUDIT, DENY and ALLOW of a workload say, rule by rule (3.2, 3.12). CUSTOM is not asked. */
+export function decide(
+  documents: readonly Document<AuthorizationPolicy>[],
+  target: Target,
+  mesh: MeshFields,
+  facts: Facts,
+): Verdict {
+  const trustDomains = [trustDomainOf(mesh), ...(mesh.trustDomainAliases ?? [])];
+  const all = selected(documents, 'AuthorizationPolicy', target, mesh);
+  const of = (action: string, dry = false): Document<AuthorizationPolicy>[] =>
+    all.filter((one) => (one.spec.action ?? 'ALLOW') === action && isDryRun(one) === dry);
+  const hit = (policies: readonly Document<AuthorizationPolicy>[]): Hit | undefined => firstHit(policies, facts, trustDomains);
+  const shadow = (policies: readonly Document<AuthorizationPolicy>[], matched: 'allowed' | 'denied'): Shadow | undefined => {
+    if (policies.length === 0) return undefined;
+    const found = hit(policies);
+    const other = matched === 'allowed' ? 'denied' : 'allowed';
+    return found === undefined ? { result: other } : { result: matched, ...found };
+  };
+  const audits = of('AUDIT');
+  const audit = audits.length === 0 ? {} : { audit: hit(audits) !== undefined };
+  const denied = hit(of('DENY'));
+  const deny = shadow(of('DENY', true), 'denied');
+  // The filter of ALLOW is not reached behind a DENY.
+  const allow = denied === undefined ? shadow(of('ALLOW', true), 'allowed') : undefined;
+  const dryRun = allow || deny ? { dryRun: { ...(allow && { allow }), ...(deny && { deny }) } } : {};
+  if (denied !== undefined) return { allowed: false, ...denied, ...audit, ...dryRun };
+  const allows = of('ALLOW');
+  if (allows.length === 0) return { allowed: true, ...audit, ...dryRun };
+  const passed = hit(allows);
+  return { allowed: passed !== undefined, ...passed, ...audit, ...dryRun };
+}
