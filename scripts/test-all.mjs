@@ -12,7 +12,7 @@ import { formatTally } from './tally.mjs';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const reports = mkdtempSync(join(tmpdir(), 'enmesh-tests-'));
 const base = ['unit', 'flow', 'adapters', 'conformance', 'examples', 'cli'];
-const optional = ['packaging', 'interop'];
+const optional = ['packaging', 'interop', 'long'];
 // What touches sockets, streams and module loading: the parts of Node that differ from line to line.
 const acrossLines = [
   ['--project', 'flow', '--project', 'adapters', '--project', 'packaging'],
@@ -32,7 +32,7 @@ async function runVitest(node, args) {
   const { code } = await run(
     node,
     [vitest, 'run', '--passWithNoTests', '--reporter=default', '--reporter=json', `--outputFile.json=${outputFile}`, ...args],
-    { cwd: root, env: { PATH: [dirname(node), process.env.PATH].join(delimiter) } },
+    { cwd: root, env: { ENMESH_LONG: '1', PATH: [dirname(node), process.env.PATH].join(delimiter) } },
   );
   const found = existsSync(outputFile) ? suitesOf(JSON.parse(readFileSync(outputFile, 'utf8')), { root, node: version }) : [];
   suites.push(...found);
