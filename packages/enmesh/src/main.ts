@@ -1,5 +1,10 @@
 import { Command, CommanderError } from 'commander';
 import { createRequire } from 'node:module';
+import { register as registerCompletion } from './commands/completion.js';
+import { register as registerConvert } from './commands/convert.js';
+import { register as registerInit } from './commands/init.js';
+import { register as registerJwks } from './commands/jwks.js';
+import { register as registerToken } from './commands/token.js';
 import { register as registerValidate } from './commands/validate.js';
 import { exitCodes, MisuseError, paint, printable } from './output.js';
 
@@ -9,11 +14,19 @@ Examples:
   $ enmesh validate mesh                          check every document of a configuration directory
   $ kubectl get authorizationpolicy -A -o yaml | enmesh validate -
   $ enmesh convert legacy.yaml > mesh/converted.yaml
+  $ enmesh token --create -k dev.key -i https://idp.example -s alice
 
 Exit codes: 0 good, 1 something was found, 2 called wrongly. Every command has --help with examples.`;
 
 /** Each command registers itself under its own name; the order is that of --help. */
-const registrations: readonly ((program: Command) => void)[] = [registerValidate];
+const registrations: readonly ((program: Command) => void)[] = [
+  registerInit,
+  registerValidate,
+  registerConvert,
+  registerToken,
+  registerJwks,
+  registerCompletion,
+];
 
 /** The whole command line. Its actions set `process.exitCode` to 1 for a finding and throw {@link MisuseError} for misuse. */
 export function createProgram(): Command {

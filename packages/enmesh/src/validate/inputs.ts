@@ -8,7 +8,7 @@ import {
 } from '@enmesh/core/config';
 import { EnmeshError } from '@enmesh/core';
 import { isUtf8 } from 'node:buffer';
-import { open, stat } from 'node:fs/promises';
+import { open, readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { MisuseError } from '../output.js';
@@ -108,4 +108,27 @@ async function readBounded(stream: Readable): Promise<Buffer> {
 function decode(bytes: Buffer, name: string): string {
   if (bytes.length <= configLimits.fileBytes && !isUtf8(bytes)) throw new MisuseError(`${name} is not UTF-8 text`);
   return bytes.toString('utf8').replace(/^\ufeff/, '');
+}
+
+/** One text named on a command line. */
+export interface InputText {
+  readonly name: string;
+  readonly text: string;
+}
+
+/** The texts of files, of the YAML files that stand directly in directories, in name order, and of `stdin` where `-` is named. */
+export async function readTexts(paths: readonly string[], stdin: Readable): Promise<readonly InputText[]> {
+  const texts: InputText[] = [];
+  for (const path of new Set(paths)) {
+    if (path === '-') texts.push({ name: 'stdin', text: decode(await readBounded(stdin), 'stdin') });
+    else if (await isDirectory(path)) {
+      const names = (await readdir(path)).filter((name) => /^[^.].*\.(ya?ml|json)$/i.test(name)).toSorted();
+      for (const name of names) texts.push({ name: join(path, name), text: await readSingle(join(path, name)) });
+    } else texts.push({ name: path, text: await readSingle(path) });
+  }
+  for (const { name, text } of texts) {
+    if (Buffer.byteLength(text) > configLimits.fileBytes)
+      throw new MisuseError(`${name} has more than ${configLimits.fileBytes / 1024 / 1024} MiB`);
+  }
+  return texts;
 }

@@ -1,0 +1,196 @@
+import { validateDocuments } from '@enmesh/core/config';
+import { convertAuthenticationPolicy } from './authentication-policy.js';
+import { describeSource, isSame, type SourceDocument } from './document.js';
+import type { Draft } from './draft.js';
+import { convertEndUserBinding } from './end-user.js';
+import { RefusedError } from './fields.js';
+import { formatObject } from './print.js';
+import { convertRoleBinding } from './rbac-role.js';
+import { assumedScope, convertRbacConfig, refuseUnenforced, scopeNote, type RbacScope } from './rbac-scope.js';
+import { readServices, type Services } from './services.js';
+
+/** A document of today's kinds, where it came from, and what changes in meaning. */
+export interface ConvertedDocument {
+  readonly from: string;
+  readonly notes: readonly string[];
+  readonly document: Readonly<Record<string, unknown>>;
+}
+
+/** A legacy document that was not converted. `path` is the place inside it, empty for the whole. */
+export interface RefusedDocument {
+  readonly from: string;
+  readonly path: string;
+  readonly reason: string;
+}
+
+/** What became of a set of documents: written anew, refused with a reason, or passed over because they are no legacy kind. */
+export interface Conversion {
+  readonly converted: readonly ConvertedDocument[];
+  readonly refused: readonly RefusedDocument[];
+  readonly passedOver: readonly string[];
+}
+
+/** Settings of {@link convertDocuments}. */
+export interface ConvertOptions {
+  readonly rootNamespace: string;
+}
+
+interface Conversions {
+  readonly converted: ConvertedDocument[];
+  readonly refused: RefusedDocument[];
+}
+
+const isGroup = (document: SourceDocument, group: string): boolean => document.apiVersion.startsWith(`${group}/`);
+
+/**
+ * Turns the legacy kinds of config.istio.io (end-user authentication), authentication.istio.io and rbac.istio.io into PeerAuthentication,
+ * RequestAuthentication and AuthorizationPolicy. A legacy document is converted as a whole or refused as a whole; every document that is written passes
+ * `validateDocuments`. Kubernetes Services among the documents tell selectors and ports. Pure.
+ */
+export function convertDocuments(documents: readonly SourceDocument[], options: ConvertOptions): Conversion {
+  const services = readServices(documents);
+  const result: Conversions = { converted: [], refused: [] };
+  const of = (kind: string, group: string): SourceDocument[] =>
+    documents.filter((one) => one.kind === kind && isGroup(one, group));
+  const policies = [...of('MeshPolicy', 'authentication.istio.io'), ...of('Policy', 'authentication.istio.io')];
+  for (const source of policies)
+    add(result, source, () => convertAuthenticationPolicy(source, { ...options, services, policies }));
+  const specs = of('EndUserAuthenticationPolicySpec', 'config.istio.io');
+  const endUserBindings = of('EndUserAuthenticationPolicySpecBinding', 'config.istio.io');
+  for (const source of endUserBindings) add(result, source, () => convertEndUserBinding(source, specs, services));
+  convertRbac(documents, { services, options, result });
+  result.refused.push(...leftOver(documents));
+  return { ...result, passedOver: documents.filter((one) => !isLegacy(one)).map((one) => describeSource(one)) };
+}
+
+function convertRbac(
+  documents: readonly SourceDocument[],
+  { services, options, result }: { services: Services; options: ConvertOptions; result: Conversions },
+): void {
+  const rbac = documents.filter((one) => isGroup(one, 'rbac.istio.io'));
+  const roles = rbac.filter((one) => one.kind === 'ServiceRole');
+  const bindings = rbac.filter((one) => one.kind === 'ServiceRoleBinding');
+  const configs = rbac.filter((one) => one.kind === 'ClusterRbacConfig' || one.kind === 'RbacConfig');
+  const config = configs.find((one) => one.kind === 'ClusterRbacConfig') ?? configs[0];
+  let scope: RbacScope | undefined = assumedScope;
+  for (const source of configs) {
+    add(result, source, () => {
+      if (source !== config) throw new RefusedError('', `only one is in effect, here ${describeSource(config!)}`);
+      scope = undefined;
+      scope = convertRbacConfig(source, services, options.rootNamespace);
+      return [...scope.drafts];
+    });
+  }
+  for (const source of bindings) {
+    add(result, source, () => {
+      if (scope === undefined)
+        throw new RefusedError('', `where it had an effect is not known, since ${describeSource(config!)} was refused`);
+      const note = scopeNote(config);
+      const unenforced = (): RefusedError =>
+        config === undefined ? new RefusedError('', 'it had no effect') : refuseUnenforced(config);
+      const drafts = convertRoleBinding(source, { roles, services, scope, unenforced });
+      return note === undefined ? drafts : drafts.map((draft) => ({ ...draft, notes: [...draft.notes, note] }));
+    });
+  }
+}
+
+/** Converts one legacy document and adds what came of it: all of its drafts, or one refusal. */
+function add(result: Conversions, source: SourceDocument, convert: () => Draft[]): void {
+  const from = describeSource(source);
+  try {
+    const documents = convert().map((draft) => ({ from, notes: draft.notes, document: documentOf(draft) }));
+    for (const { document } of documents) requireValid(document);
+    const all = documents.reduce<readonly ConvertedDocument[]>(place, result.converted);
+    result.converted.splice(0, Infinity, ...all);
+  } catch (error) {
+    if (!(error instanceof RefusedError)) throw error;
+    result.refused.push({ from, path: error.path, reason: error.message });
+  }
+}
+
+function documentOf(draft: Draft): Record<string, unknown> {
+  const annotations = draft.dryRun === true ? { annotations: { 'istio.io/dry-run': 'true' } } : {};
+  const metadata = { name: draft.name, namespace: draft.namespace, ...annotations };
+  return { apiVersion: 'security.istio.io/v1', kind: draft.kind, metadata, spec: draft.spec };
+}
+
+function requireValid(document: Readonly<Record<string, unknown>>): void {
+  const { problems } = validateDocuments([{ name: 'converted', text: formatObject(document) }]);
+  const error = problems.find((problem) => problem.level === 'error');
+  if (error !== undefined)
+    throw new RefusedError('', `today's ${String(document['kind'])} would not be valid: ${error.path}: ${error.message}`);
+}
+
+type Named = { metadata: { name: string; namespace: string }; spec: Record<string, unknown> };
+
+/**
+ * `earlier` with one document more. PeerAuthentications of the same workloads become one, since only the oldest of several would be in effect; a name that
+ * is taken gets a number.
+ */
+function place(earlier: readonly ConvertedDocument[], entry: ConvertedDocument): ConvertedDocument[] {
+  const { metadata, spec } = entry.document as Named;
+  const kind = entry.document['kind'];
+  const others = earlier.filter(
+    (one) => one.document['kind'] === kind && (one.document as Named).metadata.namespace === metadata.namespace,
+  );
+  const twin =
+    kind === 'PeerAuthentication'
+      ? others.find((one) => isSame((one.document as Named).spec['selector'], spec['selector']))
+      : undefined;
+  if (twin !== undefined) return earlier.map((one) => (one === twin ? mergeModes(twin, entry) : one));
+  const names = new Set(others.map((one) => (one.document as Named).metadata.name));
+  let name = metadata.name;
+  for (let number = 2; names.has(name); number++) name = `${metadata.name}-${number}`;
+  return [...earlier, { ...entry, document: { ...entry.document, metadata: { ...metadata, name } } }];
+}
+
+function mergeModes(earlier: ConvertedDocument, later: ConvertedDocument): ConvertedDocument {
+  const [a, b] = [(earlier.document as Named).spec, (later.document as Named).spec];
+  const ports = { ...(a['portLevelMtls'] as object | undefined), ...(b['portLevelMtls'] as object | undefined) };
+  const clash = Object.keys(ports).some((port) =>
+    [a, b].every((spec) => Object.hasOwn((spec['portLevelMtls'] as object | undefined) ?? {}, port)),
+  );
+  if (clash || (a['mtls'] !== undefined && b['mtls'] !== undefined)) {
+    throw new RefusedError('', `it speaks of the same workloads as ${earlier.from}, and only one PeerAuthentication can`);
+  }
+  const spec = { ...a, ...b, ...(Object.keys(ports).length === 0 ? {} : { portLevelMtls: ports }) };
+  const notes = [...new Set([...earlier.notes, ...later.notes])];
+  return { from: `${earlier.from}, ${later.from}`, notes, document: { ...earlier.document, spec } };
+}
+
+const convertible = new Map([
+  ['authentication.istio.io', ['Policy', 'MeshPolicy']],
+  ['rbac.istio.io', ['ClusterRbacConfig', 'RbacConfig', 'ServiceRole', 'ServiceRoleBinding']],
+  ['config.istio.io', ['EndUserAuthenticationPolicySpec', 'EndUserAuthenticationPolicySpecBinding']],
+]);
+
+function isLegacy(document: SourceDocument): boolean {
+  return [...convertible.keys()].some((group) => isGroup(document, group));
+}
+
+/** Kinds of the legacy groups that nothing is written for, and roles and specs that no binding uses. */
+function leftOver(documents: readonly SourceDocument[]): readonly RefusedDocument[] {
+  const uses = (kind: string, pick: (spec: Record<string, unknown>) => unknown): string =>
+    JSON.stringify(
+      documents
+        .filter((one) => one.kind === kind)
+        .map((one) => [one.namespace, pick((one.spec ?? {}) as Record<string, unknown>)]),
+    );
+  const roleUses = uses('ServiceRoleBinding', (spec) => [
+    spec['role'],
+    (spec['roleRef'] as { name?: unknown } | null | undefined)?.name,
+  ]);
+  const specUses = uses('EndUserAuthenticationPolicySpecBinding', (spec) => spec['policies']);
+  return documents.filter(isLegacy).flatMap((source) => {
+    const group = source.apiVersion.slice(0, source.apiVersion.indexOf('/'));
+    const from = describeSource(source);
+    if (!convertible.get(group)?.includes(source.kind)) {
+      return [{ from, path: 'kind', reason: 'this kind has no successor among the policies of today' }];
+    }
+    const name = JSON.stringify(source.name);
+    const isUnused =
+      (source.kind === 'ServiceRole' && !roleUses.includes(name)) ||
+      (source.kind === 'EndUserAuthenticationPolicySpec' && !specUses.includes(name));
+    return isUnused ? [{ from, path: '', reason: 'no binding uses it, so it had no effect' }] : [];
+  });
+}
