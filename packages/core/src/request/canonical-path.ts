@@ -67,17 +67,33 @@ const escaped: Readonly<Record<string, string>> = {
   '}': '%7D',
 };
 
+/**
+ * Keeps decoding from making a new escape out of a stray `%`, as Chromium does: `%%32%65` would become `%2e`, which the application decodes once more.
+ * `percent` is where the last `%` stands in `out` that began no escape, `next` what follows in the path; one or two characters stand behind it.
+ */
+function escapeStrayPercent(out: string, percent: number, next: string): string {
+  const behind = out.slice(percent + 1);
+  const digits = behind.length === 1 ? behind + next : behind;
+  return isEscape(`%${digits}`, 0) ? `${out.slice(0, percent)}%25${behind}` : out;
+}
+
 function canonicalizeSegment(segment: string): string {
   let out = '';
+  let stray = -3;
   for (let at = 0; at < segment.length; at += 1) {
     const character = segment[at] as string;
     if (!isEscape(segment, at)) {
+      if (character === '%') stray = out.length;
       out += escaped[character] ?? character;
       continue;
     }
     const byte = escapedByte(segment, at);
-    out += isUnreserved(byte) ? String.fromCharCode(byte) : segment.slice(at, at + 3);
     at += 2;
+    if (!isUnreserved(byte)) out += segment.slice(at - 2, at + 1);
+    else {
+      out += String.fromCharCode(byte);
+      if (stray >= out.length - 3) out = escapeStrayPercent(out, stray, segment[at + 1] ?? '');
+    }
   }
   return out;
 }
