@@ -7,7 +7,16 @@ import { steps } from '../packages/core/src/telemetry/events.js';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const read = (path: string): string => readFileSync(join(root, path), 'utf8');
 
-const pages = ['docs', 'docs/decisions', 'packages/core', 'packages/express', 'packages/fastify', '.'].flatMap((folder) =>
+const pages = [
+  'docs',
+  'docs/cli',
+  'docs/decisions',
+  'packages/core',
+  'packages/enmesh',
+  'packages/express',
+  'packages/fastify',
+  '.',
+].flatMap((folder) =>
   readdirSync(join(root, folder))
     .filter((name) => name.endsWith('.md'))
     .map((name) => join(folder, name)),

@@ -69,7 +69,7 @@ function objectsOf(document: Document<ParsedNode>): readonly { node: ParsedNode 
     return [{ node: root, value: undefined }];
   }
   const items = isMap(root) ? (root as YAMLMap).get('items', true) : undefined;
-  if (!isSeq(items) || !/List$/.test(String((value as { kind?: unknown }).kind))) return [{ node: root, value }];
+  if (!isSeq(items) || !String((value as { kind?: unknown }).kind).endsWith('List')) return [{ node: root, value }];
   const values = (value as { items: readonly unknown[] }).items;
   return values.map((item, index) => ({ node: items.items[index] as ParsedNode, value: item }));
 }
