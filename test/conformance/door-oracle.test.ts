@@ -11,6 +11,7 @@ import {
   type Observed,
   type Place,
 } from './door-oracle-world.js';
+import { exceptions, ofTheCodec } from './inbound-exceptions.js';
 import { readInboundOracle } from './inbound-oracle.js';
 
 const oracle = process.env['ENMESH_ORACLE'] ?? resolve(import.meta.dirname, '../../../shared/oracle');
@@ -18,39 +19,6 @@ const file = resolve(oracle, 'inbound.ndjson.gz');
 // Callers have addresses of their own below 127/8, which only Linux gives to everyone.
 const present = existsSync(file) && platform() === 'linux';
 if (!present) console.log(`skip: the inbound oracle was not found below ${oracle}, or this is not Linux`);
-
-/** Answers of Envoy's codec, which show what its parser refuses. */
-const ofTheCodec = /^(http1\.|http\.invalid_authority|missing_host_header|absolute_path_rejected|filter_removed)/;
-
-/** Where enmesh is stricter on purpose: why, what it answers, and to which cases. Nothing else may differ, and nothing here may open. */
-const exceptions: readonly {
-  readonly reason: string;
-  readonly answer: 'closed' | 400 | 401;
-  readonly cases: readonly string[];
-}[] = [
-  {
-    reason: 'two lines of Host or Authorization',
-    answer: 400,
-    cases: ['p0012-004', 'p0023-009', 'p0023-012', 'p0023-015', 'p0023-020'],
-  },
-  { reason: 'a dot segment with encoded dots and a path parameter', answer: 400, cases: ['p0014-009'] },
-  { reason: "white space behind the method, which Node's parser refuses", answer: 400, cases: ['p0041-018'] },
-  { reason: 'a payload that is no strict JSON', answer: 401, cases: ['p0027-001', 'p0027-020'] },
-  { reason: 'base64url that is not canonical, or more than three parts', answer: 401, cases: ['p0028-008', 'p0028-017'] },
-  { reason: 'crit, b64 or zip in the header of a token', answer: 401, cases: ['p0028-002', 'p0028-018'] },
-  { reason: 'an alg that does not fit the key', answer: 401, cases: ['p0028-007', 'p0028-022'] },
-  {
-    reason: 'a bad token on another line of the header, which Istio forgets with several rules',
-    answer: 401,
-    cases: ['p0083-009'],
-  },
-  {
-    reason: 'a peer whose URI is no SPIFFE ID (empty segments)',
-    answer: 'closed',
-    cases: ['p0005-014', 'p0005-015', 'p0042-002', 'p0042-011', 'p0042-012', 'p0054-009'],
-  },
-  { reason: 'a list of foreign ALPN names only', answer: 'closed', cases: ['p0000-009'] },
-];
 
 type Manner = Pick<Place, 'istioHeaders' | 'times'>;
 

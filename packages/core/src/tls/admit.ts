@@ -37,13 +37,19 @@ export function admitHandshake(
     if (certificates === undefined)
       return object('accept', 'ENMESH_TLS_CLIENT_UNVERIFIED', 'there is no verified client certificate');
     const peer = verifyPeer(certificates, o.epoch, o.now);
-    if (settings.trustDomains.includes(peer.trustDomain)) return { peer };
-    const reason = `trust domain ${peer.trustDomain} is not admitted (${settings.trustDomains.join(', ')} are)`;
-    return { objection: { step: 'peer-identity', code: 'ENMESH_TLS_TRUST_DOMAIN_REFUSED', reason, peer: peer.uri } };
+    const objection = objectToPeer(settings, peer);
+    return objection === undefined ? { peer } : { objection };
   } catch (error) {
     if (isEnmeshError(error)) return object('peer-identity', error.code, error.message);
     return object('peer-identity', 'ENMESH_TLS_ACCEPT_FAULT', `reading the peer's certificate failed: ${codeOf(error)}`);
   }
+}
+
+/** What speaks against a verified peer: that its trust domain is not one the mesh admits (istio-semantics 1.6). */
+export function objectToPeer(settings: AcceptSettings, peer: PeerIdentity): Objection | undefined {
+  if (settings.trustDomains.includes(peer.trustDomain)) return undefined;
+  const reason = `trust domain ${peer.trustDomain} is not admitted (${settings.trustDomains.join(', ')} are)`;
+  return { step: 'peer-identity', code: 'ENMESH_TLS_TRUST_DOMAIN_REFUSED', reason, peer: peer.uri };
 }
 
 /** Whether the mode lets a client with this ALPN list use TLS at all (istio-semantics 1.5). */
