@@ -2,7 +2,7 @@ import type { RequestAttributes } from '../request/attributes.js';
 import { compileText, type TextMatcher } from './match.js';
 
 /** Header values reach us as Node gives them, one character a byte; policy values are text. */
-function asHeaderBytes(value: string): string {
+export function asHeaderBytes(value: string): string {
   return Buffer.from(value, 'utf8').toString('latin1');
 }
 

@@ -18,14 +18,14 @@ function isTemplateText(text: string, from: number, to: number, withSlashes: boo
 }
 
 /** A path template taken apart: segments before `{**}` (undefined stands for `{*}`), and the text behind it when there is one. */
-interface PathTemplate {
+export interface PathTemplate {
   readonly head: readonly (string | undefined)[];
   /** Undefined without `{**}`; else empty or beginning with `/`. */
   readonly tail: string | undefined;
 }
 
 /** Undefined when the value is no template that Envoy loads: it must begin with `/`, hold whole operators only, and none behind `{**}`. */
-function parseTemplate(value: string): PathTemplate | undefined {
+export function parseTemplate(value: string): PathTemplate | undefined {
   const [first, ...segments] = value.split('/');
   if (first !== '' || segments.length === 0) return undefined;
   const glob = segments.indexOf('{**}');
