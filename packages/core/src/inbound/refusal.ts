@@ -2,8 +2,10 @@ import { randomBytes } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { MeshSnapshot } from '../config/snapshot.js';
 import { errorTable, type ErrorCode } from '../errors.js';
 import type { Decision } from '../policy/evaluate.js';
+import type { RequestAttributes } from '../request/attributes.js';
 import type { Step } from '../telemetry/events.js';
 
 /** A request that the mesh answers itself. `reason` is for operators; the client gets `body` and, unless switched off, the id. */
@@ -15,6 +17,8 @@ export interface Refusal {
   readonly body: string;
   readonly reason: string;
   readonly decision: Decision | undefined;
+  /** What policies judged, and by what, for who explains the decision; of the authorize step only. Never to be kept: it reaches the request's headers. */
+  readonly judged: { readonly attributes: RequestAttributes; readonly snapshot: MeshSnapshot } | undefined;
   /** Value of `www-authenticate`, for 401 and 403 of the jwt step. */
   readonly challenge: string | undefined;
   /** The connection is reset instead of answered: plaintext at a STRICT port. */
@@ -30,6 +34,7 @@ export function createRefusal(
     status: errorTable[given.code].status,
     body: errorTable[given.code].public,
     decision: undefined,
+    judged: undefined,
     challenge: undefined,
     reset: false,
     ...given,

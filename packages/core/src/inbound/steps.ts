@@ -180,8 +180,10 @@ function challengeOf(attributes: DoorAttributes, invalidToken: boolean): string 
 /** DENY, then ALLOW, with AUDIT beside. */
 export function authorize(request: IncomingMessage, attributes: DoorAttributes, plan: Plan): Decision {
   const decision = evaluatePolicies(plan.snapshot.policies, attributes);
-  if (!decision.allowed)
-    refuse(request, { step: 'authorize', code: 'ENMESH_POLICY_DENIED', reason: reasonOf(decision), decision });
+  if (!decision.allowed) {
+    const judged = { attributes, snapshot: plan.snapshot };
+    refuse(request, { step: 'authorize', code: 'ENMESH_POLICY_DENIED', reason: reasonOf(decision), decision, judged });
+  }
   if (heard.authorize.hasSubscribers) passed('authorize', request, decision);
   return decision;
 }

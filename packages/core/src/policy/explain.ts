@@ -2,7 +2,7 @@ import type { SourcePosition } from '../identity/workload.js';
 import type { RequestAttributes } from '../request/attributes.js';
 import { compilePolicies, type CompiledRule, type PolicyMesh, type PolicySet, type PolicyTarget } from './compile.js';
 import { evaluatePolicies, type Decision } from './evaluate.js';
-import { explainRule, type FailedField } from './explain-rule.js';
+import { describeFailure, findFailures, type ExplainContext, type FailedField, type Failure } from './explain-rule.js';
 import type { AuthorizationPolicy, PolicyRule } from './resource.js';
 
 export type { FailedField } from './explain-rule.js';
@@ -101,62 +101,83 @@ function alsoDenying(
 }
 
 /** An ALLOW rule in force, with the document it stands in. */
-interface Candidate extends ExplainedRule {
-  readonly spec: PolicyRule;
-  readonly namespace: string;
+interface Candidate {
+  readonly place: CompiledRule['decision'];
+  readonly document: AuthorizationPolicy;
+  readonly rule: PolicyRule;
 }
 
-function candidateOf({ decision }: CompiledRule, documents: Documents): Candidate | undefined {
-  const place = ruleAt(decision, documents);
-  const document = place && documents.get(place.policy);
-  const spec = document?.spec.rules?.[place?.rule ?? -1];
-  return place && document && spec && { ...place, spec, namespace: document.meta.namespace };
+/** A rule that did not match, with what failed. */
+interface Miss extends Candidate {
+  readonly failures: readonly Failure[];
 }
 
 function nearMisses(set: PolicySet, documents: Documents, o: ExplainOptions): Pick<Explanation, 'near' | 'omitted'> {
   const { attributes, mesh, maxValues = Infinity } = o;
   const bundle = [mesh.trustDomain, ...mesh.trustDomainAliases];
-  const rules = (set.allow ?? []).flatMap((rule) => candidateOf(rule, documents) ?? []);
-  const { chosen, omitted } = choose(rules, attributes, maxValues);
-  const near: NearMiss[] = [];
-  for (const { policy, rule, source, spec, namespace } of chosen) {
-    const failed = explainRule(spec, rule, attributes, { namespace, bundle });
+  const contextOf = ({ document }: Candidate): ExplainContext => ({ namespace: document.meta.namespace, bundle });
+  const rules = set.allow ?? [];
+  const chosen = choose(rules, documents, attributes, maxValues);
+  const misses: Miss[] = [];
+  for (const candidate of chosen) {
+    const failures = findFailures(candidate.rule, candidate.place.rule ?? -1, attributes, contextOf(candidate));
     // A DENY that decided says nothing about ALLOW: where one of its rules matches, nothing there has to change.
-    if (failed.length === 0) return { near: [] };
-    keepClosest(near, { policy, rule, source, failed });
+    if (failures.length === 0) return { near: [] };
+    keepClosest(misses, { ...candidate, failures });
   }
+  const near = misses.map(({ place, document, failures, ...rest }) => ({
+    policy: place.policy ?? '',
+    rule: place.rule ?? -1,
+    source: document.meta.source,
+    failed: failures.map((failure) => describeFailure(failure, attributes, contextOf({ place, document, ...rest }))),
+  }));
+  const omitted = rules.length - chosen.length;
   return { near, ...(omitted > 0 && { omitted }) };
 }
 
-/** Puts a miss behind all that fail in as few fields: rules come in Istio's order, and stay in it. */
-function keepClosest(near: NearMiss[], miss: NearMiss): void {
-  let at = near.length;
-  while (at > 0 && (near[at - 1] as NearMiss).failed.length > miss.failed.length) at -= 1;
+/** Puts a miss behind all that fail in as few fields, so that rules stay in the order they come in. */
+function keepClosest(misses: Miss[], miss: Miss): void {
+  let at = misses.length;
+  while (at > 0 && (misses[at - 1] as Miss).failures.length > miss.failures.length) at -= 1;
   if (at === most) return;
-  near.splice(at, 0, miss);
-  near.length = Math.min(near.length, most);
+  misses.splice(at, 0, miss);
+  misses.length = Math.min(misses.length, most);
 }
 
-/** As many rules as name `maxValues` values together. Where not all fit, those that name the caller or the path go first: they are what was meant. */
+/** How many rules are asked whether they name the caller or the path, for each value that may be looked at: asking is that much cheaper. */
+const askedPerValue = 10;
+
+/** As many rules as name `maxValues` values together. Those that name the caller or the path go first, being what was meant; else Istio's order. */
 function choose(
-  rules: readonly Candidate[],
-  request: RequestAttributes,
+  rules: readonly CompiledRule[],
+  documents: Documents,
+  { path, peer }: RequestAttributes,
   maxValues: number,
-): { readonly chosen: readonly Candidate[]; readonly omitted: number } {
-  const weights = new Map(rules.map((rule) => [rule, weightOf(rule.spec)]));
+): readonly Candidate[] {
+  const meant: Candidate[] = [];
+  const others: Candidate[] = [];
+  for (const { decision: place } of rules) {
+    const document = documents.get(place.policy ?? '');
+    const rule = document?.spec.rules?.[place.rule ?? -1];
+    if (document === undefined || rule === undefined) continue;
+    (names(rule, path, peer?.principal ?? '') ? meant : others).push({ place, document, rule });
+    if (meant.length + others.length >= maxValues * askedPerValue) break;
+  }
+  return withinBudget([...meant, ...others], maxValues);
+}
+
+/** The first rules that name `maxValues` values together; one that alone names more is passed over. */
+function withinBudget(rules: readonly Candidate[], maxValues: number): readonly Candidate[] {
+  if (maxValues === Infinity) return rules;
+  const chosen: Candidate[] = [];
   let left = maxValues;
-  for (const weight of weights.values()) left -= weight;
-  if (left >= 0) return { chosen: rules, omitted: 0 };
-  const { path, peer } = request;
-  const meant = new Set(rules.filter(({ spec }) => names(spec, path, peer?.principal ?? '')));
-  left = maxValues;
-  const chosen = [...meant, ...rules.filter((rule) => !meant.has(rule))].filter((rule) => {
-    const weight = weights.get(rule) ?? Infinity;
-    if (weight > left) return false;
-    left -= weight;
-    return true;
-  });
-  return { chosen, omitted: rules.length - chosen.length };
+  for (const candidate of rules) {
+    const weight = weightOf(candidate.rule);
+    if (weight <= left) chosen.push(candidate);
+    else if (weight <= maxValues) break;
+    left -= weight <= left ? weight : 1;
+  }
+  return chosen;
 }
 
 function names(rule: PolicyRule, path: string, principal: string): boolean {

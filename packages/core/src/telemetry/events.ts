@@ -45,6 +45,11 @@ export interface DeniedEvent {
   readonly peer?: string;
   readonly reason: string;
   readonly remedy: string;
+  /**
+   * Where no ALLOW rule matched: the rules that came closest, one sentence each, the closest first, at most 5. Found when first read, which costs
+   * up to a few milliseconds with very many rules: to be read while the event is told, if at all; after that it is undefined unless it was read.
+   */
+  readonly near?: readonly string[] | undefined;
 }
 
 /** Something that happened to the mesh itself rather than to a request, on `enmesh:notice`. */

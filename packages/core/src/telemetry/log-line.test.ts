@@ -26,6 +26,14 @@ describe('a denial is one line', () => {
     );
   });
 
+  test('with the rule that came closest behind the reason, if there is one', () => {
+    const near = ['shop/p rule 0: source.principals is absent, wants a', 'shop/q rule 1: further'];
+    expect(line({ near })).toContain(
+      'reason="a DENY rule matched" near="shop/p rule 0: source.principals is absent, wants a" remedy="change the policy"',
+    );
+    expect(line({ near: [] })).not.toContain('near=');
+  });
+
   test('without what is not known', () => {
     const { method: _method, path: _path, policy: _policy, rule: _rule, peer: _peer, ...rest } = denied;
     expect(formatDenied(rest, now)).toBe(
@@ -54,7 +62,7 @@ describe('a denial is one line', () => {
   test('that is bounded whatever the texts are', () => {
     const long = '\u0000'.repeat(100_000);
     expect(
-      line({ id: long, method: long, path: long, policy: long, peer: long, reason: long, remedy: long }).length,
+      line({ id: long, method: long, path: long, policy: long, peer: long, reason: long, near: [long], remedy: long }).length,
     ).toBeLessThan(12_000);
   });
 });

@@ -4,10 +4,11 @@ const maxText = 200;
 const maxMessage = 4000;
 
 /**
- * One refusal as one line: time, decision id, code, status, then what was asked and why not. Every text is bounded and free of control characters
- * and line breaks, whatever a client sent; of the path, the query is left out, because tokens travel in queries.
+ * One refusal as one line: time, decision id, code, status, then what was asked, why not and the rule that came closest. Every text is bounded
+ * and free of control characters and line breaks, whatever a client sent; of the path, the query is left out, because tokens travel in queries.
  */
 export function formatDenied(event: DeniedEvent, now: number): string {
+  const near = event.near?.[0];
   const parts = [
     `${new Date(now).toISOString()} enmesh denied ${plain(event.id, 64)} ${event.code} ${event.status}`,
     event.method === undefined ? '' : plain(event.method, 40),
@@ -16,6 +17,7 @@ export function formatDenied(event: DeniedEvent, now: number): string {
     event.rule === undefined ? '' : `rule=${event.rule}`,
     event.peer === undefined ? '' : `peer=${plain(event.peer, maxText)}`,
     `reason=${quoted(event.reason, maxText * 2)}`,
+    near === undefined ? '' : `near=${quoted(near, maxText * 2)}`,
     `remedy=${quoted(event.remedy, maxText * 2)}`,
   ];
   return parts.filter((part) => part !== '').join(' ');
