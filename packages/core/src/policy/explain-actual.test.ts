@@ -61,8 +61,10 @@ describe('a header', () => {
     [':authority', ['product.shop:8080'], 'product.shop:8080'],
     [':path', ['/a?access_token=s3cret'], '/a?...'],
     ['referer', ['https://shop.example/a#s3cret'], 'https://shop.example/a?...'],
+    ['referer', ['https://jane:pw@shop.example/a'], 'https://...@shop.example/a'],
+    ['host', ['jane:pw@shop:80'], '...@shop:80'],
     ['x-version', ['a\r\nb\u202e'], 'a\\u000d\\u000ab\\u202e'],
-    ['x-version', ['é'.repeat(300)], `${'\\u00e9'.repeat(200)}`],
+    ['x-version', ['é'.repeat(300)], `${'\\u00e9'.repeat(200)}...`],
     ['x-version', Array.from({ length: 50 }, () => 'v'), 'present'],
   ])('%s is shown bounded, printable and without a query', (name, lines, shown) => {
     expect(actualOf(`request.headers[${name}]`, withHeader(name, ...lines), [])).toBe(shown);

@@ -61,9 +61,14 @@ function showHeader(name: string, request: RequestAttributes): string | undefine
   const lines = request.header(name);
   if (lines === undefined) return undefined;
   if (isSecretHeader(name) || lines.length > 8) return present;
-  // Tokens travel in queries: of the request's own path, and of any address that a header holds.
-  const shown = lines.map((line) => line.replace(/[?#].*$/s, '?...'));
-  return shown.some(isTokenLike) ? present : shown.map((line) => line.slice(0, 200)).join(', ');
+  const shown = lines.map(withoutSecrets);
+  return shown.some(isTokenLike) ? present : shown.join(', ');
+}
+
+/** Tokens travel in queries, of the request's own path and of any address that a header holds, and passwords before an `@`. */
+function withoutSecrets(line: string): string {
+  const start = line.slice(0, 300);
+  return start.replace(/[?#].*$/s, '?...').replace(/[^\s/]+@/g, '...@');
 }
 
 function typeOf(claim: unknown): string {
