@@ -9,11 +9,14 @@ const maxWarnings = 1000;
 /** What a configuration store says of its loads on `enmesh:notice`: each rejection once, each warning once, each new configuration. */
 export interface LoadNotices {
   loaded(snapshot: MeshSnapshot, problems: readonly ConfigProblem[], files: number, milliseconds: number): void;
+  /** Doubts about valid documents for this workload: each once, also when it is told again with more known of the ports. */
+  doubted(problems: readonly ConfigProblem[]): void;
   /** `fingerprint` tells one failing content from the next; the same one again stays silent. */
   rejected(error: EnmeshError, fingerprint: string): void;
   /** The content in force is read again: a rejection after it is news, even of a content that was rejected before. */
   restored(): void;
-  listenerFailed(error: unknown): void;
+  /** Something failed that changes nothing: a listener, unless `what` says otherwise. */
+  listenerFailed(error: unknown, what?: string): void;
 }
 
 /** Creates the notices of one store; `label` names the source, the directory's path. */
@@ -33,6 +36,9 @@ export function createLoadNotices(label: string): LoadNotices {
         details: { generation: snapshot.generation, files, milliseconds, counts },
       });
     },
+    doubted(problems) {
+      for (const problem of problems) warnOnce(problem, warned, problem.message.split(':', 1)[0]);
+    },
     rejected(error, fingerprint) {
       if (fingerprint === lastRejected) return;
       lastRejected = fingerprint;
@@ -47,11 +53,11 @@ export function createLoadNotices(label: string): LoadNotices {
     restored() {
       lastRejected = undefined;
     },
-    listenerFailed(error) {
+    listenerFailed(error, what = 'a listener of new configurations') {
       noticeEvents.publish({
         kind: 'config-warning',
         level: 'error',
-        message: `a listener of new configurations failed: ${error instanceof Error ? error.name : typeof error}`,
+        message: `${what} failed: ${error instanceof Error ? error.name : typeof error}`,
       });
     },
   };
@@ -67,10 +73,11 @@ export function invalidConfiguration(label: string, problems: readonly ConfigPro
   return new EnmeshError('ENMESH_CONFIG_INVALID', message, { details: { problems: shown, total: errors.length } });
 }
 
-function warnOnce(problem: ConfigProblem, warned: Set<string>): void {
+/** `message` is what tells the problem from others at its place. */
+function warnOnce(problem: ConfigProblem, warned: Set<string>, message = problem.message): void {
   if (problem.level !== 'warning' || warned.size >= maxWarnings) return;
   // An edit above it moves the line of a warning, and makes it no new one.
-  const text = formatProblem({ ...problem, line: 0, column: 0 });
+  const text = formatProblem({ ...problem, message, line: 0, column: 0 });
   if (warned.has(text)) return;
   warned.add(text);
   noticeEvents.publish({

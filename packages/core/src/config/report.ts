@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../errors.js';
+import type { MeshSettings } from './mesh-config.js';
 import type { ConfigProblem } from './problem.js';
 
 /** No more problems than this are told of one set of files; the last then says that there are more. */
@@ -10,6 +11,8 @@ export interface ProblemList {
   /** Counts errors beyond {@link problemLimit} too: a set with any of them yields no resources. */
   errors: number;
   add(problem: ConfigProblem): void;
+  /** Checks that wait for MeshConfig, which may stand in the last file; no more of them are kept than problems. */
+  readonly waiting: ((mesh: MeshSettings) => void)[];
 }
 
 /** An empty list that keeps at most {@link problemLimit} problems: warnings make room for errors. */
@@ -17,6 +20,7 @@ export function createProblemList(): ProblemList {
   const problems: ConfigProblem[] = [];
   return {
     problems,
+    waiting: [],
     errors: 0,
     add(problem) {
       if (problem.level === 'error') this.errors++;
@@ -42,6 +46,8 @@ export interface Report {
   positionOf(offset: number): LineColumn;
   error(offset: number, path: string, code: ErrorCode, message: string, hint?: string): void;
   warn(offset: number, path: string, code: ErrorCode, message: string, hint?: string): void;
+  /** Puts a check off until the mesh's settings are read. */
+  whenMeshIsKnown(check: (mesh: MeshSettings) => void): void;
 }
 
 /** The report of one file, adding to `list`. */
@@ -56,7 +62,10 @@ export function createReport(file: string, text: string, list: ProblemList): Rep
     (level: ConfigProblem['level']): Report['error'] =>
     (offset, path, code, message, hint) =>
       list.add({ level, code, message, file, ...positionOf(offset), path, ...(hint === undefined ? {} : { hint }) });
-  return { file, positionOf, error: add('error'), warn: add('warning') };
+  const whenMeshIsKnown = (check: (mesh: MeshSettings) => void): void => {
+    if (list.waiting.length < problemLimit) list.waiting.push(check);
+  };
+  return { file, positionOf, error: add('error'), warn: add('warning'), whenMeshIsKnown };
 }
 
 function findLineStarts(text: string): number[] {

@@ -1,8 +1,10 @@
 import type { PolicyCondition } from '../../policy/resource.js';
-import { errorAt, placeAt, type Place } from '../place.js';
+import { errorAt, placeAt, warnAt, type Place } from '../place.js';
 import { quote } from '../problem.js';
 import { invalidAt, listOf, record, refined, text, type Shape } from '../shape.js';
 import { spellingHint } from '../spelling.js';
+import { isContradiction } from './contradiction.js';
+import { findServerNameDoubt } from './doubtful-host.js';
 import { findServiceAccountFault, findTrustDomainFault } from './source-values.js';
 import { isIpBlock, isPortText } from './values.js';
 
@@ -48,8 +50,12 @@ export const condition: Shape<PolicyCondition> = refined(conditionFields, (value
     value[field]?.forEach((one, index) => {
       const message = fault(one);
       if (message !== undefined) invalidAt(placeAt(place, field, index), message);
+      const doubt = value.key === 'connection.sni' ? findServerNameDoubt(one) : undefined;
+      if (doubt !== undefined) warnAt(placeAt(place, field, index), 'ENMESH_CONFIG_DOUBTFUL', doubt);
     });
   }
+  if (isContradiction(value.key, value.values ?? [], value.notValues ?? []))
+    warnAt(placeAt(place, 'values'), 'ENMESH_CONFIG_DOUBTFUL', 'never holds: every value is excluded by notValues');
 });
 
 /** Values that are invalid have been reported and left out; the list is not empty for that. */
