@@ -1,10 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { editByNearMiss } from '../../../../test/support/policy-edit.js';
 import type { PeerIdentity, RequestIdentity } from '../identity/caller.js';
 import type { RequestAttributes } from '../request/attributes.js';
 import { compilePolicies } from './compile.js';
 import { evaluatePolicies } from './evaluate.js';
-import { explainPolicies, type FailedField, type NearMiss } from './explain.js';
+import { explainPolicies } from './explain.js';
 import { formatNearMiss } from './explain-sentence.js';
 import type { AuthorizationPolicy, PolicyCondition, PolicyOperation, PolicyRule, PolicySource } from './resource.js';
 
@@ -162,39 +163,6 @@ const mesh = fc.record({
 });
 const worlds = fc.record({ policies, attributes, mesh });
 
-type Open = Record<string, unknown[] | undefined>;
-
-/** Applies what a near miss says: each failing field gets the actual value where it can stand there, else the condition goes. */
-function edit(all: readonly AuthorizationPolicy[], miss: NearMiss): AuthorizationPolicy[] {
-  const edited = structuredClone(all) as AuthorizationPolicy[];
-  const found = edited.find(({ meta }) => `${meta.namespace}/${meta.name}` === miss.policy);
-  const changed = found?.spec.rules?.[miss.rule];
-  if (changed === undefined) throw new Error(`no rule ${miss.rule} of ${miss.policy}`);
-  for (const failed of miss.failed) editField(changed, miss.rule, failed);
-  tidy(changed as unknown as Open);
-  return edited;
-}
-
-function editField(changed: PolicyRule, index: number, { path, actual, literal }: FailedField): void {
-  const prefix = `spec.rules[${index}].`;
-  expect(path.startsWith(prefix)).toBe(true);
-  const steps = path.slice(prefix.length).split(/[.[\]]+/);
-  const last = steps.pop() as string;
-  const holder = steps.reduce((at, step) => (at as Record<string, unknown>)[step], changed as unknown) as Open;
-  expect(Array.isArray(holder[last])).toBe(true);
-  if (literal && actual !== undefined) holder[last] = [actual];
-  else delete holder[last];
-}
-
-/** A list whose entry asks for nothing any more asks for nothing. */
-function tidy(changed: Open): void {
-  const isEmpty = (entry: unknown): boolean => Object.keys((Object.values(entry as object) as object[])[0] ?? {}).length === 0;
-  for (const list of ['from', 'to']) if (changed[list]?.some(isEmpty) === true) delete changed[list];
-  changed['when'] = changed['when']?.filter(
-    (entry) => Object.values(entry as object).filter((value) => value !== undefined).length > 1,
-  );
-}
-
 function without(
   all: readonly AuthorizationPolicy[],
   place: { readonly policy: string; readonly rule: number },
@@ -214,7 +182,10 @@ describe('whatever policies and requests there are', () => {
         if (decision.reason !== 'no-allow-matched') return;
         for (const miss of near) {
           expect(miss.failed.length).toBeGreaterThan(0);
-          const after = evaluatePolicies(compilePolicies(edit(world.policies, miss), target, world.mesh), world.attributes);
+          const after = evaluatePolicies(
+            compilePolicies(editByNearMiss(world.policies, miss), target, world.mesh),
+            world.attributes,
+          );
           expect(after).toMatchObject({ allowed: true, reason: 'allow-matched' });
           tried += 1;
         }
@@ -240,7 +211,7 @@ describe('whatever policies and requests there are', () => {
         if (alsoDenying.length < 5) expect(explanation.decision.reason).not.toBe('deny-matched');
         expect(explanation.decision.allowed || alsoDenying.length === 5 || near.length > 0 || !hasAllowRules(left)).toBe(true);
         if (alsoDenying.length < 5)
-          for (const miss of near) expect(decide(edit(left, miss), world)).toMatchObject({ allowed: true });
+          for (const miss of near) expect(decide(editByNearMiss(left, miss), world)).toMatchObject({ allowed: true });
         tried += 1;
       }),
       { numRuns: 1500 },
