@@ -8,6 +8,7 @@ import { errorAt, type Place } from './place.js';
 import type { ConfigProblem } from './problem.js';
 import type { DestinationRule, KubernetesService, Registry, ServiceEntry, WorkloadEntry } from './registry.js';
 import { createProblemList, createReport, type ProblemList } from './report.js';
+import { createRuleEstimate } from './rule-estimate.js';
 import type { TokenPropagation } from './token-propagation.js';
 import type { KnownKind } from './validate/kinds.js';
 import { meshConfig } from './validate/mesh-config.js';
@@ -48,6 +49,7 @@ export const configLimits = { fileBytes: 8 * 1024 * 1024, totalBytes: 64 * 1024 
  */
 export function validateDocuments(files: readonly ConfigFile[]): ValidationResult {
   const list = createProblemList();
+  if (hasFarTooManyRules(files, list)) return { resources: undefined, problems: list.problems };
   const reader = createResourceReader();
   let mesh: MeshSettings | undefined;
   let totalBytes = 0;
@@ -70,6 +72,23 @@ export function validateDocuments(files: readonly ConfigFile[]): ValidationResul
     );
   }
   return { resources: list.errors > 0 ? undefined : resources, problems: list.problems };
+}
+
+/**
+ * Refuses unread what has half as many rules again as are allowed: reading 100 000 takes half a minute and a gigabyte. What is nearer to the limit is
+ * counted when it is read.
+ */
+function hasFarTooManyRules(files: readonly ConfigFile[], list: ProblemList): boolean {
+  const most = configLimits.rules * 1.5;
+  const estimate = createRuleEstimate(most);
+  for (const file of files) {
+    const place = file.text.length > configLimits.fileBytes ? undefined : estimate.add(file.text);
+    if (place === undefined) continue;
+    const message = `more than ${most} rules in all; at most ${configLimits.rules} are allowed`;
+    createReport(file.name, file.text, list).error(place.offset, '', 'ENMESH_CONFIG_LIMIT', message);
+    return true;
+  }
+  return false;
 }
 
 function readPlaces(file: ConfigFile, bytes: number, totalBytes: number, list: ProblemList): Place[] {
