@@ -18,6 +18,7 @@ import { watchUndecided } from './inbound/undecided.js';
 import { createDevIdentity } from './issuance/dev-authority.js';
 import { createKeySets, type KeySets } from './jwt/key-sets.js';
 import { createJwtVerifier } from './jwt/verify.js';
+import type { Admin } from './mesh/admin.js';
 import type { MeshClients } from './outbound/clients.js';
 import { createKeyFetch, type KeyFetch } from './outbound/key-fetch.js';
 import type { OutboundOptions } from './outbound/options.js';
@@ -59,6 +60,8 @@ export interface Mesh {
   evaluate(attributes: RequestAttributes): Decision;
   /** The request that the calling code handles, or undefined in background work. Needs `createMesh({requestContext: true})`. */
   context(): RequestContext | undefined;
+  /** The port of the admin listener on 127.0.0.1; undefined without one. */
+  readonly adminPort: number | undefined;
   /** Reads the configuration now; resolves true when a new one is in force. */
   reload(): Promise<boolean>;
   /** Resolves when an identity is held, the configuration is good and every key set was tried once. */
@@ -102,7 +105,8 @@ async function assemble(settings: Settings, stops: (() => void | Promise<void>)[
   );
   const parts = partsOf(settings, store, identity, keySets);
   stops.push(watchUndecided());
-  const mesh = meshOf(settings, { store, keySets, parts, clients, identityReady, trustDomain }, stops);
+  const admin = await openAdminOf(settings, store, stops);
+  const mesh = meshOf(settings, { store, keySets, parts, clients, identityReady, trustDomain, adminPort: admin?.port }, stops);
   registerMesh(mesh, parts);
   return mesh;
 }
@@ -125,6 +129,18 @@ function lazyClients(outbound: OutboundOptions, stops: (() => void | Promise<voi
     const { createMeshClients } = load('./outbound/clients.js') as typeof import('./outbound/clients.js');
     return (clients = createMeshClients(outbound));
   };
+}
+
+async function openAdminOf(
+  { adminPort: port, clock }: Settings,
+  store: ConfigStore,
+  stops: (() => void | Promise<void>)[],
+): Promise<Admin | undefined> {
+  if (port === undefined) return undefined;
+  const { openAdmin } = await import('./mesh/admin.js');
+  const admin = await openAdmin({ port, snapshot: () => store.current(), clock });
+  stops.push(() => admin.close());
+  return admin;
 }
 
 function openStore(settings: Settings): Promise<ConfigStore> {
@@ -214,6 +230,7 @@ interface Rooms {
   readonly clients: () => MeshClients;
   readonly identityReady: () => Promise<void>;
   readonly trustDomain: string;
+  readonly adminPort: number | undefined;
 }
 
 function meshOf(settings: Settings, rooms: Rooms, stops: (() => void | Promise<void>)[]): Mesh {
@@ -254,6 +271,7 @@ function meshOf(settings: Settings, rooms: Rooms, stops: (() => void | Promise<v
       if (!settings.requestContext) throw new TypeError('mesh.context() needs createMesh({requestContext: true})');
       return currentContext();
     },
+    adminPort: rooms.adminPort,
     reload: () => store.reload(),
     ready,
     close() {

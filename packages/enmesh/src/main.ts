@@ -2,9 +2,13 @@ import { Command, CommanderError } from 'commander';
 import { createRequire } from 'node:module';
 import { register as registerCompletion } from './commands/completion.js';
 import { register as registerConvert } from './commands/convert.js';
+import { register as registerEvaluate } from './commands/evaluate.js';
 import { register as registerInit } from './commands/init.js';
 import { register as registerJwks } from './commands/jwks.js';
 import { register as registerToken } from './commands/token.js';
+import { register as registerDescribe } from './commands/describe.js';
+import { register as registerExplain } from './commands/explain.js';
+import { register as registerTest } from './commands/test.js';
 import { register as registerValidate } from './commands/validate.js';
 import { exitCodes, MisuseError, paint, printable } from './output.js';
 
@@ -13,6 +17,8 @@ Examples:
   $ enmesh init                                   begin in an existing service
   $ enmesh validate mesh                          check every document of a configuration directory
   $ kubectl get authorizationpolicy -A -o yaml | enmesh validate -
+  $ enmesh explain --as spiffe://cluster.local/ns/shop/sa/visitor http://product.shop/items
+  $ enmesh test mesh                              run the cases beside the policies
   $ enmesh convert legacy.yaml > mesh/converted.yaml
   $ enmesh token --create -k dev.key -i https://idp.example -s alice
 
@@ -22,6 +28,10 @@ Exit codes: 0 good, 1 something was found, 2 called wrongly. Every command has -
 const registrations: readonly ((program: Command) => void)[] = [
   registerInit,
   registerValidate,
+  registerEvaluate,
+  registerDescribe,
+  registerExplain,
+  registerTest,
   registerConvert,
   registerToken,
   registerJwks,

@@ -36,6 +36,11 @@ export interface MeshOptions {
   readonly requestContext?: boolean;
   /** Header lines of a request from which on it is refused with 431; default 100, as in Envoy. */
   readonly maxHeaderCount?: number;
+  /**
+   * Opens the admin listener on 127.0.0.1 at this port, for `enmesh describe --running` and `enmesh explain --running` (`ENMESH_ADMIN_PORT`); 0 is a free one.
+   * Every process of the machine may ask it. Default: none.
+   */
+  readonly adminPort?: number;
   /** The service file; default `ENMESH_FILE`, else `./enmesh.yaml` where it exists. */
   readonly file?: string;
   /** Default `process.env`. */
@@ -56,6 +61,7 @@ export interface Settings {
   readonly decisionHeader: boolean;
   readonly requestContext: boolean;
   readonly maxHeaderCount: number;
+  readonly adminPort: number | undefined;
   readonly env: NodeJS.ProcessEnv;
   readonly clock: () => number;
 }
@@ -89,6 +95,7 @@ export function readSettings(options: MeshOptions): Settings {
     decisionHeader: options.decisionHeader ?? true,
     requestContext: options.requestContext ?? false,
     maxHeaderCount: positive('maxHeaderCount', options.maxHeaderCount ?? 100),
+    adminPort: adminPortOf(options.adminPort ?? env.ENMESH_ADMIN_PORT),
     env,
     clock: options.clock ?? Date.now,
   };
@@ -159,4 +166,12 @@ function parseLabels(text: string | undefined): Record<string, string> | undefin
 function positive(name: string, value: number): number {
   if (!Number.isInteger(value) || value < 1) throw new TypeError(`createMesh: ${name} must be a positive integer, not ${value}`);
   return value;
+}
+
+function adminPortOf(given: number | string | undefined): number | undefined {
+  if (given === undefined || given === '') return undefined;
+  const port = Number(given);
+  if (!Number.isInteger(port) || port < 0 || port > 65_535)
+    throw new TypeError(`createMesh: adminPort must be a port, not ${given}`);
+  return port;
 }

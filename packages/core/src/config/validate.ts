@@ -4,7 +4,7 @@ import type { AuthorizationPolicy } from '../policy/resource.js';
 import type { PeerAuthentication } from '../tls/resource.js';
 import type { Resource } from '../identity/workload.js';
 import { readYamlDocuments } from './documents.js';
-import { errorAt, type Place } from './place.js';
+import { childOf, errorAt, type Place } from './place.js';
 import type { ConfigProblem } from './problem.js';
 import type { DestinationRule, KubernetesService, Registry, ServiceEntry, WorkloadEntry } from './registry.js';
 import { createProblemList, createReport, type ProblemList } from './report.js';
@@ -58,7 +58,7 @@ export function validateDocuments(files: readonly ConfigFile[]): ValidationResul
     totalBytes += bytes;
     const places = readPlaces(file, bytes, totalBytes, list);
     if (file.meshConfig === true) mesh = readMesh(places, mesh);
-    else for (const place of places) reader.read(place);
+    else for (const place of places) if (!isTestCases(place, file.name)) reader.read(place);
   }
   reader.finish();
   const resources = gather(mesh ?? defaultMeshSettings, reader.found);
@@ -89,6 +89,12 @@ function hasFarTooManyRules(files: readonly ConfigFile[], list: ProblemList): bo
     return true;
   }
   return false;
+}
+
+/** The cases of `enmesh test`, which stand beside the policies. A resource in such a file is a resource all the same. */
+function isTestCases(place: Place, file: string): boolean {
+  const has = (key: string): boolean => childOf(place, key) !== undefined;
+  return /\.test\.ya?ml$/.test(file) && has('cases') && !has('kind') && !has('apiVersion');
 }
 
 function readPlaces(file: ConfigFile, bytes: number, totalBytes: number, list: ProblemList): Place[] {

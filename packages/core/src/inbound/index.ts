@@ -3,6 +3,16 @@ export { decisionOf } from './decided.js';
 export type { DoorOptions } from './door.js';
 export { installDoorAccessors } from './door-request.js';
 export { enforce } from './enforce.js';
+export {
+  createEvaluator,
+  type Evaluation,
+  type Evaluator,
+  type EvaluatorOptions,
+  type GivenConnection,
+  type GivenRequest,
+  type RequestVerdict,
+  type UpstreamRequest,
+} from './evaluate.js';
 export { explainRefusal } from './explain.js';
 export { openServer, requireListener } from './listen.js';
 export type { Entrance, RequestEnmesh } from './inbound.js';
