@@ -5,7 +5,7 @@ import { fingerprintFiles } from './fingerprint.js';
 import { invalidConfiguration } from './notices.js';
 import type { ConfigProblem } from './problem.js';
 import { removesAnything } from './removal.js';
-import { compileSnapshot, type MeshSnapshot } from './snapshot.js';
+import { compileSnapshotInSlices, type MeshSnapshot } from './snapshot.js';
 import type { ConfigFile, ValidationResult } from './validate.js';
 
 /** How long files that are changed in place must be left alone before they are believed, in milliseconds (docs/architecture.md, configuration). */
@@ -75,7 +75,7 @@ async function load({ source, workload, validate, quiet, inForce }: LoadInputs):
   if (removalMs > 0 && inForce !== undefined && (await removesAnything(inForce.snapshot.resources, resources))) {
     return { kind: 'unsettled', waitMs: removalMs };
   }
-  const snapshot = compileSnapshot(resources, workload, (inForce?.snapshot.generation ?? 0) + 1);
+  const snapshot = await compileSnapshotInSlices(resources, workload, (inForce?.snapshot.generation ?? 0) + 1);
   return { kind: 'loaded', snapshot, problems, fingerprint, files: files.length };
 }
 

@@ -1,5 +1,5 @@
 import { addKey, createTries, type Tries } from './index-dimension.js';
-import type { Dimension, Guard, GuardKey } from './index-guard.js';
+import type { Dimension, Guard, GuardKey } from './index-keys.js';
 import { searchPositions, type Bucket, type RuleSearch } from './index-trie.js';
 
 /** Up to so many rules are tried one by one: looking them up costs as much. */
@@ -81,55 +81,74 @@ type Choose = (position: number, limit: number) => readonly GuardKey[] | undefin
 function* weigh(positions: readonly number[], guards: readonly Guard[]): Generator<void, Choose> {
   for (const [at, position] of positions.entries()) {
     if (at % rulesPerStep === 0) yield;
-    visitKeys(guards[position] as Guard, (key) => {
-      key.rules = 0;
-      key.counted = -1;
-      key.dimension.coverage = 0;
-    });
+    forget(guards[position] as Guard);
   }
   for (const [at, position] of positions.entries()) {
     if (at % rulesPerStep === 0) yield;
-    visitKeys(guards[position] as Guard, (key) => {
-      if (key.counted !== position) key.rules += 1;
-      key.counted = position;
-    });
+    count(guards[position] as Guard, position);
   }
   for (const [at, position] of positions.entries()) {
     if (at % rulesPerStep === 0) yield;
     const guard = guards[position] as Guard;
-    const enough = enoughFor(guard);
-    visitKeys(guard, (key) => {
-      if (key.rules <= enough) key.dimension.coverage += 1;
-    });
+    cover(guard, enoughFor(fewestSharing(guard)));
   }
   return (position, limit) => {
     const guard = guards[position] as Guard;
-    if (fewestSharing(guard) >= limit) return undefined;
+    const fewest = fewestSharing(guard);
+    if (fewest >= limit) return undefined;
     const chosen: GuardKey[] = [];
-    return pick(guard, enoughFor(guard), chosen) ? chosen : undefined;
+    return pick(guard, enoughFor(fewest), chosen) ? chosen : undefined;
   };
 }
 
-function visitKeys(guard: Guard, visit: (key: GuardKey) => void): void {
-  if ('dimension' in guard) visit(guard);
-  else for (const part of 'all' in guard ? guard.all : guard.any) visitKeys(part, visit);
+const partsOf = (guard: Exclude<Guard, GuardKey>): readonly Guard[] => ('all' in guard ? guard.all : guard.any);
+
+function forget(guard: Guard): void {
+  if ('dimension' in guard) {
+    guard.rules = 0;
+    guard.counted = -1;
+    guard.dimension.coverage = 0;
+  } else for (const part of partsOf(guard)) forget(part);
+}
+
+function count(guard: Guard, position: number): void {
+  if ('dimension' in guard) {
+    if (guard.counted !== position) guard.rules += 1;
+    guard.counted = position;
+  } else for (const part of partsOf(guard)) count(part, position);
+}
+
+function cover(guard: Guard, enough: number): void {
+  if ('dimension' in guard) {
+    if (guard.rules <= enough) guard.dimension.coverage += 1;
+  } else for (const part of partsOf(guard)) cover(part, enough);
 }
 
 /** How many rules of the set a request that this guard lets through may have to try. */
 function fewestSharing(guard: Guard): number {
   if ('dimension' in guard) return guard.rules;
-  if ('any' in guard) return guard.any.reduce((most, part) => Math.max(most, fewestSharing(part)), 0);
-  return guard.all.reduce((fewest, part) => Math.min(fewest, fewestSharing(part)), Infinity);
+  const isAny = 'any' in guard;
+  let fewest = isAny ? 0 : Infinity;
+  for (const part of partsOf(guard)) {
+    const sharing = fewestSharing(part);
+    if (isAny ? sharing > fewest : sharing < fewest) fewest = sharing;
+  }
+  return fewest;
 }
 
 /** A key shared by so many rules is still good enough when its dimension serves more rules than the best one's. */
-const enoughFor = (guard: Guard): number => Math.max(smallSet, fewestSharing(guard) * 2);
+const enoughFor = (fewest: number): number => Math.max(smallSet, fewest * 2);
 
 /** How many rules are found well by the dimensions of this guard; -1 where too many share its keys. */
 function coverageOf(guard: Guard, enough: number): number {
   if ('dimension' in guard) return guard.rules <= enough ? guard.dimension.coverage : -1;
-  if ('any' in guard) return guard.any.reduce((least, part) => Math.min(least, coverageOf(part, enough)), Infinity);
-  return guard.all.reduce((most, part) => Math.max(most, coverageOf(part, enough)), -1);
+  const isAny = 'any' in guard;
+  let best = isAny ? Infinity : -1;
+  for (const part of partsOf(guard)) {
+    const coverage = coverageOf(part, enough);
+    if (isAny ? coverage < best : coverage > best) best = coverage;
+  }
+  return best;
 }
 
 /** Collects the keys of the parts of a guard that are served best; false when there are none. */

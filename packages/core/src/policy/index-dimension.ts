@@ -94,7 +94,8 @@ function visitNames(
     }
     return found;
   }
-  for (const name of Object.keys(value)) {
+  // Unlike Object.keys() this allocates nothing; inherited names are candidates that the matcher refuses.
+  for (const name in value) {
     const member = members.get(name);
     if (member !== undefined) found = visitMembers(member, value[name], rules, request, found);
   }
@@ -139,7 +140,10 @@ export const ofAccounts: Visit = ({ forward }, rules, request, best) => {
   for (let at = uri.indexOf(accountMark); at !== -1; at = uri.indexOf(accountMark, at + 1)) {
     const start = at + accountMark.length;
     const slash = uri.indexOf('/', start);
-    found = searchForward(forward.root, slash === -1 ? uri.slice(start) : uri.slice(start, slash), 0, rules, request, found);
+    found =
+      slash === -1
+        ? searchForward(forward.root, uri, start, rules, request, found)
+        : searchForward(forward.root, uri.slice(start, slash), 0, rules, request, found);
   }
   return found;
 };

@@ -1,44 +1,11 @@
 import { parseBrackets } from './claims.js';
 import { asHeaderBytes } from './headers.js';
-import {
-  ofAccounts,
-  ofClaims,
-  ofHeader,
-  ofNamespaces,
-  ofPath,
-  ofSegment,
-  ofValue,
-  type KeyForm,
-  type Visit,
-} from './index-dimension.js';
+import { ofAccounts, ofClaims, ofHeader, ofNamespaces, ofPath, ofSegment, ofValue } from './index-dimension.js';
+import { KeyTable, type Dimension, type Guard } from './index-keys.js';
 import { parseTemplate, type PathTemplate } from './path.js';
 import type { PolicyOperation, PolicyRule, PolicySource } from './resource.js';
 import { operationFields, sourceFields, type RuleContext } from './rule.js';
 import { expandPrincipals, expandTrustDomains } from './trust-domain.js';
-
-/** An attribute of the request by which rules can be found. The counters belong to whoever builds an index. */
-export interface Dimension {
-  readonly visit: Visit;
-  /** How many rules this dimension would find well. */
-  coverage: number;
-}
-
-/** Something that a request must say for a rule to match: a rule hangs on its keys. Equal keys are one object. */
-export interface GuardKey {
-  readonly dimension: Dimension;
-  readonly path: readonly string[];
-  readonly form: KeyForm;
-  readonly text: string;
-  /** How many rules of the set at hand have it, and which was the last one counted. */
-  rules: number;
-  counted: number;
-}
-
-/**
- * What must hold for a rule to match, as far as an index can look it up: one key, all of several guards (any one of them is enough to find the
- * rule) or one of several (all are needed). `all` of none says nothing: the rule must be tried on every request.
- */
-export type Guard = GuardKey | { readonly all: readonly Guard[] } | { readonly any: readonly Guard[] };
 
 const nothing: Guard = { all: [] };
 
@@ -65,6 +32,11 @@ export function createGuardMaker(refuses: boolean): GuardMaker {
   };
 }
 
+/** The guards of several values, any of which may match. */
+function anyOfEach(values: readonly string[], guardOf: (value: string) => Guard): Guard {
+  return values.length === 1 ? guardOf(values[0] as string) : anyOf(values.map(guardOf));
+}
+
 const isNothing = (guard: Guard): boolean => 'all' in guard && guard.all.length === 0;
 
 function allOf(guards: readonly Guard[]): Guard {
@@ -83,9 +55,13 @@ function guardOfFields<Fields extends PolicySource | PolicyOperation>(
   names: readonly (readonly [keyof Fields, keyof Fields, string])[],
   context: RuleContext,
 ): Guard {
-  return allOf(
-    names.map(([positive, , key]) => guardOfField(maker, key, from?.[positive] as readonly string[] | undefined, context)),
-  );
+  const guards: Guard[] = [];
+  if (from === undefined) return nothing;
+  for (const [positive, , key] of names) {
+    const values = from[positive] as readonly string[] | undefined;
+    if (values !== undefined) guards.push(guardOfField(maker, key, values, context));
+  }
+  return allOf(guards);
 }
 
 /** The guard of one field or condition by its positive values; negative ones, addresses and what cannot be judged tell nothing. */
@@ -120,7 +96,7 @@ function guardOfClaim(maker: KeyTable, brackets: string, values: readonly string
   const path = parseBrackets(brackets);
   if (path === undefined || path.includes('')) return nothing;
   const dimension = maker.dimension('claims', () => ofClaims);
-  return anyOf(values.map((value) => maker.text(dimension, value, path)));
+  return anyOfEach(values, (value) => maker.text(dimension, value, path));
 }
 
 type Read = Parameters<typeof ofValue>[0];
@@ -147,15 +123,15 @@ const scheme = 'spiffe://';
 const specialFields: ReadonlyMap<string, OfValues> = new Map<string, OfValues>([
   ['source.principal', guardOfPrincipals],
   ['source.trustDomain', guardOfTrustDomains],
-  ['source.namespace', (maker, values) => anyOf(values.map((value) => guardOfNamespace(maker, value)))],
+  ['source.namespace', (maker, values) => anyOfEach(values, (value) => guardOfNamespace(maker, value))],
   [
     'source.serviceAccount',
-    (maker, values, context) => anyOf(values.map((value) => guardOfAccount(maker, value, context.namespace))),
+    (maker, values, context) => anyOfEach(values, (value) => guardOfAccount(maker, value, context.namespace)),
   ],
-  ['destination.port', (maker, values) => anyOf(values.map((value) => guardOfPort(maker, value)))],
-  ['request.auth.principal', (maker, values) => anyOf(values.map((value) => guardOfRequestPrincipal(maker, value)))],
+  ['destination.port', (maker, values) => anyOfEach(values, (value) => guardOfPort(maker, value))],
+  ['request.auth.principal', (maker, values) => anyOfEach(values, (value) => guardOfRequestPrincipal(maker, value))],
   ['operation.host', guardOfHosts],
-  ['operation.path', (maker, values) => anyOf(values.map((value) => guardOfPath(maker, value)))],
+  ['operation.path', (maker, values) => anyOfEach(values, (value) => guardOfPath(maker, value))],
 ]);
 
 function guardOfPrincipals(maker: KeyTable, values: readonly string[], { bundle }: RuleContext): Guard {
@@ -177,7 +153,7 @@ function guardOfTrustDomains(maker: KeyTable, values: readonly string[], { bundl
 
 function guardOfHosts(maker: KeyTable, values: readonly string[]): Guard {
   const host = maker.dimension('host', () => ofValue(readHost));
-  return anyOf(values.map((value) => maker.text(host, value.toLowerCase())));
+  return anyOfEach(values, (value) => maker.text(host, value.toLowerCase()));
 }
 
 function guardOfPort(maker: KeyTable, value: string): Guard {
@@ -276,42 +252,4 @@ function guardOfTemplate(maker: KeyTable, path: Dimension, { head, tail }: PathT
     );
   }
   return { all: guards };
-}
-
-/** Keys and dimensions by name: what is equal is one object, so that rules can be counted by it. */
-class KeyTable {
-  readonly refuses: boolean;
-  readonly #dimensions = new Map<string, Dimension & { readonly keys: Map<string, GuardKey> }>();
-
-  constructor(refuses: boolean) {
-    this.refuses = refuses;
-  }
-
-  dimension(name: string, visit: () => Visit): Dimension {
-    let dimension = this.#dimensions.get(name);
-    if (dimension === undefined) {
-      dimension = { visit: visit(), coverage: 0, keys: new Map() };
-      this.#dimensions.set(name, dimension);
-    }
-    return dimension;
-  }
-
-  /** A value in Istio's string syntax (istio-semantics 3.5). */
-  text(dimension: Dimension, value: string, path: readonly string[] = []): Guard {
-    if (value === '*') return this.key(dimension, 'prefix', '', path);
-    if (value.startsWith('*')) return this.key(dimension, 'suffix', value.slice(1), path);
-    if (value.endsWith('*')) return this.key(dimension, 'prefix', value.slice(0, -1), path);
-    return this.key(dimension, 'exact', value, path);
-  }
-
-  key(dimension: Dimension, form: KeyForm, text: string, path: readonly string[] = []): GuardKey {
-    const { keys } = dimension as Dimension & { keys: Map<string, GuardKey> };
-    const name = path.length === 0 ? form + text : JSON.stringify([form, text, ...path]);
-    let key = keys.get(name);
-    if (key === undefined) {
-      key = { dimension, path, form, text, rules: 0, counted: -1 };
-      keys.set(name, key);
-    }
-    return key;
-  }
 }

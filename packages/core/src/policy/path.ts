@@ -87,9 +87,9 @@ export type PathMatcher = (request: RequestAttributes) => boolean;
  */
 export function compileRequestPaths(values: readonly string[], anySpelling: boolean): PathMatcher | undefined {
   const exact = compilePaths(values);
+  if (!anySpelling) return exact && ((request) => exact(request.path));
   const folded = compilePaths(values.map((value) => value.toLowerCase()));
   if (exact === undefined || folded === undefined) return undefined;
-  if (!anySpelling) return (request) => exact(request.path);
   return (request) => {
     if (exact(request.path)) return true;
     const ignoresCase = request.pathIgnoresCase;

@@ -53,17 +53,17 @@ function oneOf(matchers: readonly RequestMatcher[]): RequestMatcher {
 }
 
 /**
- * The matchers of one field, for its values and its notValues. A field that cannot be judged makes a rule of ALLOW match nothing and falls
+ * Adds the matchers of one field, for its values and its notValues. A field that cannot be judged makes a rule of ALLOW match nothing and falls
  * away from a rule that refuses (Istio's own principle, istio-semantics 3.11): what is unsure denies.
  */
-function compilePair(
+function addPair(
+  matchers: RequestMatcher[],
   key: string,
   values: readonly string[] | undefined,
   notValues: readonly string[] | undefined,
   context: RuleContext,
-): readonly RequestMatcher[] {
+): void {
   const unsure = context.refuses ? always : never;
-  const matchers: RequestMatcher[] = [];
   if (values !== undefined && values.length > 0) {
     matchers.push(compileField(key, values, { ...context, cautious: context.refuses }) ?? unsure);
   }
@@ -71,8 +71,9 @@ function compilePair(
     const matches = compileField(key, notValues, { ...context, cautious: !context.refuses });
     matchers.push(matches === undefined ? unsure : (request) => !matches(request));
   }
-  return matchers;
 }
+
+type Values = readonly string[] | undefined;
 
 /** One `source` or `operation`: its fields AND. One without any field is refused at load; here it is unsure. */
 function compileFields<Fields extends PolicySource | PolicyOperation>(
@@ -80,14 +81,12 @@ function compileFields<Fields extends PolicySource | PolicyOperation>(
   names: readonly (readonly [keyof Fields, keyof Fields, string])[],
   context: RuleContext,
 ): RequestMatcher {
-  const matchers = names.flatMap(([positive, negative, key]) =>
-    compilePair(
-      key,
-      from?.[positive] as readonly string[] | undefined,
-      from?.[negative] as readonly string[] | undefined,
-      context,
-    ),
-  );
+  const matchers: RequestMatcher[] = [];
+  if (from !== undefined) {
+    for (const [positive, negative, key] of names) {
+      addPair(matchers, key, from[positive] as Values, from[negative] as Values, context);
+    }
+  }
   if (matchers.length === 0) return context.refuses ? always : never;
   return allOf(matchers);
 }
@@ -105,7 +104,8 @@ export function compileRule(rule: PolicyRule, context: RuleContext): RequestMatc
     matchers.push(oneOf(rule.from.map(({ source }) => compileFields(source, sourceFields, context))));
   }
   for (const { key, values, notValues } of rule.when ?? []) {
-    const condition = compilePair(key, values, notValues, context);
+    const condition: RequestMatcher[] = [];
+    addPair(condition, key, values, notValues, context);
     matchers.push(condition.length === 0 ? (context.refuses ? always : never) : allOf(condition));
   }
   return allOf(matchers);
