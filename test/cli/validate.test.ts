@@ -63,6 +63,19 @@ describe('enmesh validate', () => {
     expect((await runEnmesh(['validate', service])).code).toBe(0);
   });
 
+  it('looks at a configuration once more for the workloads whose service files are named', async () => {
+    write('doubt/mesh/a.yaml', policy('{selector: {matchLabels: {app: crat}}}').replace('namespace: b', 'namespace: shop'));
+    write('doubt/cart/enmesh.yaml', 'namespace: shop\nlabels: {app: cart}\n');
+    write('doubt/crat/enmesh.yaml', 'namespace: shop\nlabels: {app: crat}\n');
+    const check = async (...paths: string[]): Promise<string> =>
+      (await runEnmesh(['validate', ...paths], { cwd: join(work, 'doubt') })).out;
+    expect(await check('mesh')).toBe('0 errors, 0 warnings in 1 file\n');
+    expect(await check('mesh', 'cart/enmesh.yaml')).toMatch(
+      /^warning mesh\/a\.yaml:1:1 spec\.selector\.matchLabels: selects no workload/m,
+    );
+    expect(await check('mesh', 'cart/enmesh.yaml', 'crat/enmesh.yaml')).toBe('0 errors, 0 warnings in 3 files\n');
+  });
+
   it('checks each directory for itself, and single files as one configuration', async () => {
     const [one, two] = [write('one/a.yaml', policy('{}')), write('two/a.yaml', policy('{}'))];
     expect((await runEnmesh(['validate', dirname(one), dirname(two)])).code).toBe(0);

@@ -5,6 +5,8 @@ import {
   validateDocuments,
   type ConfigFile,
   type ConfigProblem,
+  type MeshResources,
+  type Workload,
 } from '@enmesh/core/config';
 import { EnmeshError } from '@enmesh/core';
 import { isUtf8 } from 'node:buffer';
@@ -12,6 +14,7 @@ import { open, readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { MisuseError } from '../output.js';
+import { doubtsFor } from './doubts.js';
 
 /** What a check found; `files` is how many were read. */
 export interface Checked {
@@ -19,12 +22,20 @@ export interface Checked {
   readonly files: number;
 }
 
+interface CheckedPath extends Checked {
+  /** Of a set without errors. */
+  readonly resources?: MeshResources | undefined;
+  /** Of a service file. */
+  readonly workload?: Workload;
+  readonly directory?: string;
+}
+
 /**
  * Checks what a command line names: every directory as a configuration of its own, all single files together as one, `-` as one more file of these from
- * `stdin`, and a file called `enmesh.yaml` as the description of a workload. A path that does not exist or cannot be read is a `MisuseError`.
+ * `stdin`, and a file called `enmesh.yaml` as the description of a workload, for which the rest is then looked at once more. A path that does not exist or cannot be read is a `MisuseError`.
  */
 export async function checkInputs(paths: readonly string[], stdin: Readable): Promise<Checked> {
-  const checked: Checked[] = [];
+  const checked: CheckedPath[] = [];
   const singles: ConfigFile[] = [];
   for (const path of new Set(paths)) {
     if (path === '-') singles.push({ name: 'stdin', text: decode(await readBounded(stdin), 'stdin') });
@@ -32,9 +43,13 @@ export async function checkInputs(paths: readonly string[], stdin: Readable): Pr
     else if (/^enmesh\.ya?ml$/.test(basename(path))) checked.push(checkServiceFile(await readSingle(path), path));
     else singles.push({ name: path, text: await readSingle(path), meshConfig: isMeshConfig(path) });
   }
-  if (singles.length > 0) checked.push({ problems: validateDocuments(singles).problems, files: singles.length });
+  if (singles.length > 0) checked.push({ ...validateDocuments(singles), files: singles.length });
+  const workloads = checked.flatMap(({ workload }) => workload ?? []);
+  const doubts = checked.flatMap(({ resources, directory = '' }) =>
+    resources === undefined ? [] : inDirectory(directory, doubtsFor(resources, workloads)),
+  );
   return {
-    problems: checked.flatMap(({ problems }) => problems),
+    problems: [...checked.flatMap(({ problems }) => problems), ...doubts],
     files: checked.reduce((sum, { files }) => sum + files, 0),
   };
 }
@@ -44,21 +59,26 @@ function problemOf(file: string, error: EnmeshError): ConfigProblem {
   return { level: 'error', code: error.code, message: error.message, file, line: 1, column: 1, path: '' };
 }
 
-async function checkDirectory(path: string): Promise<Checked> {
+function inDirectory(directory: string, problems: readonly ConfigProblem[]): readonly ConfigProblem[] {
+  return problems.map((problem) => ({ ...problem, file: join(directory, problem.file) }));
+}
+
+async function checkDirectory(path: string): Promise<CheckedPath> {
   try {
     const files = await createDirectorySource({ path }).read();
-    const { problems } = validateDocuments(files);
-    return { problems: problems.map((problem) => ({ ...problem, file: join(path, problem.file) })), files: files.length };
+    const { problems, resources } = validateDocuments(files);
+    return { problems: inDirectory(path, problems), files: files.length, resources, directory: path };
   } catch (error) {
     if (!(error instanceof EnmeshError)) throw error;
     return { problems: [problemOf(path, error)], files: 0 };
   }
 }
 
-function checkServiceFile(text: string, path: string): Checked {
+function checkServiceFile(text: string, path: string): CheckedPath {
   try {
-    parseServiceFile(text, path);
-    return { problems: [], files: 1 };
+    const { namespace, serviceAccount = 'default', labels = {} } = parseServiceFile(text, path);
+    const workload = namespace === undefined ? {} : { workload: { namespace, serviceAccount, labels } };
+    return { problems: [], files: 1, ...workload };
   } catch (error) {
     if (!(error instanceof EnmeshError)) throw error;
     const problems = error.details?.['problems'] as readonly ConfigProblem[] | undefined;
