@@ -3,6 +3,7 @@ import { formatIstioId } from '../identity/spiffe-id.js';
 import { isSelected, type Resource, type SourcePosition, type Workload, type WorkloadSelector } from '../identity/workload.js';
 import { resolveDestination, type Destination } from '../outbound/destination.js';
 import { compileServices, type MeshService } from '../outbound/service.js';
+import { isDryRun } from '../policy/compile.js';
 import type { AuthorizationPolicy } from '../policy/resource.js';
 import { acceptSettings } from '../tls/accept-settings.js';
 import type { TlsMode } from '../tls/mode.js';
@@ -96,11 +97,10 @@ function named({ kind, namespace, name, source }: Resource<object>['meta']): Des
 
 function describePolicy({ meta, spec }: AuthorizationPolicy): DescribedPolicy {
   const action = spec.action ?? 'ALLOW';
-  const isRehearsal = ['1', 't', 'T', 'true', 'TRUE', 'True'].includes(meta.annotations['istio.io/dry-run'] ?? '');
   return {
     ...named(meta),
     action,
-    ...(isRehearsal && { dryRun: true as const }),
+    ...(isDryRun(meta) && { dryRun: true as const }),
     rules: (spec.rules ?? []).map(describeRule),
   };
 }

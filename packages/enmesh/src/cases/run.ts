@@ -1,5 +1,12 @@
 import { dirname, resolve } from 'node:path';
-import { compileSnapshot, parseServiceFile, type MeshResources, type SourcePosition, type Workload } from '@enmesh/core/config';
+import {
+  compileSnapshot,
+  isDryRun,
+  parseServiceFile,
+  type MeshResources,
+  type SourcePosition,
+  type Workload,
+} from '@enmesh/core/config';
 import { isEnmeshError } from '@enmesh/core';
 import { createEvaluator, type Evaluation, type Evaluator } from '@enmesh/core/inbound';
 import { askedBy } from '../evaluate/request.js';
@@ -99,7 +106,7 @@ function coverage(tried: readonly Tried[], { authorizationPolicies }: MeshResour
   const all = authorizationPolicies.flatMap(({ meta, spec }): UndecidedRule[] => {
     const action = spec.action ?? 'ALLOW';
     // What only records never decides.
-    if (action === 'AUDIT' || meta.annotations['istio.io/dry-run'] !== undefined) return [];
+    if (action === 'AUDIT' || isDryRun(meta)) return [];
     return (spec.rules ?? []).map((_, rule) => ({ policy: `${meta.namespace}/${meta.name}`, rule, action, source: meta.source }));
   });
   return { undecided: all.filter(({ policy, rule }) => !decided.has(`${policy} ${rule}`)), rules: all.length };

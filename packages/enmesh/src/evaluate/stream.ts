@@ -1,12 +1,12 @@
 import { isUtf8 } from 'node:buffer';
 import type { Readable } from 'node:stream';
-import { acceptSettings, compileTlsModes, type MeshResources, type Workload } from '@enmesh/core/config';
+import { acceptSettings, compileSnapshot, compileTlsModes, type MeshResources, type Workload } from '@enmesh/core/config';
 import { createEvaluator, type Evaluator, type GivenRequest, type RequestVerdict } from '@enmesh/core/inbound';
 import { resolveDestination } from '@enmesh/core/outbound';
 import { readLines } from '../lines.js';
 import { lineLimit } from '../validate/stream.js';
 import { fields, FormatError, readQuestion, readWorldLine, type Question } from './questions.js';
-import { compileWorld, readWorld } from './world.js';
+import { readWorld } from './world.js';
 
 /** The answer to a question, or why there is none. A destination that enmesh refuses to call has `refused` beside the verdict. */
 export interface StreamAnswer {
@@ -94,7 +94,7 @@ async function answer(line: Readonly<Record<string, unknown>>, world: Standing):
 
 function evaluatorOf(resources: MeshResources, workload: Workload | undefined): Evaluator {
   if (workload === undefined) throw new FormatError('the world names no workload');
-  return createEvaluator({ snapshot: compileWorld(resources, workload) });
+  return createEvaluator({ snapshot: compileSnapshot(resources, workload, 1) });
 }
 
 /** The format's upstream is what stands behind a sidecar, whose HTTP/1 codec frames every request that may have a body and has none. */

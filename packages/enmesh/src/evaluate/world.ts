@@ -1,11 +1,9 @@
 import {
-  compileSnapshot,
   formatProblem,
   validateDocuments,
   type ConfigFile,
   type ConfigProblem,
   type MeshResources,
-  type MeshSnapshot,
   type Resource,
   type Workload,
 } from '@enmesh/core/config';
@@ -36,11 +34,6 @@ export function readWorld({ mesh, documents }: GivenWorld): MeshResources | stri
   ];
   const { resources, problems } = validateDocuments(files);
   return resources === undefined ? sayErrors(problems) : dated(resources);
-}
-
-/** Compiles a world for one workload. */
-export function compileWorld(resources: MeshResources, workload: Workload): MeshSnapshot {
-  return compileSnapshot(resources, workload, 1);
 }
 
 function dated(resources: MeshResources): MeshResources {
