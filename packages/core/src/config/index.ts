@@ -9,7 +9,6 @@ export type { Registry } from './registry.js';
 export { isSelected, type Resource, type ResourceMeta, type SourcePosition, type Workload } from '../identity/workload.js';
 export type { RequestAuthentication } from '../jwt/resource.js';
 export { isDryRun } from '../policy/compile.js';
-export { isDryRun } from '../policy/compile.js';
 export type { AuthorizationPolicy, PolicyRule } from '../policy/resource.js';
 export { acceptSettings, type AcceptSettings } from '../tls/accept-settings.js';
 export { compileTlsModes, type TlsMode, type TlsModes } from '../tls/mode.js';
