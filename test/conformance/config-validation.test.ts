@@ -17,7 +17,6 @@ if (!hasOracle) console.log('skip: the oracle is not there');
 if (!hasCorpora) console.log('skip: the corpora are not there');
 
 const stricter = {
-  custom: 'action CUSTOM is not in this version, and passing it over would open what it guards',
   duplicateKey: 'a key given twice is an error here; Kubernetes silently keeps the last',
   unusableKeys: 'an inline key set without a usable public key refuses every token; refused at load instead',
   outputHeader: 'a header name that no request can carry; Istio admits it and then breaks every request',
@@ -31,7 +30,6 @@ const laxer = {
 
 /** A document that Istio admits and enmesh refuses, found by a text in it; the first reason that fits counts. */
 const refusedHere: readonly (readonly [text: string, reason: string])[] = [
-  ['action: CUSTOM', stricter.custom],
   ['        paths: [/a]\n        paths: [/b]', stricter.duplicateKey],
   ['{"keys":[]}', stricter.unusableKeys],
   ['"x":"AA"', stricter.unusableKeys],

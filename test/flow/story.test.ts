@@ -58,9 +58,9 @@ describe('the story of one request', () => {
     const documented = [...read('docs/request.md').matchAll(/^\| `([a-z-]+)`/gm)].map(([, step]) => step);
     expect(documented).toEqual([...steps]);
 
-    const story = /const story = [\s\S]*?\n {2}\};/.exec(read('packages/core/src/inbound/inbound.ts'))?.[0] ?? '';
-    const called = [...story.matchAll(/\b(accept|peerIdentity|normalize|strip|jwt|authorize|handOver)\(/g)].map(([, name]) =>
-      name?.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`),
+    const story = /const story = [\s\S]*?\n {2}return \{/.exec(read('packages/core/src/inbound/inbound.ts'))?.[0] ?? '';
+    const called = [...story.matchAll(/\b(accept|peerIdentity|normalize|strip|custom|jwt|authorize|handOver)\(/g)].map(
+      ([, name]) => name?.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`),
     );
     expect([...called, 'handler']).toEqual(incoming);
 

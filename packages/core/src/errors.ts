@@ -583,6 +583,46 @@ export const errorTable = table({
     remedy:
       'Turn the proxy of the HTTP client off (axios: proxy: false), or take the mesh agent or dispatcher out of proxied calls.',
   },
+  ENMESH_CUSTOM_DENIED: {
+    status: 403,
+    public: 'RBAC: access denied',
+    meaning:
+      'A CUSTOM policy matched and its external authorizer refused the request; the client got the answer of the authorizer.',
+    remedy: 'Ask the authorizer why: it was told the request id. The policy and rule that asked it are in the log line.',
+  },
+  ENMESH_CUSTOM_CHECK_FAILED: {
+    status: 403,
+    public: 'RBAC: access denied',
+    meaning:
+      'A CUSTOM policy matched and its external authorizer could not be asked: unreachable, too late, or an answer that is a failure (5xx, a gRPC error).',
+    remedy:
+      'Look at the authorizer. Until it answers, requests get statusOnError (403), or pass where the provider says failOpen.',
+  },
+  ENMESH_CUSTOM_BODY_TOO_LARGE: {
+    status: 413,
+    public: 'The body of the request is too large',
+    meaning: 'The body is longer than the maxRequestBytes that the provider of a CUSTOM policy sends with a check.',
+    remedy: 'Raise includeRequestBodyInCheck.maxRequestBytes, or set allowPartialMessage to send the beginning only.',
+  },
+  ENMESH_CUSTOM_PROVIDER: {
+    status: 403,
+    public: 'RBAC: access denied',
+    meaning:
+      'A CUSTOM policy matched and names no provider of extensionProviders, or CUSTOM policies of several providers select this workload.',
+    remedy: 'Define the provider in enmesh/mesh.yaml, or leave one provider per workload. Istio denies such requests too.',
+  },
+  ENMESH_CUSTOM_CLIENT_GONE: {
+    status: 400,
+    public: 'The request ended before it was decided',
+    meaning: 'The client closed its connection while an external authorizer was being asked; the application was not called.',
+    remedy: 'Nothing, unless it happens often: then the authorizer is slower than the patience of clients.',
+  },
+  ENMESH_CUSTOM_GRPC_MISSING: {
+    status: 503,
+    public: 'This service is not configured',
+    meaning: 'extensionProviders has an envoyExtAuthzGrpc provider, and the package that speaks gRPC to it is not installed.',
+    remedy: 'npm install @enmesh/ext-authz, or use envoyExtAuthzHttp.',
+  },
 });
 
 /** A code of {@link errorTable}. */

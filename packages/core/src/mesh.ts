@@ -5,7 +5,9 @@ import type { Dispatcher } from 'undici';
 import { createDirectorySource } from './config/directory.js';
 import { readSettings, type MeshOptions, type Settings } from './config/settings.js';
 import type { MeshSnapshot } from './config/snapshot.js';
-import { createConfigStore, type ConfigStore } from './config/store.js';
+import { createConfigStore, type ConfigStore, type ConfigStoreOptions } from './config/store.js';
+import type { Authorizers } from './custom/authorizers.js';
+import type { ExtAuthzModule } from './custom/grpc-package.js';
 import { EnmeshError } from './errors.js';
 import { formatIstioId } from './identity/spiffe-id.js';
 import type { MeshIdentity } from './identity/source.js';
@@ -19,6 +21,8 @@ import { createDevIdentity } from './issuance/dev-authority.js';
 import { createKeySets, type KeySets } from './jwt/key-sets.js';
 import { createJwtVerifier } from './jwt/verify.js';
 import type { Admin } from './mesh/admin.js';
+import { prepareAuthorizers } from './mesh/authorizers.js';
+import { firstIdentity } from './mesh/first-identity.js';
 import type { MeshClients } from './outbound/clients.js';
 import { createKeyFetch, type KeyFetch } from './outbound/key-fetch.js';
 import type { OutboundOptions } from './outbound/options.js';
@@ -70,6 +74,12 @@ export interface Mesh {
   close(): Promise<void>;
 }
 
+/** For applications in one bundle; otherwise `@enmesh/ext-authz` is loaded where a provider of kind envoyExtAuthzGrpc asks for it. */
+export interface ExtAuthzOption {
+  /** What `@enmesh/ext-authz` exports. */
+  readonly extAuthz?: ExtAuthzModule;
+}
+
 /**
  * Creates the mesh of this workload from code, environment and enmesh.yaml.
  * Rejects with `ENMESH_CONFIG_*` when there is no good configuration and with `ENMESH_ISSUANCE_*` when the identity is refused: nothing starts open.
@@ -77,21 +87,26 @@ export interface Mesh {
  * const mesh = await createMesh();
  * mesh.createServer((req, res) => res.end(`hello ${req.enmesh.peer?.uri}`)).listen(8080);
  */
-export async function createMesh(options: MeshOptions = {}): Promise<Mesh> {
+export async function createMesh(options: MeshOptions & ExtAuthzOption = {}): Promise<Mesh> {
   const settings = readSettings(options);
   const stops: (() => void | Promise<void>)[] = [];
   if (settings.log) stops.push(createVoice({}));
   try {
-    return await assemble(settings, stops);
+    return await assemble(settings, options.extAuthz, stops);
   } catch (error) {
     await endAll(stops);
     throw error;
   }
 }
 
-async function assemble(settings: Settings, stops: (() => void | Promise<void>)[]): Promise<Mesh> {
+async function assemble(
+  settings: Settings,
+  extAuthz: ExtAuthzModule | undefined,
+  stops: (() => void | Promise<void>)[],
+): Promise<Mesh> {
   reportRuntime(process.version, new Date(settings.clock()));
-  const store = await openStore(settings);
+  const authorizerFactory = prepareAuthorizers(extAuthz);
+  const store = await openStore(settings, authorizerFactory.admit);
   stops.push(() => store.close());
   const { trustDomain } = store.current().mesh;
   const { identity, ready: identityReady } = await openIdentity(settings, trustDomain, stops);
@@ -103,7 +118,12 @@ async function assemble(settings: Settings, stops: (() => void | Promise<void>)[
     createKeyFetch(outbound, () => clients().dispatcher),
     stops,
   );
-  const parts = partsOf(settings, store, identity, keySets);
+  const authorizers = authorizerFactory.open(outbound, () => clients().dispatcher);
+  stops.push(
+    store.watch(({ mesh }) => authorizers.use(mesh.extensionProviders)),
+    () => authorizers.close(),
+  );
+  const parts = partsOf(settings, store, identity, keySets, authorizers);
   stops.push(watchUndecided());
   const admin = await openAdminOf(settings, store, stops);
   const mesh = meshOf(settings, { store, keySets, parts, clients, identityReady, trustDomain, adminPort: admin?.port }, stops);
@@ -143,9 +163,9 @@ async function openAdminOf(
   return admin;
 }
 
-function openStore(settings: Settings): Promise<ConfigStore> {
+function openStore(settings: Settings, admit: ConfigStoreOptions['admit'] & {}): Promise<ConfigStore> {
   const source = typeof settings.config === 'string' ? createDirectorySource({ path: settings.config }) : settings.config;
-  return createConfigStore({ source, workload: settings.workload });
+  return createConfigStore({ source, workload: settings.workload, admit });
 }
 
 async function openIdentity(
@@ -167,36 +187,6 @@ async function openIdentity(
   return { identity, ready: () => identity.ready() };
 }
 
-/** Resolves when a source of the user's own holds both halves of an identity. */
-async function firstIdentity(identity: MeshIdentity): Promise<void> {
-  await Promise.all([
-    held(
-      () => identity.svid.current(),
-      (tell) => identity.svid.watch(tell),
-    ),
-    held(
-      () => identity.bundles.current(),
-      (tell) => identity.bundles.watch(tell),
-    ),
-  ]);
-}
-
-async function held(current: () => unknown, watch: (tell: () => void) => () => void): Promise<void> {
-  await new Promise<void>((done) => {
-    const stop = watch(() => {
-      stop();
-      done();
-    });
-    try {
-      current();
-      stop();
-      done();
-    } catch {
-      // Not yet: the watch tells.
-    }
-  });
-}
-
 function openKeySets(settings: Settings, store: ConfigStore, fetching: KeyFetch, stops: (() => void | Promise<void>)[]): KeySets {
   const keySets = createKeySets({ ...fetching, insecureHttp: settings.insecureHttp, clock: settings.clock });
   keySets.use(store.current().jwt);
@@ -208,12 +198,21 @@ function openKeySets(settings: Settings, store: ConfigStore, fetching: KeyFetch,
   return keySets;
 }
 
-function partsOf(settings: Settings, store: ConfigStore, identity: MeshIdentity, keySets: KeySets): DoorParts {
+function partsOf(
+  settings: Settings,
+  store: ConfigStore,
+  identity: MeshIdentity,
+  keySets: KeySets,
+  authorizers: Authorizers,
+): DoorParts {
   const snapshot = (): MeshSnapshot => store.current();
   const { clock, istioHeaders, maxHeaderCount, permissiveAnyAlpn, requestContext, decisionHeader } = settings;
   const verifier = createJwtVerifier({ keySets });
   return {
-    inbound: createInbound({ snapshot, svid: identity.svid, verifier, clock, istioHeaders, maxHeaderCount }),
+    inbound: createInbound({
+      ...{ snapshot, svid: identity.svid, verifier, clock, istioHeaders, maxHeaderCount },
+      authorizerOf: (provider) => authorizers.of(provider),
+    }),
     identity,
     snapshot,
     permissiveAnyAlpn,

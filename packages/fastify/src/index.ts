@@ -62,8 +62,7 @@ const plugin: FastifyPluginCallback<EnmeshPluginOptions> = (fastify: FastifyInst
     },
   });
   fastify.addHook('onRequest', (request, reply, next) => {
-    const letIn = enforce(mesh, request.raw, reply.raw, { entrance, next: () => next() });
-    if (!letIn) reply.hijack();
+    enforce(mesh, request.raw, reply.raw, { entrance, next: () => next(), onRefused: () => void reply.hijack() });
   });
   done();
 };

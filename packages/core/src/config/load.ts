@@ -6,7 +6,7 @@ import { invalidConfiguration } from './notices.js';
 import type { ConfigProblem } from './problem.js';
 import { removesAnything } from './removal.js';
 import { compileSnapshotInSlices, type MeshSnapshot } from './snapshot.js';
-import type { ConfigFile, ValidationResult } from './validate.js';
+import type { ConfigFile, MeshResources, ValidationResult } from './validate.js';
 
 /** How long files that are changed in place must be left alone before they are believed, in milliseconds (docs/architecture.md, configuration). */
 export interface QuietTimes {
@@ -42,6 +42,8 @@ export interface LoadInputs {
   readonly validate: (files: readonly ConfigFile[]) => Promise<ValidationResult>;
   readonly quiet: QuietTimes;
   readonly inForce: InForce | undefined;
+  /** Throws what speaks against valid resources in this process, such as a package that is not installed. */
+  readonly admit?: ((resources: MeshResources) => void) | undefined;
 }
 
 /**
@@ -61,7 +63,7 @@ export async function loadOnce(inputs: LoadInputs): Promise<LoadOutcome> {
   }
 }
 
-async function load({ source, workload, validate, quiet, inForce }: LoadInputs): Promise<LoadOutcome> {
+async function load({ source, workload, validate, quiet, inForce, admit }: LoadInputs): Promise<LoadOutcome> {
   const files = await source.read();
   const fingerprint = await fingerprintFiles(files);
   if (fingerprint === inForce?.fingerprint) return { kind: 'unchanged' };
@@ -71,6 +73,7 @@ async function load({ source, workload, validate, quiet, inForce }: LoadInputs):
   if (resources === undefined) {
     return { kind: 'rejected', error: invalidConfiguration(source.label ?? 'configuration', problems), fingerprint };
   }
+  admit?.(resources);
   const removalMs = missingQuiet(source, quiet.removedMs);
   if (removalMs > 0 && inForce !== undefined && (await removesAnything(inForce.snapshot.resources, resources))) {
     return { kind: 'unsettled', waitMs: removalMs };

@@ -1,3 +1,4 @@
+import type { ExtensionProvider } from '../policy/provider.js';
 import type { PathNormalization } from '../request/normalize.js';
 
 /** The fields of Istio's MeshConfig that enmesh obeys, defaults filled in. */
@@ -17,6 +18,8 @@ export interface MeshSettings {
   readonly cipherSuites: readonly string[];
   /** Default true. */
   readonly enableAutoMtls: boolean;
+  /** `extensionProviders`: the external authorizers among them. */
+  readonly extensionProviders: readonly ExtensionProvider[];
 }
 
 /** Istio's defaults. */
@@ -30,4 +33,5 @@ export const defaultMeshSettings: MeshSettings = {
   minProtocolVersion: 'TLSv1.2',
   cipherSuites: [],
   enableAutoMtls: true,
+  extensionProviders: [],
 };

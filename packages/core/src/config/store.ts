@@ -6,7 +6,10 @@ import type { ConfigSource } from './directory.js';
 import { loadOnce, type InForce, type LoadOutcome, type QuietTimes } from './load.js';
 import { createLoadNotices, type LoadNotices } from './notices.js';
 import { createValidator, type Validator } from './off-thread.js';
+import { runInSlices } from './slices.js';
 import type { MeshSnapshot } from './snapshot.js';
+import type { MeshResources } from './validate.js';
+import { warnForWorkloadInSteps } from './workload-doubts.js';
 
 /** The configuration in force, and its renewal from the source. */
 export interface ConfigStore {
@@ -19,6 +22,8 @@ export interface ConfigStore {
    * false when the content is the same or was rejected.
    */
   reload(): Promise<boolean>;
+  /** Tells that a server of the workload listens, on `port` as policies name it: soon after the last one, ports that nobody listens on are warned of. */
+  reportPort(port: number): void;
   /** Ends watching, and the worker. The last snapshot stays readable. */
   close(): Promise<void>;
 }
@@ -33,6 +38,10 @@ export interface ConfigStoreOptions {
   readonly firstLoadMs?: number;
   /** Closed with the store. Default: {@link createValidator}, which uses a worker for big sets. */
   readonly validator?: Validator;
+  /** Throws what speaks against valid resources in this process: the set is then rejected like an invalid one. */
+  readonly admit?: (resources: MeshResources) => void;
+  /** How long after the last server has begun to listen all ports are taken for known. Default 1000. */
+  readonly portsKnownMs?: number;
 }
 
 /**
@@ -58,11 +67,15 @@ class SourceStore implements ConfigStore {
   readonly #quiet: QuietTimes;
   readonly #notices: LoadNotices;
   readonly #validator: Validator;
+  readonly #admit: ConfigStoreOptions['admit'];
   readonly #listeners = new Set<(snapshot: MeshSnapshot) => void>();
   readonly #stop: Stop;
   #inForce: InForce | undefined;
   #turn: Promise<unknown> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
+  readonly #ports = new Set<number>();
+  readonly #portsKnownMs: number;
+  #portsTimer: NodeJS.Timeout | undefined;
   #isQueued = false;
   #isClosed = false;
 
@@ -72,6 +85,8 @@ class SourceStore implements ConfigStore {
     this.#quiet = o.quiet ?? { changedMs: 250, removedMs: 2000 };
     this.#notices = createLoadNotices(o.source.label ?? 'configuration');
     this.#validator = o.validator ?? createValidator();
+    this.#admit = o.admit;
+    this.#portsKnownMs = o.portsKnownMs ?? 1000;
     this.#stop = o.source.watch(() => this.#refreshSoon());
   }
 
@@ -107,9 +122,18 @@ class SourceStore implements ConfigStore {
     });
   }
 
+  reportPort(port: number): void {
+    if (this.#isClosed) return;
+    this.#ports.add(port);
+    clearTimeout(this.#portsTimer);
+    const warn = (): void => void this.#serially(() => this.#warnForWorkload());
+    this.#portsTimer = setTimeout(warn, this.#portsKnownMs).unref();
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true;
     clearTimeout(this.#timer);
+    clearTimeout(this.#portsTimer);
     this.#stop();
     await this.#validator.close();
     await this.#turn;
@@ -137,6 +161,7 @@ class SourceStore implements ConfigStore {
       validate: (files) => this.#validator.validate(files),
       quiet,
       inForce: this.#inForce,
+      admit: this.#admit,
     });
     if (this.#isClosed) return outcome;
     if (outcome.kind === 'unchanged') this.#notices.restored();
@@ -145,8 +170,21 @@ class SourceStore implements ConfigStore {
       this.#inForce = outcome;
       this.#notices.loaded(outcome.snapshot, outcome.problems, outcome.files, Math.round(performance.now() - startedAt));
       this.#tell(outcome.snapshot);
+      await this.#warnForWorkload();
     }
     return outcome;
+  }
+
+  /** After the swap: a doubt delays nothing, and whatever fails here changes nothing. */
+  async #warnForWorkload(): Promise<void> {
+    if (this.#isClosed || this.#inForce === undefined) return;
+    const ports = this.#ports.size === 0 ? undefined : [...this.#ports];
+    try {
+      const { resources } = this.#inForce.snapshot;
+      this.#notices.doubted(await runInSlices(warnForWorkloadInSteps(resources, this.#workload, { ports })));
+    } catch (error) {
+      this.#notices.listenerFailed(error, 'looking for doubtful documents');
+    }
   }
 
   #tell(snapshot: MeshSnapshot): void {

@@ -5,6 +5,7 @@ import type { RequestAttributes } from '../request/attributes.js';
 import { headerLines, remoteAddress } from '../request/header-lines.js';
 import { pathSpellings, type RouterSettings } from '../request/router.js';
 import type { ConnectionFacts } from '../tls/peer.js';
+import type { HeaderOverlay } from './header-overlay.js';
 import type { HeaderScan } from './header-scan.js';
 
 /** What the door knows of a request before policies are asked. */
@@ -27,6 +28,8 @@ export interface DoorFacts {
  */
 export class DoorAttributes implements RequestAttributes {
   user: RequestIdentity | undefined = undefined;
+  /** What an external authorizer changed. */
+  overlay: HeaderOverlay | undefined = undefined;
   readonly method: string;
   readonly path: string;
   readonly #facts: DoorFacts;
@@ -75,6 +78,16 @@ export class DoorAttributes implements RequestAttributes {
     return this.#facts.connection.peer;
   }
 
+  /** The connection that the request came by. */
+  get connection(): ConnectionFacts {
+    return this.#facts.connection;
+  }
+
+  /** This workload's own SPIFFE ID where the connection is one of the mesh's. */
+  get ownUri(): string | undefined {
+    return this.peer === undefined ? undefined : this.#facts.svid.current().id.uri;
+  }
+
   /** What the pass over the header list found. */
   get scan(): HeaderScan {
     return this.#facts.scan;
@@ -82,12 +95,17 @@ export class DoorAttributes implements RequestAttributes {
 
   /** The raw query, `''` or what follows `?`. */
   get query(): string {
-    return this.#facts.query.slice(1);
+    return this.rawQuery.slice(1);
+  }
+
+  /** The query with its `?`, or `''`. */
+  get rawQuery(): string {
+    return this.overlay?.query ?? this.#facts.query;
   }
 
   /** x-request-id as Istio's sidecar would set it: the client's, else one of our own, the same however often it is asked for. */
   get requestId(): string {
-    return headerLines(this.#facts.raw, 'x-request-id')?.[0] ?? (this.#requestId ??= randomUUID());
+    return this.#given('x-request-id') ?? (this.#requestId ??= randomUUID());
   }
 
   /** x-forwarded-client-cert with this connection's own element at the end (istio-semantics 5.5); undefined on plaintext. */
@@ -107,15 +125,27 @@ export class DoorAttributes implements RequestAttributes {
 
   /** x-forwarded-proto: the client's, else what this connection is. */
   get forwardedProto(): string {
-    return headerLines(this.#facts.raw, 'x-forwarded-proto')?.[0] ?? (this.#facts.connection.tls ? 'https' : 'http');
+    return this.#given('x-forwarded-proto') ?? (this.#facts.connection.tls ? 'https' : 'http');
+  }
+
+  /** The first line of a header as an authorizer set it, else as the client sent it. */
+  #given(name: string): string | undefined {
+    const { overlay } = this;
+    if (overlay !== undefined && (overlay.removed.has(name) || overlay.set.has(name))) return overlay.set.get(name);
+    return headerLines(this.#facts.raw, name)?.[0];
   }
 
   header(name: string): readonly string[] | undefined {
+    if (this.overlay !== undefined && !name.startsWith(':')) {
+      const value = this.overlay.set.get(name);
+      if (value !== undefined) return [value];
+      if (this.overlay.removed.has(name)) return undefined;
+    }
     switch (name) {
       case ':method':
         return [this.method];
       case ':path':
-        return [this.path + this.#facts.query];
+        return [this.path + this.rawQuery];
       case ':authority':
       case 'host':
         return [this.#facts.host];

@@ -9,9 +9,10 @@ import { bareRouter, type RouterSettings } from '../request/router.js';
 import { stepEvents } from '../telemetry/events.js';
 import { acceptSettings } from '../tls/accept-settings.js';
 import { createTlsServer } from '../tls/server.js';
+import { wasContinued, type Asking } from './custom-step.js';
 import { decisionOf, markDecided, markRefused } from './decided.js';
 import { DoorRequest, installDoorAccessors } from './door-request.js';
-import type { Entrance, Inbound } from './inbound.js';
+import type { Entrance, Inbound, Verdict } from './inbound.js';
 import { requireListener } from './listen.js';
 import { answerOnSocket, answerRefusal, type AnswerOptions } from './refusal.js';
 import { reportConnectionRefusal, reportDenied } from './report.js';
@@ -96,7 +97,7 @@ function guard(server: Server, parts: DoorParts, entrance: Entrance): void {
   // What Node does by itself where the application has no listener of its own for `Expect: 100-continue`.
   const proceed: Emit = (event, request, response, head) => {
     if (event !== 'checkContinue' || server.listenerCount(event) > 1) return emit(event, request, response, head);
-    (response as ServerResponse).writeContinue();
+    if (!wasContinued(response as ServerResponse)) (response as ServerResponse).writeContinue();
     return emit('request', request, response);
   };
   server.emit = (event: string | symbol, a?: unknown, b?: unknown, c?: unknown): boolean => {
@@ -126,17 +127,29 @@ function enter(
   const decided = decisionOf(request);
   if (decided === null) return true;
   if (decided !== undefined) return proceed(event, request, response, head);
-  const { refusal, enmesh } = parts.inbound.judge(request, entrance);
-  if (enmesh === undefined) {
-    markRefused(request);
-    reportDenied(request, refusal);
-    if (event === 'upgrade' || event === 'connect') answerOnSocket(response as Duplex, refusal, parts.answer);
-    else answerRefusal(response as ServerResponse, refusal, parts.answer);
-    return true;
-  }
-  markDecided(request, enmesh);
-  if (stepEvents.handler.native.hasSubscribers)
-    stepEvents.handler.publish({ step: 'handler', outcome: 'passed', subject: request });
-  if (!parts.requestContext) return proceed(event, request, response, head);
-  return runInContext(enmesh, () => proceed(event, request, response, head));
+  const isBare = event === 'upgrade' || event === 'connect';
+  const conclude = ({ refusal, enmesh }: Verdict): boolean => {
+    if (enmesh === undefined) {
+      markRefused(request);
+      reportDenied(request, refusal);
+      if (isBare) answerOnSocket(response as Duplex, refusal, parts.answer);
+      else answerRefusal(response as ServerResponse, refusal, parts.answer);
+      return true;
+    }
+    markDecided(request, enmesh);
+    if (stepEvents.handler.native.hasSubscribers)
+      stepEvents.handler.publish({ step: 'handler', outcome: 'passed', subject: request });
+    if (!parts.requestContext) return proceed(event, request, response, head);
+    return runInContext(enmesh, () => proceed(event, request, response, head));
+  };
+  const verdict = parts.inbound.judge(request, entrance, undefined, askingOf(event, response));
+  if (!(verdict instanceof Promise)) return conclude(verdict);
+  // Out of the promise, so that what the application throws is an uncaught exception as it is anywhere else.
+  void verdict.then((decided) => process.nextTick(conclude, decided));
+  return true;
+}
+
+function askingOf(event: string, response: ServerResponse | Duplex): Asking {
+  if (event === 'upgrade' || event === 'connect') return { socket: response as Duplex };
+  return { response: response as ServerResponse, awaitsContinue: event === 'checkContinue' };
 }

@@ -3,7 +3,7 @@ import { stepEvents } from '../telemetry/events.js';
 import { decisionOf, markDecided, markRefused } from './decided.js';
 import { runInContext } from '../propagation/context.js';
 import type { DoorParts } from './door.js';
-import type { Entrance } from './inbound.js';
+import type { Entrance, Verdict } from './inbound.js';
 import { answerRefusal } from './refusal.js';
 import { reportDenied } from './report.js';
 
@@ -16,30 +16,40 @@ export function registerMesh(mesh: object, its: DoorParts): void {
 
 /**
  * Decides a request inside somebody else's server (the middleware form), once: a request that the door decided passes as it is.
- * Goes on to the application with `next`, in the request's context where the mesh keeps one, or answers here and returns false.
+ * Goes on to the application with `next`, in the request's context where the mesh keeps one, or answers here: `onRefused` is told just before, and
+ * false comes back. Where an external authorizer is asked, true comes back at once and the rest happens later.
  * `target` is the request target as the client sent it, where the framework has cut `request.url`.
  */
 export function enforce(
   mesh: object,
   request: IncomingMessage,
   response: ServerResponse,
-  options: { readonly entrance: Entrance; readonly target?: string; readonly next: () => void },
+  options: { readonly entrance: Entrance; readonly target?: string; readonly next: () => void; readonly onRefused?: () => void },
 ): boolean {
   const decided = decisionOf(request);
-  if (decided === null) return false;
+  if (decided === null) {
+    options.onRefused?.();
+    return false;
+  }
   if (decided !== undefined) return goOn(options.next);
   const its = parts.get(mesh);
   if (its === undefined) throw new TypeError('enmesh: the first argument is not a mesh; pass what createMesh() returned');
-  const { refusal, enmesh } = its.inbound.judge(request, options.entrance, options.target);
-  if (enmesh === undefined) {
-    markRefused(request);
-    reportDenied(request, refusal);
-    answerRefusal(response, refusal, its.answer);
-    return false;
-  }
-  markDecided(request, enmesh);
-  if (stepEvents.handler.hasSubscribers) stepEvents.handler.publish({ step: 'handler', outcome: 'passed', subject: request });
-  return goOn(its.requestContext ? () => runInContext(enmesh, options.next) : options.next);
+  const conclude = ({ refusal, enmesh }: Verdict): boolean => {
+    if (enmesh === undefined) {
+      markRefused(request);
+      reportDenied(request, refusal);
+      options.onRefused?.();
+      answerRefusal(response, refusal, its.answer);
+      return false;
+    }
+    markDecided(request, enmesh);
+    if (stepEvents.handler.hasSubscribers) stepEvents.handler.publish({ step: 'handler', outcome: 'passed', subject: request });
+    return goOn(its.requestContext ? () => runInContext(enmesh, options.next) : options.next);
+  };
+  const verdict = its.inbound.judge(request, options.entrance, options.target, { response });
+  if (!(verdict instanceof Promise)) return conclude(verdict);
+  void verdict.then((decided) => process.nextTick(conclude, decided));
+  return true;
 }
 
 function goOn(next: () => void): true {

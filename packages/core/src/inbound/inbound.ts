@@ -2,6 +2,9 @@ import type { IncomingMessage } from 'node:http';
 import type { PeerIdentity, RequestIdentity } from '../identity/caller.js';
 import type { Decision } from '../policy/evaluate.js';
 import type { RouterSettings } from '../request/router.js';
+import { custom, type Asking } from './custom-step.js';
+import type { RequestTarget } from '../request/normalize.js';
+import type { DoorAttributes } from './door-attributes.js';
 import { compilePlan, type InboundOptions, type Plan } from './plan.js';
 import { createRefusal, Refused, type Refusal } from './refusal.js';
 import { accept, authorize, handOver, jwt, normalize, peerIdentity, strip } from './steps.js';
@@ -28,24 +31,35 @@ export interface Entrance {
 export type Verdict =
   { readonly refusal: Refusal; readonly enmesh: undefined } | { readonly refusal: undefined; readonly enmesh: RequestEnmesh };
 
-/** Decides requests, synchronously from end to end. `target` is the request target as the client sent it, `request.url` by default. */
+/**
+ * Decides requests, synchronously from end to end unless an external authorizer is asked: then, and only then, the verdict is a promise, which
+ * never rejects. `target` is the request target as the client sent it, `request.url` by default.
+ */
 export interface Inbound {
-  judge(request: IncomingMessage, entrance: Entrance, target?: string): Verdict;
+  judge(request: IncomingMessage, entrance: Entrance, target?: string, asking?: Asking): Verdict | Promise<Verdict>;
 }
 
 /** Creates the inbound story over the parts of a mesh. Whatever throws inside denies. */
 export function createInbound(options: InboundOptions): Inbound {
-  let plan: Plan | undefined;
+  let latest: Plan | undefined;
 
   /** One request, top to bottom; docs/request.md has the same steps, and each publishes an event. */
-  const story = (request: IncomingMessage, entrance: Entrance, sent: string): RequestEnmesh => {
+  const story = (request: IncomingMessage, entrance: Entrance, sent: string, asking: Asking): Awaitable<RequestEnmesh> => {
     const snapshot = options.snapshot();
-    if (plan?.snapshot !== snapshot) plan = compilePlan(snapshot);
+    if (latest?.snapshot !== snapshot) latest = compilePlan(snapshot);
+    const plan = latest;
     const now = options.clock();
     const connection = accept(request, plan, entrance);
     const peer = peerIdentity(request, connection, now);
     const target = normalize(request, sent, plan, entrance, options);
     const attributes = strip(request, target, plan, entrance, connection, options);
+    const checking = custom(request, attributes, plan, options, asking);
+    const arrival = { request, target, attributes, peer, plan };
+    return checking === undefined ? second(arrival, now) : checking.then(() => second(arrival, options.clock()));
+  };
+
+  /** Its second half: what stands behind an external authorizer, where one is asked. */
+  const second = ({ request, target, attributes, peer, plan }: Arrival, now: number): RequestEnmesh => {
     const token = jwt(request, attributes, plan, now, options);
     const decision = authorize(request, attributes, plan);
     handOver(request, target, attributes, token, plan, options);
@@ -53,14 +67,34 @@ export function createInbound(options: InboundOptions): Inbound {
   };
 
   return {
-    judge(request, entrance, target = request.url ?? '') {
+    judge(request, entrance, target = request.url ?? '', asking = notAsking) {
       try {
-        return { refusal: undefined, enmesh: story(request, entrance, target) };
+        const enmesh = story(request, entrance, target, asking);
+        return enmesh instanceof Promise ? enmesh.then(letIn, refused) : letIn(enmesh);
       } catch (error) {
-        if (error instanceof Refused) return { refusal: error.refusal, enmesh: undefined };
-        const reason = `deciding failed: ${error instanceof Error ? error.message : typeof error}`;
-        return { refusal: createRefusal({ step: 'authorize', code: 'ENMESH_INBOUND_FAULT', reason }), enmesh: undefined };
+        return refused(error);
       }
     },
   };
+}
+
+type Awaitable<Value> = Value | Promise<Value>;
+
+/** What the first half of the story hands to the second. */
+interface Arrival {
+  readonly request: IncomingMessage;
+  readonly target: RequestTarget;
+  readonly attributes: DoorAttributes;
+  readonly peer: PeerIdentity | undefined;
+  readonly plan: Plan;
+}
+
+const notAsking: Asking = {};
+
+const letIn = (enmesh: RequestEnmesh): Verdict => ({ refusal: undefined, enmesh });
+
+function refused(error: unknown): Verdict {
+  if (error instanceof Refused) return { refusal: error.refusal, enmesh: undefined };
+  const reason = `deciding failed: ${error instanceof Error ? error.message : typeof error}`;
+  return { refusal: createRefusal({ step: 'authorize', code: 'ENMESH_INBOUND_FAULT', reason }), enmesh: undefined };
 }

@@ -1,5 +1,7 @@
 import type { MeshSnapshot } from '../config/snapshot.js';
+import type { CustomAuthorizer } from '../custom/contract.js';
 import type { SvidSource } from '../identity/source.js';
+import type { ExtensionProvider } from '../policy/provider.js';
 import type { JwtEffects, JwtVerifier } from '../jwt/verify.js';
 import { compileStrip, type StripTable } from '../propagation/strip.js';
 import type { HeaderEdits } from './door-request.js';
@@ -15,6 +17,8 @@ export interface InboundOptions {
   readonly istioHeaders: boolean;
   /** From this many header lines on a request is refused with 431, because Node would cut the rest silently. */
   readonly maxHeaderCount: number;
+  /** The external authorizer of a provider. Absent where none can be asked: their checks fail. */
+  readonly authorizerOf?: ((provider: ExtensionProvider) => CustomAuthorizer) | undefined;
 }
 
 /** What the door compiles once per snapshot. */

@@ -3,6 +3,7 @@ import type { ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { MeshSnapshot } from '../config/snapshot.js';
+import type { HeaderLine } from '../custom/contract.js';
 import { errorTable, type ErrorCode } from '../errors.js';
 import type { Decision } from '../policy/evaluate.js';
 import type { RequestAttributes } from '../request/attributes.js';
@@ -19,6 +20,9 @@ export interface Refusal {
   readonly decision: Decision | undefined;
   /** What policies judged, and by what, for who explains the decision; of the authorize step only. Never to be kept: it reaches the request's headers. */
   readonly judged: { readonly attributes: RequestAttributes; readonly snapshot: MeshSnapshot } | undefined;
+  /** What an external authorizer answers with: its headers, and its body where that is more than text. */
+  readonly headers: readonly HeaderLine[];
+  readonly payload: Buffer | undefined;
   /** Value of `www-authenticate`, for 401 and 403 of the jwt step. */
   readonly challenge: string | undefined;
   /** The connection is reset instead of answered: plaintext at a STRICT port. */
@@ -35,6 +39,8 @@ export function createRefusal(
     body: errorTable[given.code].public,
     decision: undefined,
     judged: undefined,
+    headers: [],
+    payload: undefined,
     challenge: undefined,
     reset: false,
     ...given,
@@ -47,11 +53,15 @@ export interface AnswerOptions {
   readonly decisionHeader: boolean;
 }
 
-function headersOf(refusal: Refusal, options: AnswerOptions): Record<string, string | number> {
-  const headers: Record<string, string | number> = {
-    'content-type': 'text/plain',
-    'content-length': Buffer.byteLength(refusal.body),
-  };
+function headersOf(refusal: Refusal, options: AnswerOptions): Record<string, string | number | string[]> {
+  const headers: Record<string, string | number | string[]> = { 'content-type': 'text/plain' };
+  for (const [name, value] of refusal.headers) {
+    const before = name === 'content-type' ? undefined : headers[name];
+    headers[name] = before === undefined ? value : [before, value].flat().map(String);
+  }
+  // An authorizer may deny with a status that has no body.
+  if (refusal.status !== 204 && refusal.status !== 304)
+    headers['content-length'] = refusal.payload?.length ?? Buffer.byteLength(refusal.body);
   if (refusal.challenge !== undefined) headers['www-authenticate'] = refusal.challenge;
   if (options.decisionHeader) headers['x-enmesh-decision'] = refusal.id;
   return headers;
@@ -67,18 +77,19 @@ export function answerRefusal(response: ServerResponse, refusal: Refusal, option
   if (req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length'] ?? 0) > 0)
     headers['connection'] = 'close';
   response.writeHead(refusal.status, headers);
-  response.end(refusal.body);
+  response.end(refusal.payload ?? refusal.body);
 }
 
 /** Answers a refused upgrade or CONNECT, for which Node hands over the bare socket, and ends the connection. */
 export function answerOnSocket(socket: Duplex, refusal: Refusal, options: AnswerOptions): void {
   if (refusal.reset) return resetConnection(socket);
-  const lines = Object.entries({ ...headersOf(refusal, options), connection: 'close' }).map(
-    ([name, value]) => `${name}: ${value}`,
+  const lines = Object.entries({ ...headersOf(refusal, options), connection: 'close' }).flatMap(([name, value]) =>
+    [value].flat().map((one) => `${name}: ${one}`),
   );
   const text = statusTexts[refusal.status] ?? 'Refused';
   socket.on('error', () => socket.destroy());
-  socket.end(`HTTP/1.1 ${refusal.status} ${text}\r\n${lines.join('\r\n')}\r\n\r\n${refusal.body}`);
+  socket.write(`HTTP/1.1 ${refusal.status} ${text}\r\n${lines.join('\r\n')}\r\n\r\n`, 'latin1');
+  socket.end(refusal.payload ?? refusal.body);
 }
 
 const statusTexts: Readonly<Record<number, string>> = {

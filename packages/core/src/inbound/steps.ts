@@ -24,7 +24,7 @@ const heard = {
 };
 
 /** Says that a step let the request pass. */
-function passed(step: Step, subject: object, decision?: Decision): void {
+export function passed(step: Step, subject: object, decision?: Decision): void {
   stepEvents[step].publish({ step, outcome: 'passed', subject, ...detailsOf(decision) });
 }
 
@@ -34,7 +34,7 @@ function detailsOf(decision: Decision | undefined): Pick<StepEvent, 'details'> {
 }
 
 /** Ends the story at this step. */
-function refuse(subject: object, given: Parameters<typeof createRefusal>[0]): never {
+export function refuse(subject: object, given: Parameters<typeof createRefusal>[0]): never {
   const channel = stepEvents[given.step];
   if (channel.hasSubscribers) {
     const { step, code } = given;
@@ -206,13 +206,17 @@ export function handOver(
   const { effects } = token;
   const { scan } = attributes;
   const simple =
-    scan.removed === undefined && scan.joined === undefined && target.authority === undefined && !options.istioHeaders;
+    scan.removed === undefined &&
+    scan.joined === undefined &&
+    target.authority === undefined &&
+    attributes.overlay === undefined &&
+    !options.istioHeaders;
   const edits = plan.editsOf(effects);
   applyEdits(request, simple ? edits : combine(edits, attributes, target, options));
   const query =
     effects === undefined || effects.removeParams.length === 0
-      ? target.query
-      : removeQueryParameters(target.query, effects.removeParams);
+      ? attributes.rawQuery
+      : removeQueryParameters(attributes.rawQuery, effects.removeParams);
   // In the middleware form nothing but the query may change here: the path was refused if normalization changes it.
   if (target.changed || query !== target.query) request.url = target.path + query;
   if (heard.handOver.hasSubscribers) passed('hand-over', request);
@@ -223,7 +227,7 @@ function combine(token: HeaderEdits, attributes: DoorAttributes, target: Request
   const { scan } = attributes;
   const removed = [...token.removed, ...(scan.removed ?? [])];
   const joined = new Map(scan.joined);
-  const added: AddedHeader[] = [...token.added];
+  const added: AddedHeader[] = [...overlayOf(attributes, token, removed, options), ...token.added];
   if (target.authority !== undefined) joined.set('host', target.authority);
   if (options.istioHeaders) {
     for (const [name, value] of istioHeadersOf(attributes)) {
@@ -232,6 +236,22 @@ function combine(token: HeaderEdits, attributes: DoorAttributes, target: Request
     }
   }
   return { removed, joined, added, strip: token.strip };
+}
+
+/** Headers that `istioHeaders` writes whatever others say of them. */
+const writtenByUs = ['x-forwarded-proto', 'x-request-id', 'x-forwarded-client-cert'];
+
+/** What an external authorizer set; what the token step takes away or writes itself comes after it, as Istio's filters stand. */
+function overlayOf(
+  { overlay }: DoorAttributes,
+  token: HeaderEdits,
+  removed: string[],
+  { istioHeaders }: InboundOptions,
+): readonly AddedHeader[] {
+  if (overlay === undefined) return [];
+  const taken = new Set([...token.removed, ...token.added.map(([name]) => name), ...(istioHeaders ? writtenByUs : [])]);
+  removed.push(...overlay.removed, ...overlay.set.keys());
+  return [...overlay.set].filter(([name]) => !taken.has(name));
 }
 
 function istioHeadersOf(attributes: DoorAttributes): AddedHeader[] {

@@ -102,13 +102,20 @@ function reasonOf(error: Error): string {
 /** Node throws for some addresses at once; to the caller that is a connection that failed. */
 function openSafely(options: ConnectorOptions, target: Target, callback: SocketCallback): void {
   try {
-    open(options, target, callback);
+    openTarget(options, target, callback);
   } catch (error) {
     process.nextTick(callback, error, null);
   }
 }
 
-function open(options: ConnectorOptions, target: Target, callback: SocketCallback): void {
+/** A connection that somebody else has dialled, and the ALPN names of what shall be spoken on it. */
+export interface Dialled {
+  readonly socket: Socket;
+  readonly alpn: readonly string[];
+}
+
+/** Opens a connection to a target by the plan: TCP, TLS, or mutual TLS with secure naming; over a dialled connection where one is given. */
+export function openTarget(options: ConnectorOptions, target: Target, callback: SocketCallback, over?: Dialled): void {
   const { plan, timeoutMs } = options;
   const host = target.address.startsWith('[') ? target.address.slice(1, -1) : target.address;
   switch (target.tls) {
@@ -122,14 +129,15 @@ function open(options: ConnectorOptions, target: Target, callback: SocketCallbac
           expected: plan.destination.subjectAltNames ?? [],
           identity: options.identity,
           timeoutMs,
+          ...over,
         },
         callback,
       );
     case 'DISABLE':
-      return openTcp(host, target.port, timeoutMs, callback);
+      return over === undefined ? openTcp(host, target.port, timeoutMs, callback) : callback(null, over.socket);
     default:
       void openTls(plan, { host, port: target.port, timeoutMs }).then(
-        (tls) => connectTls(tls, callback),
+        (tls) => connectTls({ ...tls, ...over }, callback),
         (error: unknown) => callback(error as Error, null),
       );
   }

@@ -1,10 +1,12 @@
 import { isSelected, type ResourceMeta } from '../identity/workload.js';
 import type { RequestMatcher } from './conditions.js';
+import { compileCustom, type CustomSet } from './custom.js';
 import { decisionOf, dryRunResultOf, type Decision, type DryRunResult } from './decision.js';
 import { buildIndex } from './index-build.js';
 import { createGuardMaker, type GuardMaker } from './index-guard.js';
 import type { Guard } from './index-keys.js';
 import type { RuleSearch } from './index-trie.js';
+import type { ExtensionProvider } from './provider.js';
 import type { AuthorizationPolicy, AuthorizationPolicySpec } from './resource.js';
 import { compileRule } from './rule.js';
 import { finish, sortInSteps } from './steps.js';
@@ -32,6 +34,8 @@ export interface PolicySet {
   readonly dryRunAllow: RuleList;
   /** By which the rules of a list are found; undefined where the list is short enough to be walked. */
   readonly indexes: Readonly<Record<RuleKind, RuleSearch | undefined>>;
+  /** Rules of action CUSTOM, asked with matchCustom() before tokens are looked at; no part of a {@link Decision}. */
+  readonly custom?: CustomSet;
   /** Decisions joined with audit and dry-run results by what matched, each made when it first occurs. */
   readonly joined: Map<number, Decision>;
 }
@@ -47,6 +51,8 @@ export interface PolicyMesh {
   readonly trustDomain: string;
   readonly trustDomainAliases: readonly string[];
   readonly rootNamespace: string;
+  /** The authorizers that action CUSTOM may name; none by default. */
+  readonly extensionProviders?: readonly ExtensionProvider[];
 }
 
 /** The kinds of rules that are evaluated apart from each other. */
@@ -79,7 +85,7 @@ export function isDryRun(meta: ResourceMeta): boolean {
   return ['1', 't', 'T', 'true', 'TRUE', 'True'].includes(meta.annotations['istio.io/dry-run'] ?? '');
 }
 
-/** CUSTOM and unknown actions are refused at load. Should one come this far, what it matches is denied. */
+/** Unknown actions are refused at load. Should one come this far, what it matches is denied. */
 function kindOf(spec: AuthorizationPolicySpec, dryRun: boolean): RuleKind {
   if (spec.action === undefined || spec.action === 'ALLOW') return dryRun ? 'dryRunAllow' : 'allow';
   if (spec.action === 'AUDIT') return 'audit';
@@ -139,9 +145,14 @@ export function* compilePoliciesInSteps(
 ): Generator<void, PolicySet> {
   const bundle = [mesh.trustDomain, ...mesh.trustDomainAliases];
   const gathered: Partial<Record<RuleKind, Gathering>> = {};
+  const custom: AuthorizationPolicy[] = [];
   for (const [at, policy] of policies.entries()) {
     if (at % rulesPerStep === rulesPerStep - 1) yield;
     if (!isApplied(policy, target, mesh.rootNamespace)) continue;
+    if (policy.spec.action === 'CUSTOM') {
+      custom.push(policy);
+      continue;
+    }
     const kind = kindOf(policy.spec, isDryRun(policy.meta));
     const gathering = (gathered[kind] ??= { maker: createGuardMaker(actionOf(kind) === 'deny'), drafts: [] });
     yield* gatherRules(policy, kind, bundle, gathering);
@@ -165,5 +176,6 @@ export function* compilePoliciesInSteps(
       dryRunAllow: dryRunAllow.index,
     },
     joined: new Map(),
+    custom: compileCustom(custom, { bundle, providers: mesh.extensionProviders ?? [] }),
   };
 }

@@ -1,8 +1,10 @@
 /**
  * Why a request was decided as it was. `no-policy`: no ALLOW policy selects this workload and no DENY rule matched. `evaluation-failed`: a
- * policy or the request's attributes threw, which denies.
+ * policy or the request's attributes threw, which denies. `custom-denied`: a CUSTOM rule matched, and its external authorizer refused or could not
+ * be asked; only the door decides so.
  */
-export type DecisionReason = 'no-policy' | 'allow-matched' | 'deny-matched' | 'no-allow-matched' | 'evaluation-failed';
+export type DecisionReason =
+  'no-policy' | 'allow-matched' | 'deny-matched' | 'no-allow-matched' | 'evaluation-failed' | 'custom-denied';
 
 /** What the dry-run policies of one action would have said; `policy` (`namespace/name`) and `rule` when one of their rules matched. */
 export interface DryRunResult {

@@ -52,7 +52,7 @@ export interface PolicyRule {
   readonly when?: readonly PolicyCondition[];
 }
 
-/** Istio's actions; CUSTOM is not enforced by this version and refused at load. */
+/** Istio's actions. CUSTOM asks the external authorizer that `provider` names. */
 export type PolicyAction = 'ALLOW' | 'DENY' | 'AUDIT' | 'CUSTOM';
 
 /** `spec` of AuthorizationPolicy. An absent `rules` matches nothing. */

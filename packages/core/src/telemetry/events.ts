@@ -10,6 +10,7 @@ export const steps = [
   'peer-identity',
   'normalize',
   'strip',
+  'custom',
   'jwt',
   'authorize',
   'hand-over',
@@ -66,7 +67,8 @@ export interface NoticeEvent {
     | 'insecure-option'
     | 'runtime-unsupported'
     | 'undecided-request'
-    | 'call-without-context';
+    | 'call-without-context'
+    | 'check-failed-open';
   readonly level: 'info' | 'warn' | 'error';
   readonly message: string;
   readonly code?: ErrorCode;

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import { createSecureContext, type DetailedPeerCertificate, type PeerCertificate, type SecureContext } from 'node:tls';
 import { EnmeshError } from '../errors.js';
 import type { MeshIdentity } from '../identity/source.js';
@@ -27,6 +28,8 @@ export interface MeshConnectOptions {
   readonly identity: MeshIdentity;
   /** `istio-http/1.1, istio, http/1.1` by default. */
   readonly alpn?: readonly string[];
+  /** A fresh TCP connection to the endpoint, for clients that dial themselves; without it one is opened. */
+  readonly socket?: Socket;
   readonly minVersion?: 'TLSv1.2' | 'TLSv1.3';
   /** For the whole attempt; 10000 milliseconds by default. */
   readonly timeoutMs?: number;
@@ -55,6 +58,7 @@ export function connectMesh(o: MeshConnectOptions, callback: ConnectCallback): v
     secureContext,
     ...(o.serverName === '' ? {} : { servername: o.serverName }),
     ALPNProtocols: [...(o.alpn ?? clientAlpn)],
+    ...(o.socket === undefined ? {} : { socket: o.socket }),
     rejectUnauthorized: true,
     // The host name is not what identifies a service; `verify` compares identities instead.
     checkServerIdentity(_host: string, certificate: PeerCertificate) {

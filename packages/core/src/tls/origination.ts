@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import { checkServerIdentity, type ConnectionOptions, type PeerCertificate, type TLSSocket } from 'node:tls';
 import { EnmeshError } from '../errors.js';
 import { readCertificateFacts } from '../x509/certificate-facts.js';
@@ -22,6 +23,10 @@ export interface TlsConnectOptions {
   readonly insecureSkipVerify?: boolean;
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
+  /** None by default. */
+  readonly alpn?: readonly string[];
+  /** A fresh TCP connection to the endpoint, for clients that dial themselves; without it one is opened. */
+  readonly socket?: Socket;
 }
 
 /**
@@ -75,6 +80,8 @@ function connectionOptions(o: TlsConnectOptions): ConnectionOptions {
     ...(o.ca === undefined ? {} : { ca: o.ca }),
     ...(o.cert === undefined ? {} : { cert: o.cert }),
     ...(o.key === undefined ? {} : { key: o.key }),
+    ...(o.alpn === undefined ? {} : { ALPNProtocols: [...o.alpn] }),
+    ...(o.socket === undefined ? {} : { socket: o.socket }),
     minVersion: 'TLSv1.2',
     rejectUnauthorized: o.insecureSkipVerify !== true,
     checkServerIdentity: (_host, certificate) => hostProblem(o, certificate),

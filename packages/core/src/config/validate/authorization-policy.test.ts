@@ -18,6 +18,18 @@ const source = (fields: object): unknown => ({ rules: [{ from: [{ source: fields
 const operation = (fields: object): unknown => ({ rules: [{ to: [{ operation: fields }] }] });
 const when = (key: string, fields: object = { values: ['v'] }): unknown => ({ rules: [{ when: [{ key, ...fields }] }] });
 
+const customOf = (rule: object): object => ({ action: 'CUSTOM', provider: { name: 'x' }, rules: [rule] });
+const asksCaller = (field: string): [string, object, string] => [
+  `CUSTOM that asks for ${field}`,
+  customOf({ from: [{ source: { [field]: ['a'] } }] }),
+  `spec.rules[0].from[0].source.${field}: ${field} is not supported with action CUSTOM`,
+];
+const asksCallerWhen = (key: string): [string, object, string] => [
+  `CUSTOM that asks when ${key}`,
+  customOf({ when: [{ key, values: ['a'] }] }),
+  'spec.rules[0].when[0].key: ',
+];
+
 describe('AuthorizationPolicy', () => {
   it.each([
     ['no rules', {}],
@@ -30,7 +42,7 @@ describe('AuthorizationPolicy', () => {
         principals: ['*'],
         notPrincipals: ['a*'],
         requestPrincipals: ['*/x'],
-        notRequestPrincipals: ['*'],
+        notRequestPrincipals: ['*/y'],
         namespaces: ['a'],
         notNamespaces: ['b'],
       }),
@@ -61,6 +73,18 @@ describe('AuthorizationPolicy', () => {
     ],
     ['headers', when('request.headers[x-role]')],
     ['nested claims', when('request.auth.claims[a][b.c]')],
+    [
+      'CUSTOM for what a client sends and where it stands',
+      {
+        action: 'CUSTOM',
+        provider: { name: 'x' },
+        rules: [{ to: [{ operation: { paths: ['/a'] } }], from: [{ source: { ipBlocks: ['::1'] } }] }, {}],
+      },
+    ],
+    [
+      'CUSTOM by header',
+      { action: 'CUSTOM', provider: { name: 'x' }, rules: [{ when: [{ key: 'request.headers[a]', values: ['v'] }] }] },
+    ],
     ['an address condition', when('remote.ip', { notValues: ['10.0.0.0/8'] })],
     ['a port condition', when('destination.port', { values: ['8080'] })],
     ['a trust domain with a slash, in a condition', when('source.trustDomain', { values: ['a/b'] })],
@@ -69,11 +93,24 @@ describe('AuthorizationPolicy', () => {
   });
 
   it.each([
+    ['CUSTOM without a provider', { action: 'CUSTOM', rules: [{}] }, 'action CUSTOM needs `provider.name`'],
     [
-      'CUSTOM, since it is not enforced',
-      { action: 'CUSTOM', provider: { name: 'x' }, rules: [{}] },
-      'ENMESH_CONFIG_UNSUPPORTED p.yaml:1:',
+      'CUSTOM with an empty provider',
+      { action: 'CUSTOM', provider: { name: '' }, rules: [{}] },
+      'spec.provider.name: action CUSTOM needs',
     ],
+    ['CUSTOM without rules', { action: 'CUSTOM', provider: { name: 'x' } }, 'CUSTOM without rules never matches'],
+    [
+      'CUSTOM with an empty list of rules',
+      { action: 'CUSTOM', provider: { name: 'x' }, rules: [] },
+      'CUSTOM without rules never matches',
+    ],
+    ...['namespaces', 'notNamespaces', 'serviceAccounts', 'notServiceAccounts', 'trustDomains', 'notTrustDomains'].map(
+      asksCaller,
+    ),
+    ...['principals', 'notPrincipals', 'requestPrincipals', 'notRequestPrincipals'].map(asksCaller),
+    ...['source.namespace', 'source.serviceAccount', 'source.trustDomain', 'source.principal'].map(asksCallerWhen),
+    ...['request.auth.principal', 'request.auth.audiences', 'request.auth.claims[a]'].map(asksCallerWhen),
     ['a provider without CUSTOM', { provider: { name: 'x' }, rules: [{}] }, 'only action CUSTOM has a provider, found ALLOW'],
     ['DENY without rules', { action: 'DENY' }, 'DENY without rules never matches (write `rules: [{}]`'],
     ['DENY with an empty list of rules', { action: 'DENY', rules: [] }, 'DENY without rules never matches'],

@@ -1,8 +1,11 @@
 import type { AuthorizationPolicySpec, PolicyOperation, PolicyRule, PolicySource } from '../../policy/resource.js';
-import { childOf, errorAt, placeAt, warnAt, type Place } from '../place.js';
+import { childOf, placeAt, warnAt, type Place } from '../place.js';
 import { quote } from '../problem.js';
 import { invalidAt, listOf, oneOf, record, refined, text, type Bounds, type Shape } from '../shape.js';
 import { condition } from './conditions.js';
+import { warnContradictions } from './contradiction.js';
+import { findHostDoubt } from './doubtful-host.js';
+import { warnDoubtfulPath } from './doubtful-path.js';
 import { findPathFault } from './path-template.js';
 import { checkAttachment, targetRef, targetRefs, workloadSelector } from './selector.js';
 import { findServiceAccountFault, findTrustDomainFault } from './source-values.js';
@@ -22,16 +25,11 @@ function valuesWith(findFault: (value: string) => string | undefined, bounds: Bo
 }
 
 /** A value that can never match leaves a DENY without effect, so it is worth a warning though Istio admits it in silence. */
-function valuesWarned(
-  findDoubt: (value: string) => string | undefined,
-  findFault: (value: string) => string | undefined = () => undefined,
-): Shape<readonly string[]> {
+function valuesWarned(findDoubt: (value: string) => string | undefined): Shape<readonly string[]> {
   return listOf(
     refined(value, (one, place) => {
-      const fault = findFault(one);
-      const doubt = fault === undefined ? findDoubt(one) : undefined;
-      if (fault !== undefined) invalidAt(place, fault);
-      else if (doubt !== undefined) warnAt(place, 'ENMESH_CONFIG_DOUBTFUL', doubt);
+      const doubt = findDoubt(one);
+      if (doubt !== undefined) warnAt(place, 'ENMESH_CONFIG_DOUBTFUL', doubt);
     }),
   );
 }
@@ -46,7 +44,15 @@ const ports = valuesWith((one) => (isPortText(one) ? undefined : `${quote(one)} 
 const methods = valuesWarned((one) =>
   /[a-z]/.test(one) && one === one.toLowerCase() ? 'never matches: methods are in capitals' : undefined,
 );
-const paths = valuesWarned((one) => (/^[/*]/.test(one) ? undefined : 'never matches: a path begins with a slash'), findPathFault);
+const paths = listOf(
+  refined(value, (one, place) => {
+    const fault = findPathFault(one);
+    if (fault !== undefined) invalidAt(place, fault);
+    else if (/^[/*]/.test(one)) warnDoubtfulPath(one, place);
+    else warnAt(place, 'ENMESH_CONFIG_DOUBTFUL', 'never matches: a path begins with a slash');
+  }),
+);
+const hosts = valuesWarned(findHostDoubt);
 
 const sourceFields = record<PolicySource>({
   principals,
@@ -66,8 +72,8 @@ const sourceFields = record<PolicySource>({
 });
 
 const operationFields = record<PolicyOperation>({
-  hosts: values,
-  notHosts: values,
+  hosts,
+  notHosts: hosts,
   ports,
   notPorts: ports,
   methods,
@@ -86,6 +92,7 @@ function demandSomething(_value: object, place: Place): void {
 
 const source = refined(sourceFields, (fields, place) => {
   demandSomething(fields, place);
+  warnContradictions(fields, place);
   const accounts = fields.serviceAccounts ?? fields.notServiceAccounts;
   const others = fields.principals ?? fields.notPrincipals ?? fields.namespaces ?? fields.notNamespaces;
   if (accounts !== undefined && others !== undefined) {
@@ -96,7 +103,10 @@ const source = refined(sourceFields, (fields, place) => {
     );
   }
 });
-const operation = refined(operationFields, demandSomething);
+const operation = refined(operationFields, (fields, place) => {
+  demandSomething(fields, place);
+  warnContradictions(fields, place);
+});
 
 const ruleFields = record<PolicyRule>({
   from: listOf(record<{ source: PolicySource }>({ source }, { required: ['source'] }), { max: 512 }),
@@ -128,20 +138,14 @@ const specFields = record<AuthorizationPolicySpec>({
 });
 
 /**
- * `spec` of AuthorizationPolicy with Istio's validation (istio-semantics 3.3 and 3.14). Stricter: DENY with `rules: []` is refused as without rules,
- * and CUSTOM is `ENMESH_CONFIG_UNSUPPORTED` in this version.
+ * `spec` of AuthorizationPolicy with Istio's validation (istio-semantics 3.3 and 3.14). Stricter: DENY and CUSTOM with `rules: []` are refused as
+ * without rules.
  */
 export const authorizationPolicySpec: Shape<AuthorizationPolicySpec> = refined(specFields, (spec, place) => {
   checkAttachment(spec, place);
   const action = spec.action ?? 'ALLOW';
   if (action === 'CUSTOM') {
-    const hint = 'remove the policy, or guard what it guards with DENY and ALLOW';
-    errorAt(
-      placeAt(place, 'action'),
-      'ENMESH_CONFIG_UNSUPPORTED',
-      'action CUSTOM is not enforced by this version; ignoring it would open what it guards',
-      hint,
-    );
+    checkCustom(spec, place);
   } else if (spec.provider !== undefined) {
     invalidAt(placeAt(place, 'provider'), `only action CUSTOM has a provider, found ${action}`);
   }
@@ -149,6 +153,41 @@ export const authorizationPolicySpec: Shape<AuthorizationPolicySpec> = refined(s
     invalidAt(placeAt(place, 'rules'), `${action} without rules never matches`, 'write `rules: [{}]` to match every request');
   }
 });
+
+/** What the caller's identity or token says cannot decide whether to ask: CUSTOM comes before both are looked at (istio-semantics 3.14, item 2). */
+const notForCustom: readonly (keyof PolicySource)[] = [
+  'namespaces',
+  'notNamespaces',
+  'serviceAccounts',
+  'notServiceAccounts',
+  'trustDomains',
+  'notTrustDomains',
+  'principals',
+  'notPrincipals',
+  'requestPrincipals',
+  'notRequestPrincipals',
+];
+const keyNotForCustom = /^(source\.(namespace|serviceAccount|trustDomain|principal)$|request\.auth\.)/;
+
+function checkCustom(spec: AuthorizationPolicySpec, place: Place): void {
+  if ((spec.provider?.name ?? '') === '') {
+    const hint = 'name one of extensionProviders in enmesh/mesh.yaml';
+    invalidAt(placeAt(place, 'provider', 'name'), 'action CUSTOM needs `provider.name`', hint);
+  }
+  const hint = 'ask for it in a DENY or ALLOW policy, or let the authorizer judge it';
+  spec.rules?.forEach((one, index) => {
+    const at = placeAt(place, 'rules', index);
+    one.from?.forEach((from, nth) => {
+      for (const field of notForCustom)
+        if (from.source[field] !== undefined)
+          invalidAt(placeAt(at, 'from', nth, 'source', field), `${field} is not supported with action CUSTOM`, hint);
+    });
+    one.when?.forEach(({ key }, nth) => {
+      if (keyNotForCustom.test(key))
+        invalidAt(placeAt(at, 'when', nth, 'key'), `${quote(key)} is not supported with action CUSTOM`, hint);
+    });
+  });
+}
 
 function isEmptyList({ node }: Place): boolean {
   return node.kind === 'list' ? node.items.length === 0 : node.kind === 'map';

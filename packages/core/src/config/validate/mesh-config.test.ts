@@ -44,6 +44,7 @@ enableAutoMtls: false
         minProtocolVersion: 'TLSv1.3',
         cipherSuites: ['ECDHE-ECDSA-AES256-GCM-SHA384'],
         enableAutoMtls: false,
+        extensionProviders: [],
       },
       problems: '',
     });
@@ -56,11 +57,11 @@ enableAutoMtls: false
   });
 
   it('passes over other fields of Istio with one warning each', () => {
-    const { mesh, problems } = read('enableTracing: true\nextensionProviders: [{name: x}]\ntrustDomain: td1\n');
+    const { mesh, problems } = read('enableTracing: true\ningressClass: x\ntrustDomain: td1\n');
     expect(mesh).toEqual({ ...defaultMeshSettings, trustDomain: 'td1' });
     expect(problems.split('\n')).toEqual([
       'warning enmesh/mesh.yaml:1:1 enableTracing: this field of MeshConfig is not obeyed by enmesh',
-      'warning enmesh/mesh.yaml:2:1 extensionProviders: this field of MeshConfig is not obeyed by enmesh',
+      'warning enmesh/mesh.yaml:2:1 ingressClass: this field of MeshConfig is not obeyed by enmesh',
     ]);
   });
 

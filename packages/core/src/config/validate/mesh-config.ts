@@ -1,11 +1,13 @@
 import { getCiphers } from 'node:tls';
 import { isEnmeshError } from '../../errors.js';
 import { parseTrustDomain } from '../../identity/trust-domain.js';
+import type { ExtensionProvider } from '../../policy/provider.js';
 import type { PathNormalization } from '../../request/normalize.js';
 import { defaultMeshSettings, type MeshSettings } from '../mesh-config.js';
 import { warnAt, type Place } from '../place.js';
 import { quote } from '../problem.js';
 import { flag, invalidAt, listOf, oneOf, record, refined, text, type Shape } from '../shape.js';
+import { extensionProviders } from './extension-providers.js';
 import { isDnsLabel } from './values.js';
 
 /** The fields of MeshConfig that Istio has and enmesh does not obey: each is passed over with a warning. */
@@ -35,14 +37,7 @@ const otherFields = [
     'enablePrometheusMerge',
     'enableTracing',
   ],
-  ...[
-    'extensionProviders',
-    'h2UpgradePolicy',
-    'hboneIdleTimeout',
-    'inboundClusterStatName',
-    'inboundTrafficPolicy',
-    'ingressClass',
-  ],
+  ...['h2UpgradePolicy', 'hboneIdleTimeout', 'inboundClusterStatName', 'inboundTrafficPolicy', 'ingressClass'],
   ...[
     'ingressControllerMode',
     'ingressSelector',
@@ -104,6 +99,7 @@ interface MeshFields {
   readonly outboundTrafficPolicy?: { readonly mode?: 'ALLOW_ANY' | 'REGISTRY_ONLY' };
   readonly meshMTLS?: { readonly minProtocolVersion?: string; readonly cipherSuites?: readonly string[] };
   readonly enableAutoMtls?: boolean;
+  readonly extensionProviders?: readonly ExtensionProvider[];
 }
 
 const meshFields = record<MeshFields>(
@@ -126,6 +122,7 @@ const meshFields = record<MeshFields>(
       { passedOver: ['ecdhCurves'] },
     ),
     enableAutoMtls: flag,
+    extensionProviders,
   },
   { passedOver: otherFields },
 );
@@ -147,6 +144,7 @@ export const meshConfig: Shape<MeshSettings> = (place) => {
     minProtocolVersion: meshMTLS?.minProtocolVersion === 'TLSV1_3' ? 'TLSv1.3' : 'TLSv1.2',
     cipherSuites: meshMTLS?.cipherSuites ?? [],
     enableAutoMtls: fields.enableAutoMtls ?? defaultMeshSettings.enableAutoMtls,
+    extensionProviders: fields.extensionProviders ?? [],
   };
 };
 

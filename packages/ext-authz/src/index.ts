@@ -1,0 +1,1 @@
+export { createGrpcAuthorizer } from './authorizer.js';
