@@ -148,6 +148,15 @@ describe('enmesh test', () => {
     ]);
   });
 
+  it('does not take a policy for cases because its file is named like them', async () => {
+    const policy =
+      'apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: all, namespace: shop}\nspec: {action: DENY, rules: [{}]}\n';
+    writeFileSync(join(directory, 'mesh/deny.test.yaml'), policy);
+    const { out } = await runEnmesh(['evaluate', ...product, 'http://product.shop/items', ...gateway, '--json'], { cwd: directory });
+    rmSync(join(directory, 'mesh/deny.test.yaml'));
+    expect(JSON.parse(out)).toMatchObject({ verdict: { status: 403, policy: 'shop/all' }, source: 'mesh/deny.test.yaml:1' });
+  });
+
   it.each([
     [
       'an unknown field',
