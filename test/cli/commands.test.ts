@@ -152,7 +152,9 @@ describe('enmesh test', () => {
     const policy =
       'apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: all, namespace: shop}\nspec: {action: DENY, rules: [{}]}\n';
     writeFileSync(join(directory, 'mesh/deny.test.yaml'), policy);
-    const { out } = await runEnmesh(['evaluate', ...product, 'http://product.shop/items', ...gateway, '--json'], { cwd: directory });
+    const { out } = await runEnmesh(['evaluate', ...product, 'http://product.shop/items', ...gateway, '--json'], {
+      cwd: directory,
+    });
     rmSync(join(directory, 'mesh/deny.test.yaml'));
     expect(JSON.parse(out)).toMatchObject({ verdict: { status: 403, policy: 'shop/all' }, source: 'mesh/deny.test.yaml:1' });
   });
