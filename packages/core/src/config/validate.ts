@@ -10,6 +10,7 @@ import type { DestinationRule, KubernetesService, Registry, ServiceEntry, Worklo
 import { createProblemList, createReport, type ProblemList } from './report.js';
 import { createRuleEstimate } from './rule-estimate.js';
 import type { TokenPropagation } from './token-propagation.js';
+import { findIgnoredModes } from './validate/ignored-modes.js';
 import type { KnownKind } from './validate/kinds.js';
 import { meshConfig } from './validate/mesh-config.js';
 import { createResourceReader } from './validate/resources.js';
@@ -62,6 +63,8 @@ export function validateDocuments(files: readonly ConfigFile[]): ValidationResul
   }
   reader.finish();
   const resources = gather(mesh ?? defaultMeshSettings, reader.found);
+  for (const check of list.waiting) check(resources.mesh);
+  for (const problem of findIgnoredModes(resources.peerAuthentications, resources.mesh.rootNamespace)) list.add(problem);
   const rules = countRules(resources);
   if (rules > configLimits.rules) {
     createReport(files[0]?.name ?? '', '', list).error(
@@ -72,6 +75,12 @@ export function validateDocuments(files: readonly ConfigFile[]): ValidationResul
     );
   }
   return { resources: list.errors > 0 ? undefined : resources, problems: list.problems };
+}
+
+/** The cases of `enmesh test`, which stand beside the policies. A resource in such a file is a resource all the same. */
+function isTestCases(place: Place, file: string): boolean {
+  const has = (key: string): boolean => childOf(place, key) !== undefined;
+  return /\.test\.ya?ml$/.test(file) && has('cases') && !has('kind') && !has('apiVersion');
 }
 
 /**
@@ -89,12 +98,6 @@ function hasFarTooManyRules(files: readonly ConfigFile[], list: ProblemList): bo
     return true;
   }
   return false;
-}
-
-/** The cases of `enmesh test`, which stand beside the policies. A resource in such a file is a resource all the same. */
-function isTestCases(place: Place, file: string): boolean {
-  const has = (key: string): boolean => childOf(place, key) !== undefined;
-  return /\.test\.ya?ml$/.test(file) && has('cases') && !has('kind') && !has('apiVersion');
 }
 
 function readPlaces(file: ConfigFile, bytes: number, totalBytes: number, list: ProblemList): Place[] {
