@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { writeFile } from 'node:fs/promises';
+import type { ConvertedDocument } from '../convert/book.js';
 import { convertDocuments, type Conversion } from '../convert/convert.js';
 import { readDocuments } from '../convert/document.js';
 import { formatDocuments } from '../convert/print.js';
@@ -63,11 +64,11 @@ async function writeNew(path: string, text: string): Promise<void> {
 }
 
 function summary({ converted, refused, passedOver }: Conversion): string {
-  const sources = [...new Set(converted.map(({ from }) => from))];
+  const sources = new Map<string, ConvertedDocument[]>();
+  for (const one of converted) sources.set(one.from, [...(sources.get(one.from) ?? []), one]);
   const line = (colour: Colour, word: string, text: string): string =>
     `${paint(colour, word.padEnd(9), process.stderr)} ${printable(text)}\n`;
-  const written = sources.map((from) => {
-    const own = converted.filter((one) => one.from === from);
+  const written = [...sources].map(([from, own]) => {
     const names = own.map(({ document }) => `${String(document['kind'])} ${(document['metadata'] as { name: string }).name}`);
     const notes = [...new Set(own.flatMap((one) => one.notes))];
     return line('green', 'converted', `${from} -> ${names.join(', ')}`) + notes.map((note) => line('yellow', '', note)).join('');
@@ -76,6 +77,6 @@ function summary({ converted, refused, passedOver }: Conversion): string {
     ...written,
     ...refused.map(({ from, path, reason }) => line('red', 'refused', `${from}${path === '' ? '' : ` ${path}`}: ${reason}`)),
     ...passedOver.map((from) => line('dim', 'left out', `${from}: no legacy kind`)),
-    `${sources.length} converted into ${converted.length}, ${refused.length} refused, ${passedOver.length} left out\n`,
+    `${sources.size} converted into ${converted.length}, ${refused.length} refused, ${passedOver.length} left out\n`,
   ].join('');
 }

@@ -18,8 +18,8 @@ interface Scope {
 export interface AuthenticationContext {
   readonly services: Services;
   readonly rootNamespace: string;
-  /** All legacy policies of the conversion: the narrowest one used to replace the others. */
-  readonly policies: readonly SourceDocument[];
+  /** The policies of the mesh and of whole namespaces: a narrower one used to replace them. */
+  readonly broad: readonly SourceDocument[];
 }
 
 /**
@@ -33,7 +33,7 @@ export function convertAuthenticationPolicy(source: SourceDocument, context: Aut
   const scopes = scopesOf(policy, source, services);
   const mode = modeOf(policy);
   const users = usersOf(policy);
-  const broader = broaderNote(source, policy, context.policies);
+  const broader = broaderNote(source, policy, context.broad);
   return scopes.flatMap((scope) => {
     const name = source.name + scope.suffix;
     const peer = peerDraft({ namespace, name, scope, mode });
@@ -42,12 +42,10 @@ export function convertAuthenticationPolicy(source: SourceDocument, context: Aut
 }
 
 /** Said of a policy below another one that verifies tokens: it used to replace that one whole, and today the two add up. */
-function broaderNote(source: SourceDocument, policy: Fields, policies: readonly SourceDocument[]): readonly string[] {
+function broaderNote(source: SourceDocument, policy: Fields, broad: readonly SourceDocument[]): readonly string[] {
   if (source.kind === 'MeshPolicy') return [];
-  const above = policies.filter(
-    (one) =>
-      one.kind === 'MeshPolicy' ||
-      (policy.has('targets') && one.namespace === source.namespace && one.name === 'default' && one !== source),
+  const above = broad.filter(
+    (one) => one.kind === 'MeshPolicy' || (policy.has('targets') && one.namespace === source.namespace && one !== source),
   );
   const verifying = above.filter((one) => ((one.spec ?? {}) as { origins?: unknown }).origins !== undefined);
   return verifying.map(

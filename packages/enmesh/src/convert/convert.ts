@@ -1,6 +1,7 @@
 import { validateDocuments } from '@enmesh/core/config';
 import { convertAuthenticationPolicy } from './authentication-policy.js';
-import { describeSource, isSame, type SourceDocument } from './document.js';
+import { createBook, type Book, type ConvertedDocument } from './book.js';
+import { describeSource, type SourceDocument } from './document.js';
 import type { Draft } from './draft.js';
 import { convertEndUserBinding } from './end-user.js';
 import { RefusedError } from './fields.js';
@@ -8,13 +9,6 @@ import { formatObject } from './print.js';
 import { convertRoleBinding } from './rbac-role.js';
 import { assumedScope, convertRbacConfig, refuseUnenforced, scopeNote, type RbacScope } from './rbac-scope.js';
 import { readServices, type Services } from './services.js';
-
-/** A document of today's kinds, where it came from, and what changes in meaning. */
-export interface ConvertedDocument {
-  readonly from: string;
-  readonly notes: readonly string[];
-  readonly document: Readonly<Record<string, unknown>>;
-}
 
 /** A legacy document that was not converted. `path` is the place inside it, empty for the whole. */
 export interface RefusedDocument {
@@ -36,7 +30,7 @@ export interface ConvertOptions {
 }
 
 interface Conversions {
-  readonly converted: ConvertedDocument[];
+  readonly book: Book;
   readonly refused: RefusedDocument[];
 }
 
@@ -49,18 +43,23 @@ const isGroup = (document: SourceDocument, group: string): boolean => document.a
  */
 export function convertDocuments(documents: readonly SourceDocument[], options: ConvertOptions): Conversion {
   const services = readServices(documents);
-  const result: Conversions = { converted: [], refused: [] };
+  const result: Conversions = { book: createBook(), refused: [] };
   const of = (kind: string, group: string): SourceDocument[] =>
     documents.filter((one) => one.kind === kind && isGroup(one, group));
   const policies = [...of('MeshPolicy', 'authentication.istio.io'), ...of('Policy', 'authentication.istio.io')];
-  for (const source of policies)
-    add(result, source, () => convertAuthenticationPolicy(source, { ...options, services, policies }));
+  const broad = policies.filter((one) => one.kind === 'MeshPolicy' || one.name === 'default');
+  for (const source of policies) add(result, source, () => convertAuthenticationPolicy(source, { ...options, services, broad }));
   const specs = of('EndUserAuthenticationPolicySpec', 'config.istio.io');
   const endUserBindings = of('EndUserAuthenticationPolicySpecBinding', 'config.istio.io');
   for (const source of endUserBindings) add(result, source, () => convertEndUserBinding(source, specs, services));
   convertRbac(documents, { services, options, result });
   result.refused.push(...leftOver(documents));
-  return { ...result, passedOver: documents.filter((one) => !isLegacy(one)).map((one) => describeSource(one)) };
+  const { book, refused } = result;
+  return {
+    converted: book.documents,
+    refused,
+    passedOver: documents.filter((one) => !isLegacy(one)).map((one) => describeSource(one)),
+  };
 }
 
 function convertRbac(
@@ -100,8 +99,7 @@ function add(result: Conversions, source: SourceDocument, convert: () => Draft[]
   try {
     const documents = convert().map((draft) => ({ from, notes: draft.notes, document: documentOf(draft) }));
     for (const { document } of documents) requireValid(document);
-    const all = documents.reduce<readonly ConvertedDocument[]>(place, result.converted);
-    result.converted.splice(0, Infinity, ...all);
+    result.book.add(documents);
   } catch (error) {
     if (!(error instanceof RefusedError)) throw error;
     result.refused.push({ from, path: error.path, reason: error.message });
@@ -119,43 +117,6 @@ function requireValid(document: Readonly<Record<string, unknown>>): void {
   const error = problems.find((problem) => problem.level === 'error');
   if (error !== undefined)
     throw new RefusedError('', `today's ${String(document['kind'])} would not be valid: ${error.path}: ${error.message}`);
-}
-
-type Named = { metadata: { name: string; namespace: string }; spec: Record<string, unknown> };
-
-/**
- * `earlier` with one document more. PeerAuthentications of the same workloads become one, since only the oldest of several would be in effect; a name that
- * is taken gets a number.
- */
-function place(earlier: readonly ConvertedDocument[], entry: ConvertedDocument): ConvertedDocument[] {
-  const { metadata, spec } = entry.document as Named;
-  const kind = entry.document['kind'];
-  const others = earlier.filter(
-    (one) => one.document['kind'] === kind && (one.document as Named).metadata.namespace === metadata.namespace,
-  );
-  const twin =
-    kind === 'PeerAuthentication'
-      ? others.find((one) => isSame((one.document as Named).spec['selector'], spec['selector']))
-      : undefined;
-  if (twin !== undefined) return earlier.map((one) => (one === twin ? mergeModes(twin, entry) : one));
-  const names = new Set(others.map((one) => (one.document as Named).metadata.name));
-  let name = metadata.name;
-  for (let number = 2; names.has(name); number++) name = `${metadata.name}-${number}`;
-  return [...earlier, { ...entry, document: { ...entry.document, metadata: { ...metadata, name } } }];
-}
-
-function mergeModes(earlier: ConvertedDocument, later: ConvertedDocument): ConvertedDocument {
-  const [a, b] = [(earlier.document as Named).spec, (later.document as Named).spec];
-  const ports = { ...(a['portLevelMtls'] as object | undefined), ...(b['portLevelMtls'] as object | undefined) };
-  const clash = Object.keys(ports).some((port) =>
-    [a, b].every((spec) => Object.hasOwn((spec['portLevelMtls'] as object | undefined) ?? {}, port)),
-  );
-  if (clash || (a['mtls'] !== undefined && b['mtls'] !== undefined)) {
-    throw new RefusedError('', `it speaks of the same workloads as ${earlier.from}, and only one PeerAuthentication can`);
-  }
-  const spec = { ...a, ...b, ...(Object.keys(ports).length === 0 ? {} : { portLevelMtls: ports }) };
-  const notes = [...new Set([...earlier.notes, ...later.notes])];
-  return { from: `${earlier.from}, ${later.from}`, notes, document: { ...earlier.document, spec } };
 }
 
 const convertible = new Map([

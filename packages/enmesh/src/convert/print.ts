@@ -1,5 +1,5 @@
 import { stringify } from 'yaml';
-import type { ConvertedDocument } from './convert.js';
+import type { ConvertedDocument } from './book.js';
 
 /** An object as YAML that readers of YAML 1.1 (Kubernetes) and 1.2 understand alike: `on`, `no` and `010` are quoted. */
 export function formatObject(value: unknown): string {
