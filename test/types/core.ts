@@ -85,7 +85,7 @@ async function use(mesh: Mesh): Promise<void> {
 
 export function decide(mesh: Mesh, attributes: RequestAttributes): boolean {
   const decision: Decision = mesh.evaluate(attributes);
-  type Reason = 'no-policy' | 'allow-matched' | 'deny-matched' | 'no-allow-matched' | 'evaluation-failed';
+  type Reason = 'no-policy' | 'allow-matched' | 'deny-matched' | 'no-allow-matched' | 'evaluation-failed' | 'custom-denied';
   same<Decision['reason'], Reason>(true);
   return decision.allowed;
 }

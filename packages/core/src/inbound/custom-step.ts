@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { noChanges, type CheckOutcome, type RequestChanges } from '../custom/contract.js';
 import { performCheck, type CheckFailure } from '../custom/perform.js';
-import type { ErrorCode } from '../errors.js';
+import { EnmeshError, type ErrorCode } from '../errors.js';
 import { matchCustom, type CustomMatch } from '../policy/custom.js';
 import type { Decision } from '../policy/decision.js';
 import type { ExtensionProvider } from '../policy/provider.js';
@@ -85,7 +85,7 @@ async function ask(request: IncomingMessage, attributes: DoorAttributes, check: 
 }
 
 function authorizerOf(provider: ExtensionProvider, { authorizerOf: find }: InboundOptions): ReturnType<NonNullable<typeof find>> {
-  if (find === undefined) throw new TypeError('no external authorizer can be asked here');
+  if (find === undefined) throw new EnmeshError('ENMESH_CUSTOM_CHECK_FAILED', 'no external authorizer can be asked here');
   return find(provider);
 }
 
