@@ -7,8 +7,18 @@ export function asHeaderBytes(value: string): string {
 }
 
 function matchesItem(line: string, matches: TextMatcher): boolean {
-  if (!line.includes(',')) return false;
-  for (const item of line.split(',')) if (matches(item.trim())) return true;
+  let comma = line.indexOf(',');
+  if (comma === -1) return false;
+  let tried: string | undefined;
+  for (let from = 0; from <= line.length;) {
+    const item = line.slice(from, comma).trim();
+    // A line may repeat one item thousands of times.
+    if (item !== tried && matches(item)) return true;
+    tried = item;
+    from = comma + 1;
+    comma = line.indexOf(',', from);
+    if (comma === -1) comma = line.length;
+  }
   return false;
 }
 

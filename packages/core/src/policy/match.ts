@@ -1,3 +1,5 @@
+import { compileAffixes } from './affix.js';
+
 /** Whether one string value satisfies a policy field. */
 export type TextMatcher = (text: string) => boolean;
 
@@ -40,17 +42,17 @@ function exactMatcher(values: readonly string[]): TextMatcher {
  */
 export function compileText(values: readonly string[], any: AnyMeaning): TextMatcher {
   const exact: string[] = [];
+  const prefixes: string[] = [];
+  const suffixes: string[] = [];
   const matchers: TextMatcher[] = [];
   for (const value of values) {
     if (value === '*') matchers.push(anyMatchers[any]);
-    else if (value.startsWith('*')) {
-      const suffix = value.slice(1);
-      matchers.push((text) => text.endsWith(suffix));
-    } else if (value.endsWith('*')) {
-      const prefix = value.slice(0, -1);
-      matchers.push((text) => text.startsWith(prefix));
-    } else exact.push(value);
+    else if (value.startsWith('*')) suffixes.push(value.slice(1));
+    else if (value.endsWith('*')) prefixes.push(value.slice(0, -1));
+    else exact.push(value);
   }
+  if (suffixes.length > 0) matchers.unshift(compileAffixes(suffixes, 'end'));
+  if (prefixes.length > 0) matchers.unshift(compileAffixes(prefixes, 'start'));
   if (exact.length > 0) matchers.unshift(exactMatcher(exact));
   return anyText(matchers);
 }

@@ -1,27 +1,20 @@
 import type { RequestAttributes } from '../request/attributes.js';
 import { anyText, compileText, type TextMatcher } from './match.js';
+import { compileTemplates, isTemplateCode, type PathTemplate } from './template-set.js';
 
-/** Characters that an operator of a template stands for, besides `/` for `{**}` (istio-semantics 3.7). */
-const templateCharacters = new Uint8Array(128);
-for (const character of "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~%!$&'()+,;:@=*") {
-  templateCharacters[character.charCodeAt(0)] = 1;
-}
+export type { PathTemplate } from './template-set.js';
+
+/** So few templates are asked one after the other, without taking the path apart. */
+const fewTemplates = 4;
 
 function isTemplateText(text: string, from: number, to: number, withSlashes: boolean): boolean {
   for (let at = from; at < to; at += 1) {
     const code = text.charCodeAt(at);
     if (code === 0x2f) {
       if (!withSlashes) return false;
-    } else if (code > 127 || templateCharacters[code] === 0) return false;
+    } else if (!isTemplateCode(code)) return false;
   }
   return true;
-}
-
-/** A path template taken apart: segments before `{**}` (undefined stands for `{*}`), and the text behind it when there is one. */
-export interface PathTemplate {
-  readonly head: readonly (string | undefined)[];
-  /** Undefined without `{**}`; else empty or beginning with `/`. */
-  readonly tail: string | undefined;
 }
 
 /** Undefined when the value is no template that Envoy loads: it must begin with `/`, hold whole operators only, and none behind `{**}`. */
@@ -63,7 +56,7 @@ function templateMatcher({ head, tail }: PathTemplate): TextMatcher {
 
 /** Values of `paths`, templates among them, against one spelling of a path; undefined when a template is malformed. */
 export function compilePaths(values: readonly string[]): TextMatcher | undefined {
-  const matchers: TextMatcher[] = [];
+  const templates: PathTemplate[] = [];
   const texts: string[] = [];
   for (const value of values) {
     if (!value.includes('{') && !value.includes('}')) {
@@ -72,8 +65,9 @@ export function compilePaths(values: readonly string[]): TextMatcher | undefined
     }
     const template = parseTemplate(value);
     if (template === undefined) return undefined;
-    matchers.push(templateMatcher(template));
+    templates.push(template);
   }
+  const matchers = templates.length > fewTemplates ? [compileTemplates(templates)] : templates.map(templateMatcher);
   if (texts.length > 0) matchers.unshift(compileText(texts, 'some'));
   return anyText(matchers);
 }

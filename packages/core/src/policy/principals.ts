@@ -38,12 +38,18 @@ export function compileNamespaces(values: readonly string[]): TextMatcher {
   );
 }
 
-/** Whether `text` from `from` on is `sa/<account>` at a segment's end, at its very beginning or behind at least one character and a slash. */
-function hasAccount(text: string, from: number, account: string): boolean {
-  const ends = (at: number): boolean => at === text.length || (text[at] === '/' && at + 1 < text.length);
-  if (text.startsWith(account, from) && ends(from + account.length)) return true;
+/** Whether `/ns/<namespace>/` is followed in `uri` by `sa/<account>`, at once or behind at least one character and a slash, at a segment's end. */
+function hasAccount(uri: string, namespace: string, account: string): boolean {
+  const ends = (at: number): boolean => at === uri.length || (uri[at] === '/' && at + 1 < uri.length);
+  const first = uri.indexOf(namespace, scheme.length + 1);
+  if (first === -1) return false;
+  for (let at = first; at !== -1; at = uri.indexOf(namespace, at + 1)) {
+    const from = at + namespace.length;
+    if (uri.startsWith(account, from) && ends(from + account.length)) return true;
+  }
+  // What stands somewhere behind any such namespace stands behind the first.
   const inner = `/${account}`;
-  for (let at = text.indexOf(inner, from + 1); at !== -1; at = text.indexOf(inner, at + 1))
+  for (let at = uri.indexOf(inner, first + namespace.length + 1); at !== -1; at = uri.indexOf(inner, at + 1))
     if (ends(at + inner.length)) return true;
   return false;
 }
@@ -59,12 +65,7 @@ export function compileServiceAccounts(values: readonly string[], policyNamespac
     if (parts.length > 2 || parts.includes('')) return undefined;
     const account = `sa/${parts.at(-1)}`;
     const namespace = `/ns/${parts.length === 2 ? parts[0] : policyNamespace}/`;
-    matchers.push((uri) => {
-      if (!uri.startsWith(scheme)) return false;
-      for (let at = uri.indexOf(namespace, scheme.length + 1); at !== -1; at = uri.indexOf(namespace, at + 1))
-        if (hasAccount(uri, at + namespace.length, account)) return true;
-      return false;
-    });
+    matchers.push((uri) => uri.startsWith(scheme) && hasAccount(uri, namespace, account));
   }
   return anyText(matchers);
 }
