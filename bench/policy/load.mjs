@@ -1,0 +1,56 @@
+// How long a set takes from validated documents to the swapped index, and how long the thread was not free meanwhile, in CPU time.
+import { validateDocuments } from '../../packages/core/dist/config/validate.js';
+import { compileSnapshotInSlices } from '../../packages/core/dist/config/snapshot.js';
+import { cpu } from './measure.mjs';
+import { policyOf } from './shapes.mjs';
+
+const workload = { namespace: 'shop', serviceAccount: 'product', labels: {} };
+
+function documentsOf(shape, size) {
+  // Several files of 500 rules, as many as one policy may have; JSON is YAML.
+  const files = [];
+  for (let first = 0; first < size; first += 500) {
+    const slice = { ...shape, rule: (i) => shape.rule(first + i) };
+    const policy = policyOf(slice, Math.min(500, size - first), 'ALLOW');
+    files.push({
+      name: `${first}.yaml`,
+      text: JSON.stringify({ ...policy, metadata: { ...policy.metadata, name: `rules-${first}` } }),
+    });
+  }
+  return files;
+}
+
+/** Longest CPU time without a turn of the event loop while `work` is under way, in milliseconds: other processes do not count, work of the garbage collector's threads does. */
+async function longestStall(work) {
+  let last = cpu();
+  let longest = 0;
+  let isDone = false;
+  const tick = () => {
+    const now = cpu();
+    longest = Math.max(longest, now - last);
+    last = now;
+    if (!isDone) setImmediate(tick);
+  };
+  setImmediate(tick);
+  await new Promise((done) => setImmediate(done));
+  const result = await work();
+  isDone = true;
+  tick();
+  return { result, longest };
+}
+
+/** `{validate, compile, stall}` in milliseconds, for the first load in this process and for a later one. */
+export async function measureLoad(shape, size) {
+  const files = documentsOf(shape, size);
+  const start = cpu();
+  const { resources, problems } = validateDocuments(files);
+  const validate = cpu() - start;
+  if (resources === undefined) throw new Error(`the benchmark's own policies do not validate: ${problems[0]?.message}`);
+  const times = [];
+  for (let round = 0; round < 5; round++) {
+    const from = cpu();
+    const { longest } = await longestStall(() => compileSnapshotInSlices(resources, workload, 1));
+    times.push({ compile: cpu() - from, stall: longest });
+  }
+  return { validate, first: times[0], later: times[4], stall: Math.max(...times.map(({ stall }) => stall)) };
+}
