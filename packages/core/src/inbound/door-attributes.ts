@@ -87,7 +87,7 @@ export class DoorAttributes implements RequestAttributes {
 
   /** x-request-id as Istio's sidecar would set it: the client's, else one of our own, the same however often it is asked for. */
   get requestId(): string {
-    return headerLines(this.#facts.raw, 'x-request-id')?.[0] ?? (this.#requestId ??= randomUUID());
+    return this.#lines('x-request-id')?.[0] ?? (this.#requestId ??= randomUUID());
   }
 
   /** x-forwarded-client-cert with this connection's own element at the end (istio-semantics 5.5); undefined on plaintext. */
@@ -107,7 +107,7 @@ export class DoorAttributes implements RequestAttributes {
 
   /** x-forwarded-proto: the client's, else what this connection is. */
   get forwardedProto(): string {
-    return headerLines(this.#facts.raw, 'x-forwarded-proto')?.[0] ?? (this.#facts.connection.tls ? 'https' : 'http');
+    return this.#lines('x-forwarded-proto')?.[0] ?? (this.#facts.connection.tls ? 'https' : 'http');
   }
 
   header(name: string): readonly string[] | undefined {
@@ -134,6 +134,11 @@ export class DoorAttributes implements RequestAttributes {
         // Envoy takes them off before any policy (istio-semantics 3.9).
         return undefined;
     }
+    return this.#lines(name);
+  }
+
+  /** The lines as sent, without what the scan removed. */
+  #lines(name: string): readonly string[] | undefined {
     const { removed, joined } = this.#facts.scan;
     if (removed?.has(name)) return undefined;
     const value = joined?.get(name);

@@ -4,7 +4,7 @@ import { isCorsPreflight } from '../jwt/preflight.js';
 import { createTokenMemo, type JwtOutcome, type TokenMemo } from '../jwt/verify.js';
 import { evaluatePolicies, type Decision } from '../policy/evaluate.js';
 import { removeQueryParameters, type AddedHeader } from '../propagation/payload-header.js';
-import { parseTarget, type RequestTarget } from '../request/normalize.js';
+import { isHost, parseTarget, type RequestTarget } from '../request/normalize.js';
 import { isAmbiguousForRouter } from '../request/router.js';
 import { stepEvents, type Step, type StepEvent } from '../telemetry/events.js';
 import { connectionOf, type ConnectionFacts } from '../tls/peer.js';
@@ -89,11 +89,15 @@ export function normalize(
   if (request.method === 'CONNECT') refuse(request, { step, code: 'ENMESH_INBOUND_CONNECT', reason: 'CONNECT is not served' });
   const target = parseTarget(sent, plan.snapshot.mesh.pathNormalization);
   if (!target.ok) return refuse(request, { step, code: 'ENMESH_INBOUND_TARGET', reason: target.reason });
+  // Express runs middleware for it that a policy on `/*` does not stop.
+  if (target.path === '*' && request.method !== 'OPTIONS') {
+    refuse(request, { step, code: 'ENMESH_INBOUND_TARGET', reason: 'the target * belongs to OPTIONS alone' });
+  }
   if (isAmbiguousForRouter(target.path, entrance.router)) {
     refuse(request, {
       step,
       code: 'ENMESH_INBOUND_TARGET',
-      reason: "the router's decoder would turn the path into another route",
+      reason: 'decoding would turn the path into another route',
     });
   }
   if (!entrance.mayRewrite && target.changed) {
@@ -115,12 +119,14 @@ export function strip(
 ): DoorAttributes {
   const raw = sentHeaders(request);
   const scan = plan.scan(raw, request.headers.connection);
-  if (scan.problem !== undefined) refuse(request, { step: 'strip', code: 'ENMESH_INBOUND_HEADERS', reason: scan.problem });
+  const host = target.authority ?? request.headers.host ?? '';
+  const problem = scan.problem ?? (isHost(host) ? undefined : 'Host holds characters that do not belong into a host');
+  if (problem !== undefined) refuse(request, { step: 'strip', code: 'ENMESH_INBOUND_HEADERS', reason: problem });
   const attributes = new DoorAttributes({
     method: request.method ?? '',
     path: target.path,
     query: target.query,
-    host: target.authority ?? request.headers.host ?? '',
+    host,
     raw,
     scan,
     connection,

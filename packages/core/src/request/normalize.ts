@@ -83,6 +83,21 @@ function normalizePath(path: string, mode: PathNormalization): string | TargetPr
   return mergeSlashes(canonical);
 }
 
+const hostPattern = /^(?:[A-Za-z0-9._~!$&'()*+,;=@%-]*|\[[0-9A-Fa-f:.]+\])(?::\d*)?$/;
+let lastHost = '';
+
+/**
+ * Whether the value of a Host header is a host and port (RFC 3986 section 3.2) that every reader takes apart alike. A `/`, `?` or `#` in it would
+ * give an application that puts a URL together another path than the one that was judged. Empty is a host here, as in Istio.
+ */
+export function isHost(text: string): boolean {
+  // Nearly every request asks for the same one.
+  if (text === lastHost) return true;
+  if (!hostPattern.test(text)) return false;
+  lastHost = text;
+  return true;
+}
+
 /** The characters of a host and port (RFC 3986 section 3.2) without userinfo, which no request may carry. */
 const authorityPattern = /^[A-Za-z0-9._~!$&'()*+,;=:[\]%-]+$/;
 

@@ -8,8 +8,11 @@ describe('the spellings of a path', () => {
     ['/admin', fastifyRouter, []],
     ['/admin/', fastifyRouter, []],
     ['/a%20b', fastifyRouter, ['/a b']],
-    ['/a%2fb', fastifyRouter, ['/a%2Fb']],
-    ['/a%2Fb', fastifyRouter, ['/a%2fb']],
+    ['/a%2fb', bareRouter, []],
+    ['/a%2fb', fastifyRouter, ['/a%2Fb', '/a/b']],
+    ['/a%2Fb', fastifyRouter, ['/a%2fb', '/a/b']],
+    ['/%2fa%5cb', expressRouter, ['//a/b', '/a/b', '/%2fa%5cb/', '//a/b/', '/a/b/']],
+    ['//a', fastifyRouter, ['/a']],
     ['/a%21b%3f', fastifyRouter, ['/a!b%3f', '/a!b%3F']],
     ['/caf%c3%a9', fastifyRouter, ['/café', '/caf%C3%A9']],
     ['/a%2541', fastifyRouter, []],
@@ -38,7 +41,23 @@ describe('a path', () => {
   );
 
   it.each([
+    '/x/..%2fadmin',
+    '/x%2F..',
+    '/x/%2e%2e%2Fadmin',
+    '/x/.%5cadmin',
+    '/x%2f..;a=b',
+    '/..%5c',
+    '/x%2f%2e%2e%2f%2e%2e/admin',
+  ])('in which an encoded slash hides a dot segment is ambiguous to every router: %s', (path) => {
+    for (const settings of [bareRouter, expressRouter, fastifyRouter]) expect(isAmbiguousForRouter(path, settings)).toBe(true);
+  });
+
+  it.each([
     '/admin',
+    '/a%2f...%2fb',
+    '/a..%2fb',
+    '/a%2f..b',
+    '/x/..%252fadmin',
     '/a%20b',
     '/a%2fb',
     '/a%3f',

@@ -1,0 +1,185 @@
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import express5 from 'express';
+import express4 from 'express4';
+import Fastify from 'fastify';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Mesh } from '@enmesh/core';
+import { listen } from '@enmesh/express';
+import { serverFactory } from '@enmesh/fastify';
+import { createHouse, open, send, type House } from '../../support/house.js';
+import { connect } from 'node:net';
+
+// Spellings of a route that each router treats alike, policies against them: test/conformance/router-spellings.test.ts.
+// Istio's and Envoy's own normalization cases: test/conformance/path.test.ts.
+const corpora = process.env['ENMESH_CORPORA'] ?? resolve(import.meta.dirname, '../../../../shared/corpora');
+const traversal = resolve(corpora, 'path-traversal/directory_traversal.txt');
+const present = existsSync(traversal);
+if (!present) console.log(`skip: the path traversal corpus was not found below ${corpora}`);
+
+const open_ = `
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: shop}
+spec: {mtls: {mode: PERMISSIVE}}
+---
+`;
+const deny = `${open_}
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: no-private, namespace: shop}
+spec: {action: DENY, rules: [{to: [{operation: {paths: ["/private", "/private/*", "/items/private", "/api/items/private"]}}]}]}
+`;
+const allow = `${open_}
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: only-public, namespace: shop}
+spec: {rules: [{to: [{operation: {paths: ["/public", "/public/*", "/items/public"]}}]}]}
+`;
+
+const marker = 'the-guarded-text';
+let root: string;
+const houses: Record<string, House> = {};
+beforeAll(async () => {
+  root = mkdtempSync(join(tmpdir(), 'enmesh-static-'));
+  for (const name of ['public', 'private']) mkdirSync(join(root, name));
+  writeFileSync(join(root, 'private', 'secret.html'), marker);
+  writeFileSync(join(root, 'public', 'page.html'), 'anyone');
+  houses['DENY'] = await createHouse(deny);
+  houses['ALLOW'] = await createHouse(allow);
+});
+afterAll(async () => {
+  for (const house of Object.values(houses)) await house.close();
+  rmSync(root, { recursive: true, force: true });
+});
+
+async function expressApp(framework: typeof express5, mesh: Mesh, style: 'door' | 'core' = 'door'): Promise<number> {
+  const app = framework();
+  const items = framework.Router({ mergeParams: true });
+  items.get('/:name', (request, response) => void response.end(request.params['name'] === 'private' ? marker : 'an item'));
+  app.use('/items', items);
+  const api = framework.Router();
+  api.use('/items', items);
+  app.use('/api', api);
+  app.get('/private', (_request, response) => void response.end(marker));
+  app.use(framework.static(root));
+  if (style === 'core') return open(mesh.createServer(app));
+  const server = await listen(mesh, app, 0, { host: '127.0.0.1' });
+  return (server.address() as { port: number }).port;
+}
+
+async function fastifyApp(mesh: Mesh): Promise<number> {
+  const app = Fastify({ serverFactory: serverFactory(mesh) as never, exposeHeadRoutes: true });
+  app.get('/private', () => marker);
+  app.get<{ Params: { name: string } }>('/items/:name', ({ params }) => (params.name === 'private' ? marker : 'an item'));
+  app.get<{ Params: { name: string } }>('/api/items/:name', ({ params }) => (params.name === 'private' ? marker : 'an item'));
+  // What a static file plugin does with its wildcard: decoded by the router, resolved by the file system.
+  app.get<{ Params: { '*': string } }>('/*', ({ params }, reply) => {
+    const file = resolve('/', params['*']);
+    if (existsSync(join(root, file)) && file !== '/') return reply.send(readFileSync(join(root, file), 'utf8'));
+    return reply.code(404).send('');
+  });
+  await app.listen({ port: 0, host: '127.0.0.1' });
+  return (app.server.address() as { port: number }).port;
+}
+
+const apps: Record<string, (mesh: Mesh) => Promise<number>> = {
+  'Express 5': (mesh) => expressApp(express5, mesh),
+  'Express 4': (mesh) => expressApp(express4 as unknown as typeof express5, mesh),
+  'Express 5 given to mesh.createServer': (mesh) => expressApp(express5, mesh, 'core'),
+  Fastify: fastifyApp,
+};
+
+/** Ways to write a path of these segments that some server reads as the path itself. */
+const rewritings: readonly ((path: string) => string)[] = [
+  (path) => path,
+  (path) => `${path}/`,
+  (path) => path.toUpperCase(),
+  (path) => path.replace('private', 'Private'),
+  (path) => path.replace('p', '%70'),
+  (path) => path.replace('private', '%70%72%69%76%61%74%65'),
+  (path) => path.replaceAll('/', '//'),
+  (path) => `/.${path}`,
+  (path) => `/x/..${path}`,
+  (path) => `/x/%2e%2e${path}`,
+  (path) => `/x/.%2E${path}`,
+  (path) => `/x/..;${path}`,
+  (path) => `/x/..;a=b${path}`,
+  (path) => `/x/%2e%2e;${path}`,
+  (path) => `/x/..%2f${path.slice(1)}`,
+  (path) => `/x/..%2F${path.slice(1)}`,
+  (path) => `/public/..%2f${path.slice(1)}`,
+  (path) => `/public/%2e%2e%2f${path.slice(1)}`,
+  (path) => `/public%2f..${path}`,
+  (path) => `/public%2f%2e%2e%2f${path.slice(1)}`,
+  (path) => `/public/x%2f..%2f..%2f${path.slice(1)}`,
+  (path) => `/public/..%5c${path.slice(1)}`,
+  (path) => `/public/..\\${path.slice(1)}`,
+  (path) => `/public/..%252f${path.slice(1)}`,
+  (path) => `/public/%252e%252e%252f${path.slice(1)}`,
+  (path) => `/%2f${path.slice(1)}`,
+  (path) => `/${path.slice(1).replaceAll('/', '%2f')}`,
+  (path) => `/${path.slice(1).replaceAll('/', '%2F')}`,
+  (path) => `/${path.slice(1).replaceAll('/', '%5c')}`,
+  (path) => `\\${path.slice(1)}`,
+  (path) => `${path}?x=/public`,
+  (path) => `${path}#/public`,
+  (path) => `/public?/..${path}`,
+  (path) => `/public#${path}`,
+  (path) => `${path};x=1`,
+  (path) => `${path}%00`,
+  (path) => `${path}%00.html`,
+  (path) => `${path}%20`,
+  (path) => `${path}%0a`,
+  (path) => `${path}.`,
+  (path) => `http://product.shop${path}`,
+  (path) => `HTTP://product.shop${path}`,
+  (path) => `http://product.shop/public/..${path}`,
+  (path) => `//product.shop${path}`,
+  (path) => `/public/../${path}`,
+  (path) => `/public/./..//${path}`,
+];
+const guarded = ['/private', '/private/secret.html', '/items/private', '/api/items/private'];
+const targets = [...new Set(guarded.flatMap((path) => rewritings.map((rewrite) => rewrite(path))))].filter(
+  (target) => !/[ #]\s/.test(target),
+);
+
+/** Sends many targets, a few connections at a time, and gives those whose answer held the marker. */
+async function leaks(port: number, all: readonly string[]): Promise<string[]> {
+  const found: string[] = [];
+  const queue = all.values();
+  await Promise.all(
+    Array.from({ length: 8 }, async () => {
+      for (const target of queue) {
+        const answer = await ask(port, target);
+        if (answer.includes(marker)) found.push(target);
+      }
+    }),
+  );
+  return found;
+}
+
+function ask(port: number, target: string): Promise<string> {
+  return new Promise((done) => {
+    const socket = connect(port, '127.0.0.1');
+    let received = '';
+    socket.on('data', (chunk: Buffer) => (received += chunk.toString('latin1')));
+    socket.on('error', () => {});
+    socket.on('close', () => done(received));
+    socket.write(`GET ${target} HTTP/1.1\r\nHost: product.shop\r\nConnection: close\r\n\r\n`, 'latin1');
+  });
+}
+
+describe("rule 3: the policy's path is the path the router will route", () => {
+  describe.each(Object.entries(apps))('%s', (_name, start) => {
+    it.each(['DENY', 'ALLOW'])(
+      'shows what is guarded by %s under no spelling, mounted routers, parameters and static files included',
+      async (action) => {
+        const port = await start((houses[action] as House).mesh);
+        expect(await ask(port, '/public/page.html')).toContain('anyone');
+        expect(await leaks(port, targets)).toEqual([]);
+      },
+    );
+  });
+});
