@@ -601,6 +601,8 @@ export interface EnmeshErrorOptions {
 export class EnmeshError extends Error {
   readonly code: ErrorCode;
   readonly status: number;
+  /** What to do, from {@link errorTable}; a property of its own so that Node prints it with an error that nobody caught. */
+  readonly remedy: string;
   readonly details: Readonly<Record<string, unknown>>;
 
   constructor(code: ErrorCode, message: string, options: EnmeshErrorOptions = {}) {
@@ -608,6 +610,7 @@ export class EnmeshError extends Error {
     this.name = 'EnmeshError';
     this.code = code;
     this.status = errorTable[code].status;
+    this.remedy = errorTable[code].remedy;
     this.details = options.details ?? {};
   }
 
