@@ -13,11 +13,19 @@ export function removeQueryParameters(query: string, names: readonly string[]): 
     if (piece === '') continue;
     const at = piece.indexOf('=');
     const name = decodeSafely(at < 0 ? piece : piece.slice(0, at));
-    if (!names.includes(name)) kept.push([name, decodeSafely(at < 0 ? '' : piece.slice(at + 1))]);
+    if (!names.includes(name)) kept.push([name, rewriteValue(at < 0 ? '' : piece.slice(at + 1))]);
   }
   if (kept.length === 0) return '';
   kept.sort((a, b) => (a[0] < b[0] ? -1 : a[0] > b[0] ? 1 : 0));
-  return `?${kept.map(([name, value]) => `${encodeDelimiters(name)}=${encodeDelimiters(value)}`).join('&')}`;
+  return `?${kept.map(([name, value]) => `${encodeDelimiters(name)}=${value}`).join('&')}`;
+}
+
+/** A `+` stays one, for it may stand for a blank; an escaped one stays escaped, for it may not. */
+function rewriteValue(value: string): string {
+  return value
+    .split('+')
+    .map((part) => encodeDelimiters(decodeSafely(part)))
+    .join('+');
 }
 
 /** Percent-decodes byte by byte, leaving alone what is not valid UTF-8. */
