@@ -34,6 +34,8 @@ describe('the walk through the shop', () => {
     expect(checks.map(({ asked, got }) => ({ asked, got }))).toEqual(checks.map(({ asked, want }) => ({ asked, got: want })));
     expect(checks.length).toBeGreaterThan(1);
     expect(checks.filter(({ why }) => why === '' || why.includes('says nothing'))).toEqual([]);
+    const denials = checks.filter(({ got }) => got === '403 RBAC: access denied');
+    expect(denials.filter(({ why }) => !/policy shop\/[\w-]+/.test(why))).toEqual([]);
   });
 
   it('ends with the configuration directory that the repository holds', () => {

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { PeerIdentity } from '../identity/caller.js';
 import { isCorsPreflight } from '../jwt/preflight.js';
 import { createTokenMemo, type JwtOutcome, type TokenMemo } from '../jwt/verify.js';
+import type { PolicySet } from '../policy/compile.js';
 import { evaluatePolicies, type Decision } from '../policy/evaluate.js';
 import { removeQueryParameters, type AddedHeader } from '../propagation/payload-header.js';
 import { isHost, parseTarget, type RequestTarget } from '../request/normalize.js';
@@ -187,15 +188,31 @@ function challengeOf(attributes: DoorAttributes, invalidToken: boolean): string 
 export function authorize(request: IncomingMessage, attributes: DoorAttributes, plan: Plan): Decision {
   const decision = evaluatePolicies(plan.snapshot.policies, attributes);
   if (!decision.allowed)
-    refuse(request, { step: 'authorize', code: 'ENMESH_POLICY_DENIED', reason: reasonOf(decision), decision });
+    refuse(request, { step: 'authorize', code: 'ENMESH_POLICY_DENIED', reason: reasonOf(decision, plan), decision });
   if (heard.authorize.hasSubscribers) passed('authorize', request, decision);
   return decision;
 }
 
-function reasonOf(decision: Decision): string {
+function reasonOf(decision: Decision, plan: Plan): string {
   if (decision.reason === 'deny-matched') return `rule ${decision.rule} of DENY policy ${decision.policy} matched`;
   if (decision.reason === 'evaluation-failed') return 'evaluating the policies failed, so nothing was allowed';
-  return 'ALLOW policies apply to this workload and none of their rules matched';
+  return notAllowedBy(plan.snapshot.policies);
+}
+
+const notAllowed = new WeakMap<PolicySet, string>();
+const maxNamed = 5;
+
+/** Which ALLOW policies had no rule that matched: the ones to look at. Made once per snapshot, because anyone can be refused at any rate. */
+function notAllowedBy(policies: PolicySet): string {
+  let text = notAllowed.get(policies);
+  if (text === undefined) {
+    const names = [...new Set(policies.allow?.map(({ decision }) => decision.policy))];
+    const more = names.length > maxNamed ? ` and ${names.length - maxNamed} more` : '';
+    const listed = `${names.slice(0, maxNamed).join(', ')}${more}`;
+    text = names.length === 0 ? 'an ALLOW policy without rules allows nothing' : `no rule matched of ALLOW policy ${listed}`;
+    notAllowed.set(policies, text);
+  }
+  return text;
 }
 
 /** What the handler gets: the token gone, the verified payload and the normalized target in its place. */
