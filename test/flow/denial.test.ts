@@ -19,7 +19,7 @@ const denies = '{action: DENY, rules: [{to: [{operation: {methods: [PATCH]}}]}, 
 
 describe('a denied request is told of with what to look at', () => {
   it.each([
-    ['the rule that denied', allow('no', denies), 'rule 1 of DENY policy shop/no matched', 'shop/no'],
+    ['the rule that denied', allow('closed', denies), 'rule 1 of DENY policy shop/closed matched', 'shop/closed'],
     ['the one ALLOW policy', allow('post', posts), 'no rule matched of ALLOW policy shop/post', undefined],
     [
       'the first five of many ALLOW policies',
