@@ -1,4 +1,6 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import express5 from 'express';
@@ -8,15 +10,25 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Mesh } from '@enmesh/core';
 import { listen } from '@enmesh/express';
 import { serverFactory } from '@enmesh/fastify';
-import { createHouse, open, send, type House } from '../../support/house.js';
-import { connect } from 'node:net';
+import { createHouse, open, type House } from '../../support/house.js';
 
 // Spellings of a route that each router treats alike, policies against them: test/conformance/router-spellings.test.ts.
 // Istio's and Envoy's own normalization cases: test/conformance/path.test.ts.
 const corpora = process.env['ENMESH_CORPORA'] ?? resolve(import.meta.dirname, '../../../../shared/corpora');
-const traversal = resolve(corpora, 'path-traversal/directory_traversal.txt');
-const present = existsSync(traversal);
+const lists = ['deep_traversal', 'traversals-8-deep-exotic-encoding', 'dotdotpwn'].map((name) =>
+  resolve(corpora, `path-traversal/${name}.txt`),
+);
+const present = lists.every((file) => existsSync(file));
 if (!present) console.log(`skip: the path traversal corpus was not found below ${corpora}`);
+
+/** The ways up of the corpus, put before what is guarded; the file they led to is cut off. */
+function waysUp(): string[] {
+  const lines = lists.flatMap((file) => readFileSync(file, 'latin1').split('\n'));
+  const ways = lines.map((line) =>
+    line.replace(/\{FILE\}|etc.{1,12}(?:passwd|issue).*|boot\.ini.*|windows.*|winnt.*/i, '').trim(),
+  );
+  return [...new Set(ways)].filter((way) => way !== '');
+}
 
 const open_ = `
 apiVersion: security.istio.io/v1
@@ -41,13 +53,24 @@ spec: {rules: [{to: [{operation: {paths: ["/public", "/public/*", "/items/public
 const marker = 'the-guarded-text';
 let root: string;
 const houses: Record<string, House> = {};
+const normalizations = ['NONE', 'BASE', 'MERGE_SLASHES', 'DECODE_AND_MERGE_SLASHES'] as const;
+
+/** A house whose mesh normalizes paths so. */
+async function houseOf(policies: string, normalization: string): Promise<House> {
+  const house = await createHouse(policies);
+  mkdirSync(join(house.directory, 'enmesh'));
+  await house.write('enmesh/mesh.yaml', `pathNormalization: {normalization: ${normalization}}\n`);
+  return house;
+}
 beforeAll(async () => {
   root = mkdtempSync(join(tmpdir(), 'enmesh-static-'));
   for (const name of ['public', 'private']) mkdirSync(join(root, name));
   writeFileSync(join(root, 'private', 'secret.html'), marker);
   writeFileSync(join(root, 'public', 'page.html'), 'anyone');
-  houses['DENY'] = await createHouse(deny);
-  houses['ALLOW'] = await createHouse(allow);
+  for (const mode of normalizations) {
+    houses[`DENY ${mode}`] = await houseOf(deny, mode);
+    houses[`ALLOW ${mode}`] = await houseOf(allow, mode);
+  }
 });
 afterAll(async () => {
   for (const house of Object.values(houses)) await house.close();
@@ -171,15 +194,44 @@ function ask(port: number, target: string): Promise<string> {
   });
 }
 
+it('the ways up of the corpus are ways: without a mesh some of them lead to what is guarded', async () => {
+  const app = express5().use(express5.static(root));
+  const server = createServer(app);
+  const port = await open(server);
+  expect(
+    (
+      await leaks(
+        port,
+        present
+          ? waysUp()
+              .map((way) => `/public/${way}private/secret.html`)
+              .slice(0, 500)
+          : targets,
+      )
+    ).length,
+  ).toBeGreaterThan(1);
+  server.close();
+});
+
 describe("rule 3: the policy's path is the path the router will route", () => {
   describe.each(Object.entries(apps))('%s', (_name, start) => {
-    it.each(['DENY', 'ALLOW'])(
+    it.each(normalizations.flatMap((mode) => [`DENY ${mode}`, `ALLOW ${mode}`]))(
       'shows what is guarded by %s under no spelling, mounted routers, parameters and static files included',
-      async (action) => {
-        const port = await start((houses[action] as House).mesh);
+      async (house) => {
+        const port = await start((houses[house] as House).mesh);
         expect(await ask(port, '/public/page.html')).toContain('anyone');
         expect(await leaks(port, targets)).toEqual([]);
       },
     );
+
+    it.skipIf(!present).each(['DENY', 'ALLOW'])('shows what is guarded by %s on no way up of the corpus', async (action) => {
+      const port = await start((houses[`${action} BASE`] as House).mesh);
+      const ways = waysUp();
+      expect(ways.length).toBeGreaterThan(5_000);
+      const sample = ways
+        .filter((_way, i) => i % 3 === 0)
+        .flatMap((way) => [`/public/${way}private/secret.html`, `/${way}private/secret.html`]);
+      expect(await leaks(port, sample)).toEqual([]);
+    });
   });
 });

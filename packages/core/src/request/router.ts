@@ -10,8 +10,8 @@ export interface RouterSettings {
   readonly decodesPath: boolean;
   /** True when a run of slashes may be read as one, by the router or by what serves files behind it. */
   readonly mergesSlashes: boolean;
-  /** True when `%2f` and `%5c` may be read as slashes behind the router: by static files, which are decoded late, and by parameters. */
-  readonly decodesSlashes: boolean;
+  /** True when what stands behind the router reads the path decoded, `%2f` a slash and dot segments resolved: file servers, parameters. */
+  readonly readsDecoded: boolean;
   /** True when the path ends at its first `;`. */
   readonly semicolonDelimiter: boolean;
 }
@@ -22,7 +22,7 @@ export const bareRouter: RouterSettings = Object.freeze({
   strictSlash: true,
   decodesPath: false,
   mergesSlashes: false,
-  decodesSlashes: false,
+  readsDecoded: false,
   semicolonDelimiter: false,
 });
 
@@ -35,7 +35,7 @@ export const expressRouter: RouterSettings = Object.freeze({
   strictSlash: false,
   decodesPath: false,
   mergesSlashes: true,
-  decodesSlashes: true,
+  readsDecoded: true,
   semicolonDelimiter: false,
 });
 
@@ -45,7 +45,7 @@ export const fastifyRouter: RouterSettings = Object.freeze({
   strictSlash: true,
   decodesPath: true,
   mergesSlashes: true,
-  decodesSlashes: true,
+  readsDecoded: true,
   semicolonDelimiter: false,
 });
 
@@ -68,9 +68,17 @@ function beforeSemicolon(path: string): string {
 
 const encodedSlash = /%2f|%5c/i;
 
-/** The path as a file server reads it: every encoded slash a slash. */
 function withSlashes(path: string): string {
   return decodeSlashes(path).replaceAll('\\', '/');
+}
+
+/** The path as file servers and parameters give it: every escape decoded, backslashes slashes. */
+function readDecoded(path: string): string {
+  try {
+    return decodeURIComponent(path).replaceAll('\\', '/');
+  } catch {
+    return withSlashes(path);
+  }
 }
 
 function toggleSlash(path: string): string {
@@ -85,17 +93,17 @@ function encodings(decoded: string): readonly string[] {
 
 /**
  * Every other spelling of the normalized `path` that the router treats as the same route, without `path` itself: cut at `;`, decoded (and
- * escaped anew), encoded slashes decoded, slashes merged, and each of these with its trailing slash toggled. Case is not spelled out:
+ * escaped anew, and wholly), slashes merged, and each of these with its trailing slash toggled. Case is not spelled out:
  * `RequestAttributes.pathIgnoresCase` says it.
  */
 export function pathSpellings(path: string, settings: RouterSettings): readonly string[] {
   const spellings = [path];
   if (settings.semicolonDelimiter && path.includes(';', 1)) spellings.push(beforeSemicolon(path));
-  if (settings.decodesPath && path.includes('%')) {
+  if ((settings.decodesPath || settings.readsDecoded) && path.includes('%')) {
     const decoded = spellings.map(decodePath);
-    spellings.push(...decoded, ...decoded.flatMap(encodings));
+    const read = settings.readsDecoded ? spellings.map(readDecoded) : none;
+    spellings.push(...decoded, ...decoded.flatMap(encodings), ...read);
   }
-  if (settings.decodesSlashes && path.includes('%') && encodedSlash.test(path)) spellings.push(...spellings.map(withSlashes));
   if (settings.mergesSlashes && spellings.some((spelling) => spelling.includes('//')))
     spellings.push(...spellings.map(mergeSlashes));
   if (!settings.strictSlash) spellings.push(...spellings.map(toggleSlash));
@@ -109,20 +117,27 @@ function countSlashes(text: string): number {
   return count;
 }
 
-/** Whether an encoded slash makes a dot segment (`..%2fadmin`): no router resolves it, file servers and handlers that decode do. */
+/** Whether an encoded slash hides a dot segment (`..%2fadmin`): no router resolves it, file servers and handlers that decode do. */
 function hidesDotSegment(path: string): boolean {
-  if (!encodedSlash.test(path)) return false;
-  return path.split('/').some((segment) => encodedSlash.test(segment) && withSlashes(segment).split('/').some(isDotSegment));
+  return path.split('/').some((segment) => encodedSlash.test(segment) && hasDotSegment(segment));
+}
+
+function hasDotSegment(path: string): boolean {
+  return withSlashes(path).split('/').some(isDotSegment);
 }
 
 /**
  * Whether the router's own decoding turns the normalized `path` into something that {@link pathSpellings} cannot stand for: a dot segment,
- * a slash, `?` or `#` that was not there, or a control byte; or whether an encoded slash hides a dot segment, whatever the router. Such a
- * target is refused with 400 (security rule 3). A path that cannot be decoded at all is not ambiguous: the router refuses it itself.
+ * a slash, `?` or `#` that was not there, or a control byte; whether a dot segment that normalization left would lead files elsewhere; or
+ * whether, whatever the router, the path holds `%00` or an encoded slash hides a dot segment. Such a target is refused with 400 (security
+ * rule 3). A path that cannot be decoded at all is not ambiguous: the router refuses it itself.
  */
 export function isAmbiguousForRouter(path: string, settings: RouterSettings): boolean {
+  // Only without normalization (mode NONE) do plain dot segments come this far.
+  if (settings.readsDecoded && (path.includes('/.') || path.includes('%') || path.includes('\\')) && hasDotSegment(path))
+    return true;
   if (!path.includes('%')) return false;
-  if (hidesDotSegment(path)) return true;
+  if (path.includes('%00') || hidesDotSegment(path)) return true;
   if (!settings.decodesPath) return false;
   const decoded = decodePath(path);
   if (decoded === path) return false;
