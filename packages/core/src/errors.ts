@@ -74,7 +74,7 @@ export const errorTable = table({
     status: 403,
     public: 'RBAC: access denied',
     meaning: 'A DENY rule matched, or ALLOW policies select this workload and none of their rules matched.',
-    remedy: 'Compare the request with the policy named in the log line; add or widen an ALLOW rule if the call is legitimate.',
+    remedy: 'Compare the request with the policies named in the log line; add or widen an ALLOW rule if the call is legitimate.',
   },
   ENMESH_TLS_PLAINTEXT_REFUSED: {
     status: 403,

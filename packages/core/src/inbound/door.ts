@@ -36,24 +36,11 @@ export interface DoorOptions {
   readonly router?: RouterSettings;
   /** Further options of node:https, such as `keepAliveTimeout`. What would weaken the door (certificates, parser leniency) is refused. */
   readonly http?: ServerOptions;
+  /** How long a connection may stay silent before its first byte, in milliseconds; 5000 by default. */
+  readonly sniffTimeoutMs?: number;
+  /** How long a TLS handshake may take from accept to its end, in milliseconds; 10000 by default. */
+  readonly handshakeTimeoutMs?: number;
 }
-
-const notYours = [
-  'key',
-  'cert',
-  'ca',
-  'pfx',
-  'requestCert',
-  'rejectUnauthorized',
-  'ALPNProtocols',
-  'ALPNCallback',
-  'SNICallback',
-  'secureContext',
-  'secureOptions',
-  'insecureHTTPParser',
-  'IncomingMessage',
-  'ticketKeys',
-];
 
 /**
  * Creates a server at whose door every request is decided before any framework code runs, whatever listeners are added or replaced later:
@@ -62,8 +49,8 @@ const notYours = [
 export function createDoor(parts: DoorParts, listener: RequestListener, options: DoorOptions = {}): Server {
   requireListener(listener);
   const { http = {} } = options;
-  for (const name of notYours)
-    if (name in http) throw new TypeError(`createServer: \`http.${name}\` belongs to the mesh; take it out of the options`);
+  if (http.IncomingMessage !== undefined)
+    throw new TypeError('createServer: `http.IncomingMessage` belongs to the mesh; take it out');
   let listeningPort = 0;
   const server = createTlsServer({
     identity: parts.identity,
@@ -73,6 +60,8 @@ export function createDoor(parts: DoorParts, listener: RequestListener, options:
       return acceptSettings({ mode, mesh, permissiveAnyAlpn: parts.permissiveAnyAlpn });
     },
     http: { ...http, IncomingMessage: DoorRequest as typeof IncomingMessage },
+    ...(options.sniffTimeoutMs === undefined ? {} : { sniffTimeoutMs: options.sniffTimeoutMs }),
+    ...(options.handshakeTimeoutMs === undefined ? {} : { handshakeTimeoutMs: options.handshakeTimeoutMs }),
     onRefused: reportConnectionRefusal,
   });
   server.maxHeadersCount = parts.maxHeaderCount;
