@@ -1,12 +1,12 @@
 import { once } from 'node:events';
 import { createServer as createHttpsServer } from 'node:https';
-import { connect as connectTcp, type Socket } from 'node:net';
+import { connect as connectTcp, createServer as createTcpServer, type Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { deniedEvents, type MeshIdentity, type X509Svid } from '@enmesh/core';
 import { badCertificates, createTestAuthority } from '../../../packages/core/src/testing/authority.js';
 import { openWitness, statusesIn, transcribe, type Transcript, type Witness } from '../../support/attack.js';
-import { createHouse, open, send, sendRaw, type House } from '../../support/house.js';
+import { connect, createHouse, open, send, sendRaw, type House } from '../../support/house.js';
 
 // Modes, ALPN lists, TLS versions and ciphers of the server alone: packages/core/src/tls/server.test.ts; deadlines and dripping bytes: pending.test.ts;
 // chains, bundles and hostile certificates: packages/core/src/x509, test/conformance/x509-*.test.ts.
@@ -177,7 +177,6 @@ describe('rule 2: an identity is one URI that the authority signed', () => {
     const one = await createHouse(peers('STRICT'), { clock: () => now });
     const { port, reached } = await openWitness(one.mesh);
     const as = await one.authority.issue({ namespace: 'shop', serviceAccount: 'gateway', notAfter: now + 60_000 });
-    const { connect } = await import('../../support/house.js');
     const socket = connect({ port, as, roots: [one.authority.rootPem] });
     socket.on('error', () => {});
     socket.write('GET /1 HTTP/1.1\r\nHost: a\r\n\r\n');
@@ -413,8 +412,7 @@ async function turns(): Promise<void> {
 
 /** The first flight of a TLS client, as bytes. */
 async function clientHello(): Promise<Buffer> {
-  const { createServer } = await import('node:net');
-  const server = createServer();
+  const server = createTcpServer();
   const port = await open(server);
   const client = connectTls({ port, host: '127.0.0.1', ALPNProtocols: istio, rejectUnauthorized: false });
   client.on('error', () => {});

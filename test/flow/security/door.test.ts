@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { connect as connectHttp2 } from 'node:http2';
 import { createServer, IncomingMessage, request as httpRequest, ServerResponse } from 'node:http';
 import { cpSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -323,7 +325,7 @@ describe('methods and hosts', () => {
 
 describe('rule 3: frameworks that rewrite', () => {
   it('Fastify with rewriteUrl is refused at the door, and judged by the path it routes in the plugin', async () => {
-    const rewriteUrl = (request: { url?: string }): string => (request.url ?? '').replace('/alias', '/private');
+    const rewriteUrl = (request: IncomingMessage): string => (request.url ?? '').replace('/alias', '/private');
     expect(() => Fastify({ rewriteUrl, serverFactory: serverFactory(house.mesh) as never })).toThrow(/rewriteUrl/);
     const app = Fastify({ rewriteUrl });
     await app.register(fastifyPlugin, { mesh: house.mesh });
@@ -333,6 +335,19 @@ describe('rule 3: frameworks that rewrite', () => {
     const { port } = app.server.address() as { port: number };
     expect((await send({ port }, 'GET', '/alias')).status).toBe(403);
     expect((await send({ port }, 'GET', '/public')).status).toBe(200);
+    await app.close();
+  });
+
+  it('the plugin decides nothing over HTTP/2, which has other headers, and refuses it', async () => {
+    const app = Fastify({ http2: true });
+    await app.register(fastifyPlugin as never, { mesh: house.mesh } as never);
+    app.get('/public', () => 'reached');
+    await app.listen({ port: 0, host: '127.0.0.1' });
+    const session = connectHttp2(`http://127.0.0.1:${(app.server.address() as { port: number }).port}`);
+    const stream = session.request({ ':path': '/public', ':authority': 'admin.shop' });
+    const [headers] = (await once(stream, 'response')) as [{ ':status': number }];
+    expect(headers[':status']).toBe(500);
+    session.destroy();
     await app.close();
   });
 

@@ -156,6 +156,14 @@ describe('rule 4: protected headers are deleted in every spelling before anythin
     expect(rawHeaders.join('\n')).not.toContain('spiffe://');
   });
 
+  it("over mutual TLS the peer is the certificate's, and a forged x-forwarded-client-cert is handed to nobody", async () => {
+    const answer = await send({ port: witness.port, as: gateway, roots: [house.authority.rootPem] }, 'GET', '/', [
+      ['x-forwarded-client-cert', `URI=spiffe://cluster.local/ns/shop/sa/${forged}`],
+    ]);
+    expect(seen(answer).peer).toBe('spiffe://cluster.local/ns/shop/sa/gateway');
+    expect(answer.bytes).not.toContain(forged);
+  });
+
   it.each(['__proto__', 'constructor', 'toString', 'hasOwnProperty', '__defineGetter__', 'valueOf'])(
     'a header called %s harms no reader',
     async (name) => {

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { noticeEvents } from '@enmesh/core';
 import { createTestIssuer } from '@enmesh/core/testing';
 import { openWitness, transcribe, type Reached, type Transcript, type Witness } from '../../support/attack.js';
-import { createHouse, send, type Answer, type House } from '../../support/house.js';
+import { createHouse, send, sendRaw, type Answer, type House } from '../../support/house.js';
 
 // The verifier itself, on Wycheproof, the JOSE cookbook, jwt_verify_lib and Istio's own cases: test/conformance/jwt*.test.ts.
 // Key sets that redirect, drip, grow or are no key sets: packages/core/src/jwt/key-sets.test.ts.
@@ -253,7 +253,6 @@ describe('rule 5: a token counts where it is looked for, and bad ones are not pa
 
   it('a connection that brought a good token brings nothing for the requests behind it', async () => {
     const both = `GET /first HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${token}\r\n\r\nGET /second HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`;
-    const { sendRaw } = await import('../../support/house.js');
     const { bytes } = await sendRaw({ port: witness.port }, both);
     expect([...bytes.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => status)).toEqual(['200', '403']);
   });
@@ -333,6 +332,18 @@ describe('rule 8: the raw token stays at the door and out of every message', () 
     const { headers } = seen(answer);
     expect(headers['x-jwt-payload']).toBe(token.split('.')[1]);
     for (const part of [token, token.split('.')[0], token.split('.')[2]]) expect(answer.bytes).not.toContain(part);
+  });
+
+  it('what stands in the target beside the path is said by nobody', async () => {
+    for (const target of [
+      'http://jane:pass-word@product.shop/x',
+      '/x?access_token=pass-word',
+      '/x#pass-word',
+      '/\xe9?pass-word',
+      'http://product.shop?pass-word',
+    ])
+      await get(target);
+    expect(transcript.text()).not.toContain('pass-word');
   });
 
   it('neither tokens nor their parts, claims, keys or certificates were said by any event or line, whatever was sent above', () => {

@@ -11,7 +11,7 @@ export function reportDenied(request: IncomingMessage, refusal: Refusal): void {
   if (!deniedEvents.hasSubscribers) return;
   const { id, step, code, status, reason, decision } = refusal;
   const peer = connectionOf(request.socket).peer?.uri;
-  const path = (request.url ?? '').split(/[?#]/, 1)[0] ?? '';
+  const path = pathOf(request.url ?? '');
   deniedEvents.publish({
     id,
     step,
@@ -25,6 +25,11 @@ export function reportDenied(request: IncomingMessage, refusal: Refusal): void {
     ...(decision?.rule === undefined ? {} : { rule: decision.rule }),
     ...(peer === undefined ? {} : { peer }),
   });
+}
+
+/** The path of a target as sent: the query may hold a token, the authority of an absolute form a password. */
+function pathOf(target: string): string {
+  return (target.split(/[?#]/, 1)[0] ?? '').replace(/^[^/]*:\/\/[^/]*/, '');
 }
 
 /** Tells `enmesh:denied` of a connection that was refused before any request. */
