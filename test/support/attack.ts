@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import type { Server } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import { deniedEvents, noticeEvents, stepEvents, steps, type Mesh, type RequestEnmesh, type ServerOptions } from '@enmesh/core';
 import { createVoice } from '../../packages/core/src/telemetry/voice.js';
 import { open } from './house.js';
@@ -74,4 +74,30 @@ export async function openWitness(mesh: Mesh, options: ServerOptions = {}): Prom
 /** The statuses of all answers in what a connection received. */
 export function statusesIn(bytes: string): number[] {
   return [...bytes.matchAll(/HTTP\/1\.1 (\d{3})/g)].map(([, status]) => Number(status));
+}
+
+/** Policies of a port in `mode` that only the gateway may call. */
+export const gatewayOnly = (mode: string): string => `
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: shop}
+spec: {mtls: {mode: ${mode}}}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: callers, namespace: shop}
+spec: {rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/gateway]}}]}]}
+`;
+
+/** What an Istio sidecar offers. */
+export const istioAlpn: readonly string[] = ['istio-http/1.1', 'istio', 'http/1.1'];
+
+/** Writes bytes to a socket and reads it to its end, whatever ends it. */
+export function bytesOf(socket: Socket, bytes: string, ends = false): Promise<string> {
+  let text = '';
+  socket.on('data', (chunk: Buffer) => (text += chunk.toString('latin1')));
+  socket.on('error', () => {});
+  if (bytes !== '') socket.write(bytes, 'latin1');
+  if (ends) socket.end();
+  return new Promise((done) => socket.on('close', () => done(text)));
 }

@@ -229,7 +229,7 @@ describe("rule 3: the policy's path is the path the router will route", () => {
       const ways = waysUp();
       expect(ways.length).toBeGreaterThan(5_000);
       const sample = ways
-        .filter((_way, i) => i % 3 === 0)
+        .filter((_way, i) => i % 10 === 0)
         .flatMap((way) => [`/public/${way}private/secret.html`, `/${way}private/secret.html`]);
       expect(await leaks(port, sample)).toEqual([]);
     });
