@@ -234,4 +234,17 @@ describe("rule 3: the policy's path is the path the router will route", () => {
       expect(await leaks(port, sample)).toEqual([]);
     });
   });
+
+  it('a bare listener that decodes by itself never gets a dot segment behind an encoded slash', async () => {
+    const served: (string | undefined)[] = [];
+    const port = await open(
+      (houses['ALLOW BASE'] as House).mesh.createServer((request, response) => {
+        served.push(request.url);
+        response.end(decodeURIComponent(request.url?.split('?')[0] ?? '').includes('/../private') ? marker : 'anyone');
+      }),
+    );
+    expect(await ask(port, '/public/a%2fb')).toContain('anyone');
+    expect(await leaks(port, targets)).toEqual([]);
+    expect(served.filter((url) => /%2f/i.test(url ?? ''))).toEqual(['/public/a%2fb']);
+  });
 });

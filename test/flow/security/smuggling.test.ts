@@ -77,6 +77,10 @@ describe('rule 12: one request is one request', () => {
     expect(statusesIn(received).filter((status) => status === 200).length).toBeLessThanOrEqual(1);
   });
 
+  it('no flag of the process makes the parser lenient', () => {
+    expect((witness.server as { insecureHTTPParser?: boolean }).insecureHTTPParser).toBe(false);
+  });
+
   it('pipelined requests are each judged: an allowed one opens nothing for the next', async () => {
     const before = witness.reached.length;
     const one = (path: string, more = ''): string => `GET ${path} HTTP/1.1\r\nHost: a\r\n${more}\r\n`;
