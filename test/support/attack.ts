@@ -89,6 +89,24 @@ metadata: {name: callers, namespace: shop}
 spec: {rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/gateway]}}]}]}
 `;
 
+/** Policies of a PERMISSIVE port that refuse a path, a method and a host, and allow anything else. */
+export const refusals = `
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: shop}
+spec: {mtls: {mode: PERMISSIVE}}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: refusals, namespace: shop}
+spec:
+  action: DENY
+  rules:
+  - to: [{operation: {paths: ["/private", "/private/*"]}}]
+  - to: [{operation: {methods: ["DELETE"]}}]
+  - to: [{operation: {hosts: ["admin.shop"]}}]
+`;
+
 /** What an Istio sidecar offers. */
 export const istioAlpn: readonly string[] = ['istio-http/1.1', 'istio', 'http/1.1'];
 

@@ -6,32 +6,15 @@ import { PassThrough } from 'node:stream';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import * as inbound from '@enmesh/core/inbound';
-import { openWitness, statusesIn, type Witness } from '../../support/attack.js';
+import { openWitness, refusals, statusesIn, type Witness } from '../../support/attack.js';
 import { connect, createHouse, open, send, sendRaw, type House } from '../../support/house.js';
 
 // Expect: 100-continue, CONNECT, and one decision per request on every framework: test/adapters/door.test.ts.
 // A middleware that was forgotten, or registered late: test/adapters/middleware.test.ts.
-const policies = `
-apiVersion: security.istio.io/v1
-kind: PeerAuthentication
-metadata: {name: default, namespace: shop}
-spec: {mtls: {mode: PERMISSIVE}}
----
-apiVersion: security.istio.io/v1
-kind: AuthorizationPolicy
-metadata: {name: refusals, namespace: shop}
-spec:
-  action: DENY
-  rules:
-  - to: [{operation: {paths: ["/private", "/private/*"]}}]
-  - to: [{operation: {methods: ["DELETE"]}}]
-  - to: [{operation: {hosts: ["admin.shop"]}}]
-`;
-
 let house: House;
 let witness: Witness;
 beforeAll(async () => {
-  house = await createHouse(policies);
+  house = await createHouse(refusals);
   witness = await openWitness(house.mesh);
 });
 afterAll(() => house.close());

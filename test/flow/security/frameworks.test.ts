@@ -7,28 +7,12 @@ import Fastify from 'fastify';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { enmesh, listen } from '@enmesh/express';
 import { enmesh as fastifyPlugin, serverFactory } from '@enmesh/fastify';
+import { refusals } from '../../support/attack.js';
 import { createHouse, open, send, type House } from '../../support/house.js';
-
-const policies = `
-apiVersion: security.istio.io/v1
-kind: PeerAuthentication
-metadata: {name: default, namespace: shop}
-spec: {mtls: {mode: PERMISSIVE}}
----
-apiVersion: security.istio.io/v1
-kind: AuthorizationPolicy
-metadata: {name: refusals, namespace: shop}
-spec:
-  action: DENY
-  rules:
-  - to: [{operation: {paths: ["/private", "/private/*"]}}]
-  - to: [{operation: {methods: ["DELETE"]}}]
-  - to: [{operation: {hosts: ["admin.shop"]}}]
-`;
 
 let house: House;
 beforeAll(async () => {
-  house = await createHouse(policies);
+  house = await createHouse(refusals);
 });
 afterAll(() => house.close());
 

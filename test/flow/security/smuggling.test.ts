@@ -1,28 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { openWitness, statusesIn, type Witness } from '../../support/attack.js';
+import { openWitness, refusals, statusesIn, type Witness } from '../../support/attack.js';
 import { connect, createHouse, send, sendRaw, type House } from '../../support/house.js';
-
-const policies = `
-apiVersion: security.istio.io/v1
-kind: PeerAuthentication
-metadata: {name: default, namespace: shop}
-spec: {mtls: {mode: PERMISSIVE}}
----
-apiVersion: security.istio.io/v1
-kind: AuthorizationPolicy
-metadata: {name: refusals, namespace: shop}
-spec:
-  action: DENY
-  rules:
-  - to: [{operation: {paths: ["/private", "/private/*"]}}]
-  - to: [{operation: {methods: ["DELETE"]}}]
-  - to: [{operation: {hosts: ["admin.shop"]}}]
-`;
 
 let house: House;
 let witness: Witness;
 beforeAll(async () => {
-  house = await createHouse(policies);
+  house = await createHouse(refusals);
   witness = await openWitness(house.mesh);
 });
 afterAll(() => house.close());

@@ -94,7 +94,7 @@ export function normalize(
   if (target.path === '*' && request.method !== 'OPTIONS') {
     refuse(request, { step, code: 'ENMESH_INBOUND_TARGET', reason: 'the target * belongs to OPTIONS alone' });
   }
-  if (isAmbiguousForRouter(target.path, entrance.router)) {
+  if (!target.plain && isAmbiguousForRouter(target.path, entrance.router)) {
     refuse(request, {
       step,
       code: 'ENMESH_INBOUND_TARGET',

@@ -14,6 +14,8 @@ export interface RequestTarget {
   readonly authority: string | undefined;
   /** Whether the target as sent differs from `path + query`. */
   readonly changed: boolean;
+  /** Whether the path was sent without escapes, backslashes, doubled slashes and dots behind slashes: no decoder reads it otherwise. */
+  readonly plain: boolean;
 }
 
 /** A target that is refused with 400; `reason` is for operators and quotes nothing of the target. */
@@ -118,7 +120,7 @@ function splitAbsoluteForm(target: string): { readonly authority: string; readon
 function parseUnusualTarget(target: string, mode: PathNormalization): RequestTarget | TargetProblem {
   if (target === '') return empty;
   if (hasForbiddenByte(target)) return forbiddenByte;
-  if (target === '*') return { ok: true, path: '*', query: '', authority: undefined, changed: false };
+  if (target === '*') return { ok: true, path: '*', query: '', authority: undefined, changed: false, plain: true };
   let authority: string | undefined;
   let origin = target;
   if (!target.startsWith('/')) {
@@ -130,7 +132,7 @@ function parseUnusualTarget(target: string, mode: PathNormalization): RequestTar
   const { path: raw, query } = splitTarget(origin);
   const path = normalizePath(raw, mode);
   if (typeof path !== 'string') return path;
-  return { ok: true, path, query, authority, changed: target !== path + query };
+  return { ok: true, path, query, authority, changed: target !== path + query, plain: false };
 }
 
 /**
@@ -142,6 +144,13 @@ function parseUnusualTarget(target: string, mode: PathNormalization): RequestTar
 export function parseTarget(target: string, mode: PathNormalization): RequestTarget | TargetProblem {
   const query = scanPlainTarget(target);
   if (query === -1) return parseUnusualTarget(target, mode);
-  if (query === target.length) return { ok: true, path: target, query: '', authority: undefined, changed: false };
-  return { ok: true, path: target.slice(0, query), query: target.slice(query), authority: undefined, changed: false };
+  if (query === target.length) return { ok: true, path: target, query: '', authority: undefined, changed: false, plain: true };
+  return {
+    ok: true,
+    path: target.slice(0, query),
+    query: target.slice(query),
+    authority: undefined,
+    changed: false,
+    plain: true,
+  };
 }
