@@ -26,8 +26,8 @@ export function stopOnSignals(mesh) {
   if (process.channel !== undefined) process.on('disconnect', stop);
 }
 
-/** Ends a service that cannot start: the sentence, without the stack. */
+/** Ends a service that cannot start: what is wrong and what to do, without the stack. */
 export function giveUp(error) {
-  console.error(`${error.code ?? error.name}: ${error.message}`);
+  console.error(`${error.code ?? error.name}: ${error.message}${error.remedy === undefined ? '' : `. ${error.remedy}`}`);
   process.exit(1);
 }

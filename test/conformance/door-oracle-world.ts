@@ -1,11 +1,11 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
-import { connect as connectTcp, type AddressInfo, type Socket } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { connect as connectTls, type ConnectionOptions } from 'node:tls';
 import { createMesh, deniedEvents, fixedSvidSource, fixedTrustBundleSource, stepEvents } from '@enmesh/core';
 import type { Decision, DeniedEvent, Mesh, RequestEnmesh, TrustBundle } from '@enmesh/core';
 import { createTestAuthority, type TestAuthority, type TestCertificate } from '@enmesh/core/testing';
+import { createClient, type Answer } from './door-oracle-client.js';
 import type { Case, World } from './inbound-oracle.js';
 
 /** A world with what only the door needs of it. */
@@ -81,8 +81,11 @@ export interface Place {
   readonly trustDomains: Iterable<string>;
   /** Whether the mesh writes x-forwarded-client-cert and its kin; without, most requests take a shorter way. */
   readonly istioHeaders: boolean;
-  /** How often a case's request is sent on its connection, the last answer counting; from the second on its token is known. */
-  readonly times: number;
+  /**
+   * Whether the cases of a world that come over the same connection share one, each sent twice and its second answer counting:
+   * then the verdict stands on what the mesh remembers of connections and tokens.
+   */
+  readonly keepsConnections: boolean;
 }
 
 /** Writes the configuration directory of a world. */
@@ -102,10 +105,10 @@ export async function openWorld(world: DoorWorld, place: Place): Promise<OpenWor
       request = received.resume();
       response.end();
     },
-    { workloadPort: world.workload.port },
+    { workloadPort: world.workload.port, http: { keepAliveTimeout: 60_000 } },
   );
   await new Promise<void>((done, fail) => void server.once('error', fail).listen(0, place.address, done));
-  const { port } = server.address() as AddressInfo;
+  const client = createClient((server.address() as AddressInfo).port, place.keepsConnections);
   return {
     async tryCase(entry) {
       request = undefined;
@@ -113,13 +116,14 @@ export async function openWorld(world: DoorWorld, place: Place): Promise<OpenWor
       const certificate = peer === undefined ? undefined : await place.peers.certificate(authority, peer);
       const ears = listen();
       try {
-        const answer = await exchange(openSocket(entry.connection, port, certificate), entry, place.times);
+        const answer = await client.send(entry, certificate);
         return request === undefined ? await refused(answer, ears) : allowed(answer, request, ears);
       } finally {
         ears.stop();
       }
     },
     async close() {
+      client.close();
       server.closeAllConnections();
       await mesh.close();
     },
@@ -185,69 +189,6 @@ function listen(): Ears {
       for (const stop of stops) stop();
     },
   };
-}
-
-function openSocket(connection: DoorCase['connection'], port: number, certificate: TestCertificate | undefined): Socket {
-  const { destinationIp: host, sourceIp: localAddress, sni, alpn } = connection;
-  const place = { host, port, localAddress };
-  if (!connection.tls) return connectTcp(place);
-  const options: ConnectionOptions = {
-    ...place,
-    // The server's own certificate is not what these cases are about.
-    rejectUnauthorized: false,
-    ...(sni ? { servername: sni } : {}),
-    ...(alpn === undefined ? {} : { ALPNProtocols: [...alpn] }),
-    ...(certificate === undefined ? {} : { cert: certificate.chain, key: keyOf(certificate) }),
-  };
-  return connectTls(options);
-}
-
-function keyOf(certificate: TestCertificate): string {
-  return certificate.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
-}
-
-interface Answer {
-  readonly status: number;
-  readonly body: string;
-  readonly challenge: string | undefined;
-  readonly isLast: boolean;
-}
-
-/** Sends the request byte for byte, `times` times where the connection is kept, and reads its answer: undefined when the connection ends before one. */
-function exchange(socket: Socket, { request }: DoorCase, times: number): Promise<Answer | undefined> {
-  const { method, target, headers, body = '' } = request;
-  const lines = headers.map(([name, value]) => `${name}: ${value}\r\n`).join('');
-  const send = (): unknown => socket.write(Buffer.from(`${method} ${target} HTTP/1.1\r\n${lines}\r\n${body}`, 'utf8'));
-  return new Promise((done) => {
-    let received = '';
-    let answers = 0;
-    socket.on('data', (chunk: Buffer) => {
-      received += chunk.toString('latin1');
-      const answer = parseAnswer(received, method === 'HEAD');
-      if (answer === undefined) return;
-      received = '';
-      answers += 1;
-      if (answers < times && !answer.isLast) return void send();
-      done(answer);
-      socket.destroy();
-    });
-    socket.on('error', () => {});
-    socket.on('close', () => done(undefined));
-    socket.setTimeout(5_000, () => socket.destroy());
-    send();
-  });
-}
-
-/** The answer in `bytes` once all of it has arrived; interim ones are passed over. */
-function parseAnswer(bytes: string, isHead: boolean): Answer | undefined {
-  const [, status, head = ''] = /^HTTP\/1\.1 (\d{3})[^]*?\r\n([^]*?)\r\n\r\n/.exec(bytes) ?? [];
-  if (status === undefined) return undefined;
-  const rest = bytes.slice(bytes.indexOf('\r\n\r\n') + 4);
-  if (status.startsWith('1')) return parseAnswer(rest, isHead);
-  const length = isHead ? 0 : Number(/^content-length: (\d+)$/im.exec(head)?.[1] ?? 0);
-  if (rest.length < length) return undefined;
-  const challenge = /^www-authenticate: (.*)$/im.exec(head)?.[1];
-  return { status: Number(status), body: rest.slice(0, length), challenge, isLast: /^connection: close$/im.test(head) };
 }
 
 function allowed(answer: Answer | undefined, request: IncomingMessage, { denied }: Ears): Observed {

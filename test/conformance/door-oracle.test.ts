@@ -20,7 +20,7 @@ const file = resolve(oracle, 'inbound.ndjson.gz');
 const present = existsSync(file) && platform() === 'linux';
 if (!present) console.log(`skip: the inbound oracle was not found below ${oracle}, or this is not Linux`);
 
-type Manner = Pick<Place, 'istioHeaders' | 'times'>;
+type Manner = Pick<Place, 'istioHeaders' | 'keepsConnections'>;
 
 interface Verdict {
   readonly outcome: string;
@@ -118,8 +118,8 @@ async function tryAll(manner: Manner, root: string): Promise<readonly Tried[]> {
 }
 
 const manners: [string, Manner][] = [
-  ["with Istio's headers", { istioHeaders: true, times: 1 }],
-  ["without Istio's headers, sent twice on a connection", { istioHeaders: false, times: 2 }],
+  ["with Istio's headers, each on a connection of its own", { istioHeaders: true, keepsConnections: false }],
+  ["without Istio's headers, twice on shared connections", { istioHeaders: false, keepsConnections: true }],
 ];
 
 describe.skipIf(!present).each(manners)(

@@ -12,6 +12,7 @@ export const exceptions: readonly {
     answer: 400,
     cases: ['p0012-004', 'p0023-009', 'p0023-012', 'p0023-015', 'p0023-020'],
   },
+  { reason: 'a Host whose port is no number', answer: 400, cases: ['p0072-022'] },
   { reason: 'a dot segment with encoded dots and a path parameter', answer: 400, cases: ['p0014-009'] },
   { reason: "white space behind the method, which Node's parser refuses", answer: 400, cases: ['p0041-018'] },
   { reason: 'a payload that is no strict JSON', answer: 401, cases: ['p0027-001', 'p0027-020'] },

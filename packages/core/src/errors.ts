@@ -74,7 +74,7 @@ export const errorTable = table({
     status: 403,
     public: 'RBAC: access denied',
     meaning: 'A DENY rule matched, or ALLOW policies select this workload and none of their rules matched.',
-    remedy: 'Compare the request with the policy named in the log line; add or widen an ALLOW rule if the call is legitimate.',
+    remedy: 'Compare the request with the policies named in the log line; add or widen an ALLOW rule if the call is legitimate.',
   },
   ENMESH_TLS_PLAINTEXT_REFUSED: {
     status: 403,
@@ -641,6 +641,8 @@ export interface EnmeshErrorOptions {
 export class EnmeshError extends Error {
   readonly code: ErrorCode;
   readonly status: number;
+  /** What to do, from {@link errorTable}; a property of its own so that Node prints it with an error that nobody caught. */
+  readonly remedy: string;
   readonly details: Readonly<Record<string, unknown>>;
 
   constructor(code: ErrorCode, message: string, options: EnmeshErrorOptions = {}) {
@@ -648,6 +650,7 @@ export class EnmeshError extends Error {
     this.name = 'EnmeshError';
     this.code = code;
     this.status = errorTable[code].status;
+    this.remedy = errorTable[code].remedy;
     this.details = options.details ?? {};
   }
 

@@ -50,10 +50,19 @@ export function enmesh(mesh: Mesh): RequestHandler {
       router = routerOf(app);
     }
     const entrance = { router, workloadPort: undefined, mayRewrite: false };
-    enforce(mesh, request, response, { entrance, target: request.originalUrl, next: () => next() });
+    enforce(mesh, request, response, { entrance, target: targetOf(request), next: () => next() });
   };
   middlewares.add(middleware);
   return middleware;
+}
+
+/**
+ * The target that the routers from here on get, with the mount path that Express has cut off: a middleware before this one may have written
+ * another `url`. For a bare mount path Express puts in a slash of its own.
+ */
+function targetOf({ originalUrl, baseUrl, url }: Request): string {
+  if (!url.startsWith('/') || baseUrl + url.slice(1) === originalUrl) return originalUrl;
+  return baseUrl + url;
 }
 
 function isOurs(handle: object): boolean {

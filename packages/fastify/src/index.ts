@@ -11,11 +11,10 @@ declare module 'fastify' {
   }
 }
 
-/** The router options of Fastify that change which paths are one route; newer versions nest them. */
+/** The router options of Fastify that change which paths are one route; newer versions nest them. Doubled slashes are one anyway. */
 interface FastifyRouterOptions {
   readonly caseSensitive?: boolean;
   readonly ignoreTrailingSlash?: boolean;
-  readonly ignoreDuplicateSlashes?: boolean;
   readonly useSemicolonDelimiter?: boolean;
   readonly routerOptions?: FastifyRouterOptions;
 }
@@ -27,20 +26,26 @@ function routerOf(options: FastifyRouterOptions): RouterSettings {
     ...fastifyRouter,
     caseSensitive: read('caseSensitive') ?? fastifyRouter.caseSensitive,
     strictSlash: !(read('ignoreTrailingSlash') ?? false),
-    mergesSlashes: read('ignoreDuplicateSlashes') ?? false,
     semicolonDelimiter: read('useSemicolonDelimiter') ?? false,
   };
 }
 
 /**
  * The door for Fastify: every request is decided before Fastify sees it. Reads the router's settings from Fastify's own options.
+ * Throws `TypeError` for an application with `rewriteUrl`, which would route another path than the one that was judged.
  * @example const app = Fastify({ serverFactory: serverFactory(mesh) });
  */
 export function serverFactory(
   mesh: Mesh,
   options: ServerOptions = {},
 ): (handler: RequestListener, fastify: object) => MeshServer {
-  return (handler, fastify) => mesh.createServer(handler, { router: routerOf(fastify), ...options });
+  return (handler, fastify) => {
+    if ('rewriteUrl' in fastify && fastify.rewriteUrl !== undefined)
+      throw new TypeError(
+        'serverFactory: `rewriteUrl` would route another path than the one the policies judged; use the enmesh plugin',
+      );
+    return mesh.createServer(handler, { router: routerOf(fastify), ...options });
+  };
 }
 
 /** Options of the {@link enmesh} plugin. */

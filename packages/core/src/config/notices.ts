@@ -5,6 +5,7 @@ import type { MeshSnapshot } from './snapshot.js';
 
 const maxProblems = 20;
 const maxWarnings = 1000;
+const nothingDeclared = 'no documents, so plaintext is accepted and every request allowed';
 
 /** What a configuration store says of its loads on `enmesh:notice`: each rejection once, each warning once, each new configuration. */
 export interface LoadNotices {
@@ -31,8 +32,9 @@ export function createLoadNotices(label: string): LoadNotices {
       const listed = Object.entries(counts).map(([kind, count]) => `${count} ${kind}`);
       noticeEvents.publish({
         kind: 'config-loaded',
-        level: 'info',
-        message: `configuration ${snapshot.generation} of ${label} is in force: ${listed.length === 0 ? 'no documents' : listed.join(', ')}`,
+        // Files without a document are a good configuration, and most likely a mistake.
+        level: listed.length === 0 ? 'warn' : 'info',
+        message: `configuration ${snapshot.generation} of ${label} is in force: ${listed.length === 0 ? nothingDeclared : listed.join(', ')}`,
         details: { generation: snapshot.generation, files, milliseconds, counts },
       });
     },

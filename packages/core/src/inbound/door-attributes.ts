@@ -132,7 +132,7 @@ export class DoorAttributes implements RequestAttributes {
   #given(name: string): string | undefined {
     const { overlay } = this;
     if (overlay !== undefined && (overlay.removed.has(name) || overlay.set.has(name))) return overlay.set.get(name);
-    return headerLines(this.#facts.raw, name)?.[0];
+    return this.#lines(name)?.[0];
   }
 
   header(name: string): readonly string[] | undefined {
@@ -164,6 +164,11 @@ export class DoorAttributes implements RequestAttributes {
         // Envoy takes them off before any policy (istio-semantics 3.9).
         return undefined;
     }
+    return this.#lines(name);
+  }
+
+  /** The lines as sent, without what the scan removed. */
+  #lines(name: string): readonly string[] | undefined {
     const { removed, joined } = this.#facts.scan;
     if (removed?.has(name)) return undefined;
     const value = joined?.get(name);

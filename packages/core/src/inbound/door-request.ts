@@ -84,6 +84,25 @@ export function installDoorAccessors(prototype: object): void {
     Object.defineProperties(prototype, accessors);
 }
 
+/**
+ * Creates the function that is told of each request after its listener has run, and keeps the accessors on requests whose prototype a framework
+ * replaced inside a listener that hides it (`(request, response) => app(request, response)`).
+ */
+export function createPrototypeFollower(): (request: IncomingMessage) => void {
+  let known: object = DoorRequest.prototype;
+  return (request) => {
+    const prototype = Object.getPrototypeOf(request) as object;
+    if (prototype === known || !Object.hasOwn(request, raw) || prototype === IncomingMessage.prototype) return;
+    known = prototype;
+    installDoorAccessors(prototype);
+  };
+}
+
+/** Puts the accessors on one request itself, for as long as it is not known which prototype it will get. */
+export function pinDoorAccessors(request: IncomingMessage): void {
+  if (Object.hasOwn(request, raw)) Object.defineProperties(request, accessors);
+}
+
 /** The header list exactly as the client sent it: for the door, which judges it. */
 export function sentHeaders(request: IncomingMessage): readonly string[] {
   return (request as Door)[raw] ?? request.rawHeaders;

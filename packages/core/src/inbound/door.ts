@@ -5,13 +5,13 @@ import type { Duplex } from 'node:stream';
 import type { MeshSnapshot } from '../config/snapshot.js';
 import type { MeshIdentity } from '../identity/source.js';
 import { runInContext } from '../propagation/context.js';
-import { bareRouter, type RouterSettings } from '../request/router.js';
+import { bareRouter, expressRouter, type RouterSettings } from '../request/router.js';
 import { stepEvents } from '../telemetry/events.js';
 import { acceptSettings } from '../tls/accept-settings.js';
 import { createTlsServer } from '../tls/server.js';
 import { wasContinued, type Asking } from './custom-step.js';
 import { decisionOf, markDecided, markRefused } from './decided.js';
-import { DoorRequest, installDoorAccessors } from './door-request.js';
+import { createPrototypeFollower, DoorRequest, installDoorAccessors, pinDoorAccessors } from './door-request.js';
 import type { Entrance, Inbound, Verdict } from './inbound.js';
 import { requireListener } from './listen.js';
 import { answerOnSocket, answerRefusal, type AnswerOptions } from './refusal.js';
@@ -33,28 +33,15 @@ export interface DoorParts {
 export interface DoorOptions {
   /** The port that policies and `portLevelMtls` speak of, when the listening port is another. */
   readonly workloadPort?: number;
-  /** How the application's router reads paths; a bare listener's is exact. The adapters fill it in. */
+  /** How the application's router reads paths; a bare listener's is exact, an Express application is known. The adapters fill it in. */
   readonly router?: RouterSettings;
   /** Further options of node:https, such as `keepAliveTimeout`. What would weaken the door (certificates, parser leniency) is refused. */
   readonly http?: ServerOptions;
+  /** How long a connection may stay silent before its first byte, in milliseconds; 5000 by default. */
+  readonly sniffTimeoutMs?: number;
+  /** How long a TLS handshake may take from accept to its end, in milliseconds; 10000 by default. */
+  readonly handshakeTimeoutMs?: number;
 }
-
-const notYours = [
-  'key',
-  'cert',
-  'ca',
-  'pfx',
-  'requestCert',
-  'rejectUnauthorized',
-  'ALPNProtocols',
-  'ALPNCallback',
-  'SNICallback',
-  'secureContext',
-  'secureOptions',
-  'insecureHTTPParser',
-  'IncomingMessage',
-  'ticketKeys',
-];
 
 /**
  * Creates a server at whose door every request is decided before any framework code runs, whatever listeners are added or replaced later:
@@ -63,8 +50,8 @@ const notYours = [
 export function createDoor(parts: DoorParts, listener: RequestListener, options: DoorOptions = {}): Server {
   requireListener(listener);
   const { http = {} } = options;
-  for (const name of notYours)
-    if (name in http) throw new TypeError(`createServer: \`http.${name}\` belongs to the mesh; take it out of the options`);
+  if (http.IncomingMessage !== undefined)
+    throw new TypeError('createServer: `http.IncomingMessage` belongs to the mesh; take it out');
   let listeningPort = 0;
   const server = createTlsServer({
     identity: parts.identity,
@@ -74,14 +61,18 @@ export function createDoor(parts: DoorParts, listener: RequestListener, options:
       return acceptSettings({ mode, mesh, permissiveAnyAlpn: parts.permissiveAnyAlpn });
     },
     http: { ...http, IncomingMessage: DoorRequest as typeof IncomingMessage },
+    ...(options.sniffTimeoutMs === undefined ? {} : { sniffTimeoutMs: options.sniffTimeoutMs }),
+    ...(options.handshakeTimeoutMs === undefined ? {} : { handshakeTimeoutMs: options.handshakeTimeoutMs }),
     onRefused: reportConnectionRefusal,
   });
   server.maxHeadersCount = parts.maxHeaderCount;
   server.on('listening', () => (listeningPort = (server.address() as AddressInfo).port));
   // Express puts `app.request` in the place of every request's prototype.
   const replacement: unknown = (listener as { request?: unknown }).request;
-  if (typeof replacement === 'object' && replacement !== null) installDoorAccessors(replacement);
-  guard(server, parts, { router: options.router ?? bareRouter, workloadPort: options.workloadPort, mayRewrite: true });
+  const isExpress = typeof replacement === 'object' && replacement !== null;
+  if (isExpress) installDoorAccessors(replacement);
+  const router = options.router ?? (isExpress ? expressRouter : bareRouter);
+  guard(server, parts, { router, workloadPort: options.workloadPort, mayRewrite: true });
   server.on('request', listener);
   return server;
 }
@@ -95,10 +86,23 @@ function guard(server: Server, parts: DoorParts, entrance: Entrance): void {
   server.on('connect', () => {});
   server.on('checkContinue', () => {});
   // What Node does by itself where the application has no listener of its own for `Expect: 100-continue`.
-  const proceed: Emit = (event, request, response, head) => {
+  const hand: Emit = (event, request, response, head) => {
     if (event !== 'checkContinue' || server.listenerCount(event) > 1) return emit(event, request, response, head);
     if (!wasContinued(response as ServerResponse)) (response as ServerResponse).writeContinue();
     return emit('request', request, response);
+  };
+  const follow = createPrototypeFollower();
+  let isFirst = true;
+  const proceed: Emit = (event, request, response, head) => {
+    const received = request as IncomingMessage;
+    if (isFirst) {
+      isFirst = false;
+      pinDoorAccessors(received);
+      received.once('close', () => follow(received));
+    }
+    const heard = hand(event, request, response, head);
+    follow(received);
+    return heard;
   };
   server.emit = (event: string | symbol, a?: unknown, b?: unknown, c?: unknown): boolean => {
     switch (event) {

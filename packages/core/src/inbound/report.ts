@@ -16,7 +16,7 @@ export function reportDenied(request: IncomingMessage, refusal: Refusal): void {
   if (!deniedEvents.hasSubscribers) return;
   const { id, step, code, status, reason, decision } = refusal;
   const peer = connectionOf(request.socket).peer?.uri;
-  const path = (request.url ?? '').split(/[?#]/, 1)[0] ?? '';
+  const path = pathOf(request.url ?? '');
   publishWithNear(refusal, {
     id,
     step,
@@ -49,6 +49,11 @@ function publishWithNear(refusal: Refusal, event: DeniedEvent): void {
   };
   deniedEvents.publish(withNear);
   held = undefined;
+}
+
+/** The path of a target as sent: the query may hold a token, the authority of an absolute form a password. */
+function pathOf(target: string): string {
+  return (target.split(/[?#]/, 1)[0] ?? '').replace(/^[^/]*:\/\/[^/]*/, '');
 }
 
 /** Tells `enmesh:denied` of a connection that was refused before any request. */

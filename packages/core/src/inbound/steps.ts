@@ -2,9 +2,10 @@ import type { IncomingMessage } from 'node:http';
 import type { PeerIdentity } from '../identity/caller.js';
 import { isCorsPreflight } from '../jwt/preflight.js';
 import { createTokenMemo, type JwtOutcome, type TokenMemo } from '../jwt/verify.js';
+import type { PolicySet } from '../policy/compile.js';
 import { evaluatePolicies, type Decision } from '../policy/evaluate.js';
 import { removeQueryParameters, type AddedHeader } from '../propagation/payload-header.js';
-import { parseTarget, type RequestTarget } from '../request/normalize.js';
+import { isHost, parseTarget, type RequestTarget } from '../request/normalize.js';
 import { isAmbiguousForRouter } from '../request/router.js';
 import { stepEvents, type Step, type StepEvent } from '../telemetry/events.js';
 import { connectionOf, type ConnectionFacts } from '../tls/peer.js';
@@ -89,11 +90,15 @@ export function normalize(
   if (request.method === 'CONNECT') refuse(request, { step, code: 'ENMESH_INBOUND_CONNECT', reason: 'CONNECT is not served' });
   const target = parseTarget(sent, plan.snapshot.mesh.pathNormalization);
   if (!target.ok) return refuse(request, { step, code: 'ENMESH_INBOUND_TARGET', reason: target.reason });
-  if (isAmbiguousForRouter(target.path, entrance.router)) {
+  // Express runs middleware for it that a policy on `/*` does not stop.
+  if (target.path === '*' && request.method !== 'OPTIONS') {
+    refuse(request, { step, code: 'ENMESH_INBOUND_TARGET', reason: 'the target * belongs to OPTIONS alone' });
+  }
+  if (!target.plain && isAmbiguousForRouter(target.path, entrance.router)) {
     refuse(request, {
       step,
       code: 'ENMESH_INBOUND_TARGET',
-      reason: "the router's decoder would turn the path into another route",
+      reason: 'decoding would turn the path into another route',
     });
   }
   if (!entrance.mayRewrite && target.changed) {
@@ -115,12 +120,14 @@ export function strip(
 ): DoorAttributes {
   const raw = sentHeaders(request);
   const scan = plan.scan(raw, request.headers.connection);
-  if (scan.problem !== undefined) refuse(request, { step: 'strip', code: 'ENMESH_INBOUND_HEADERS', reason: scan.problem });
+  const host = target.authority ?? request.headers.host ?? '';
+  const problem = scan.problem ?? (isHost(host) ? undefined : 'Host holds characters that do not belong into a host');
+  if (problem !== undefined) refuse(request, { step: 'strip', code: 'ENMESH_INBOUND_HEADERS', reason: problem });
   const attributes = new DoorAttributes({
     method: request.method ?? '',
     path: target.path,
     query: target.query,
-    host: target.authority ?? request.headers.host ?? '',
+    host,
     raw,
     scan,
     connection,
@@ -182,16 +189,32 @@ export function authorize(request: IncomingMessage, attributes: DoorAttributes, 
   const decision = evaluatePolicies(plan.snapshot.policies, attributes);
   if (!decision.allowed) {
     const judged = { attributes, snapshot: plan.snapshot };
-    refuse(request, { step: 'authorize', code: 'ENMESH_POLICY_DENIED', reason: reasonOf(decision), decision, judged });
+    refuse(request, { step: 'authorize', code: 'ENMESH_POLICY_DENIED', reason: reasonOf(decision, plan), decision, judged });
   }
   if (heard.authorize.hasSubscribers) passed('authorize', request, decision);
   return decision;
 }
 
-function reasonOf(decision: Decision): string {
+function reasonOf(decision: Decision, plan: Plan): string {
   if (decision.reason === 'deny-matched') return `rule ${decision.rule} of DENY policy ${decision.policy} matched`;
   if (decision.reason === 'evaluation-failed') return 'evaluating the policies failed, so nothing was allowed';
-  return 'ALLOW policies apply to this workload and none of their rules matched';
+  return notAllowedBy(plan.snapshot.policies);
+}
+
+const notAllowed = new WeakMap<PolicySet, string>();
+const maxNamed = 5;
+
+/** Which ALLOW policies had no rule that matched: the ones to look at. Made once per snapshot, because anyone can be refused at any rate. */
+function notAllowedBy(policies: PolicySet): string {
+  let text = notAllowed.get(policies);
+  if (text === undefined) {
+    const names = [...new Set(policies.allow?.map(({ decision }) => decision.policy))];
+    const more = names.length > maxNamed ? ` and ${names.length - maxNamed} more` : '';
+    const listed = `${names.slice(0, maxNamed).join(', ')}${more}`;
+    text = names.length === 0 ? 'an ALLOW policy without rules allows nothing' : `no rule matched of ALLOW policy ${listed}`;
+    notAllowed.set(policies, text);
+  }
+  return text;
 }
 
 /** What the handler gets: the token gone, the verified payload and the normalized target in its place. */

@@ -38,12 +38,20 @@ function compilePorts(values: readonly string[]): RequestMatcher | undefined {
   return (request) => ports.has(request.destinationPort);
 }
 
-function compileHosts(values: readonly string[]): RequestMatcher {
+/** The host alone, as applications read it: without userinfo, port and one trailing dot. */
+function bareHost(host: string): string {
+  const name = host.slice(host.lastIndexOf('@') + 1).replace(/:\d*$/, '');
+  return name.endsWith('.') ? name.slice(0, -1) : name;
+}
+
+/** Values of `hosts` against the host with its port as sent (istio-semantics 3.7). Where a doubtful match refuses, against the bare host too. */
+function compileHosts(values: readonly string[], { cautious }: FieldContext): RequestMatcher {
   const matches = compileText(
     values.map((value) => value.toLowerCase()),
     'present',
   );
-  return (request) => matches(request.host);
+  if (!cautious) return (request) => matches(request.host);
+  return ({ host }) => matches(host) || matches(bareHost(host));
 }
 
 /** The fields of a rule and the keys of `when` that need no further name (istio-semantics 3.6, 3.7 and 3.9). */

@@ -20,6 +20,10 @@ describe('taking a token parameter from the query', () => {
     expect(removeQueryParameters('?a=%23x%20y%0d%0az&access_token=t', ['access_token'])).toBe('?a=%23x%20y%0D%0Az');
   });
 
+  it('keeps a plus and an escaped plus apart, because only one of them may be a blank', () => {
+    expect(removeQueryParameters('?q=a+b%2Bc%20d&access_token=t&x+y%2b', ['access_token'])).toBe('?q=a+b%2Bc%20d&x+y%2B=');
+  });
+
   it('leaves alone what is not valid percent-encoding', () => {
     expect(removeQueryParameters('?a=%zz&access_token=t', ['access_token'])).toBe('?a=%25zz');
   });

@@ -8,16 +8,25 @@ export type AddedHeader = readonly [name: string, value: string];
  */
 export function removeQueryParameters(query: string, names: readonly string[]): string {
   if (query.length < 2 || names.length === 0) return query;
-  const kept: [string, string][] = [];
+  const kept: { readonly name: string; readonly written: string }[] = [];
   for (const piece of query.slice(1).split('&')) {
     if (piece === '') continue;
     const at = piece.indexOf('=');
-    const name = decodeSafely(at < 0 ? piece : piece.slice(0, at));
-    if (!names.includes(name)) kept.push([name, decodeSafely(at < 0 ? '' : piece.slice(at + 1))]);
+    const name = at < 0 ? piece : piece.slice(0, at);
+    if (names.includes(decodeSafely(name))) continue;
+    kept.push({ name: decodeSafely(name), written: `${rewrite(name)}=${rewrite(at < 0 ? '' : piece.slice(at + 1))}` });
   }
   if (kept.length === 0) return '';
-  kept.sort((a, b) => (a[0] < b[0] ? -1 : a[0] > b[0] ? 1 : 0));
-  return `?${kept.map(([name, value]) => `${encodeDelimiters(name)}=${encodeDelimiters(value)}`).join('&')}`;
+  kept.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+  return `?${kept.map(({ written }) => written).join('&')}`;
+}
+
+/** A `+` stays one, for it may stand for a blank; an escaped one stays escaped, for it may not. */
+function rewrite(text: string): string {
+  return text
+    .split('+')
+    .map((part) => encodeDelimiters(decodeSafely(part)))
+    .join('+');
 }
 
 /** Percent-decodes byte by byte, leaving alone what is not valid UTF-8. */

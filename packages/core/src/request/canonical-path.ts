@@ -29,6 +29,11 @@ function kindOfSegment(segment: string): SegmentKind {
   return dots === 1 ? 'current' : 'parent';
 }
 
+/** Whether a segment stands for its own or its parent folder, in any spelling: dots encoded or not, with or without a path parameter. */
+export function isDotSegment(segment: string): boolean {
+  return kindOfSegment(segment) !== 'plain';
+}
+
 function isHexDigit(code: number): boolean {
   return (code >= 0x30 && code <= 0x39) || (code >= 0x41 && code <= 0x46) || (code >= 0x61 && code <= 0x66);
 }

@@ -16,7 +16,13 @@ describe('a request target', () => {
     '/[x]/(y)',
   ])('that is plain is left alone in every mode: %s', (target) => {
     for (const mode of ['NONE', 'BASE', 'MERGE_SLASHES', 'DECODE_AND_MERGE_SLASHES'] as const) {
-      expect(parseTarget(target, mode)).toEqual({ ok: true, ...splitTarget(target), authority: undefined, changed: false });
+      expect(parseTarget(target, mode)).toEqual({
+        ok: true,
+        ...splitTarget(target),
+        authority: undefined,
+        changed: false,
+        plain: true,
+      });
     }
   });
 
@@ -41,7 +47,14 @@ describe('a request target', () => {
     ['NONE', '/x/%2e%2e;/../a//b\\c#d', '/x/%2e%2e;/../a//b\\c', ''],
     ['NONE', '/%00', '/%00', ''],
   ])('is brought to normal form by %s: %s', (mode, target, path, query) => {
-    expect(parseTarget(target, mode)).toEqual({ ok: true, path, query, authority: undefined, changed: target !== path + query });
+    expect(parseTarget(target, mode)).toEqual({
+      ok: true,
+      path,
+      query,
+      authority: undefined,
+      changed: target !== path + query,
+      plain: false,
+    });
   });
 
   // Measured with Envoy 1.40.0.
@@ -91,7 +104,7 @@ describe('a request target', () => {
     ['http://product.shop?q=1', 'product.shop', '/', '?q=1'],
     ['http://[::1]:80/a/../b#c', '[::1]:80', '/b', ''],
   ])('in absolute form gives its authority and path: %s', (target, authority, path, query) => {
-    expect(parseTarget(target, 'BASE')).toEqual({ ok: true, path, query, authority, changed: true });
+    expect(parseTarget(target, 'BASE')).toEqual({ ok: true, path, query, authority, changed: true, plain: false });
   });
 
   it.each([
@@ -113,7 +126,14 @@ describe('a request target', () => {
   });
 
   it('may be the asterisk of OPTIONS', () => {
-    expect(parseTarget('*', 'BASE')).toEqual({ ok: true, path: '*', query: '', authority: undefined, changed: false });
+    expect(parseTarget('*', 'BASE')).toEqual({
+      ok: true,
+      path: '*',
+      query: '',
+      authority: undefined,
+      changed: false,
+      plain: true,
+    });
   });
 
   it('is never quoted in a refusal', () => {

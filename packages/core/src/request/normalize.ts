@@ -14,6 +14,8 @@ export interface RequestTarget {
   readonly authority: string | undefined;
   /** Whether the target as sent differs from `path + query`. */
   readonly changed: boolean;
+  /** Whether the path was sent without escapes, backslashes, doubled slashes and dots behind slashes: no decoder reads it otherwise. */
+  readonly plain: boolean;
 }
 
 /** A target that is refused with 400; `reason` is for operators and quotes nothing of the target. */
@@ -83,6 +85,21 @@ function normalizePath(path: string, mode: PathNormalization): string | TargetPr
   return mergeSlashes(canonical);
 }
 
+const hostPattern = /^(?:[A-Za-z0-9._~!$&'()*+,;=@%-]*|\[[0-9A-Fa-f:.]+\])(?::\d*)?$/;
+let lastHost = '';
+
+/**
+ * Whether the value of a Host header is a host and port (RFC 3986 section 3.2) that every reader takes apart alike. A `/`, `?` or `#` in it would
+ * give an application that puts a URL together another path than the one that was judged. Empty is a host here, as in Istio.
+ */
+export function isHost(text: string): boolean {
+  // Nearly every request asks for the same one.
+  if (text === lastHost) return true;
+  if (!hostPattern.test(text)) return false;
+  lastHost = text;
+  return true;
+}
+
 /** The characters of a host and port (RFC 3986 section 3.2) without userinfo, which no request may carry. */
 const authorityPattern = /^[A-Za-z0-9._~!$&'()*+,;=:[\]%-]+$/;
 
@@ -103,7 +120,7 @@ function splitAbsoluteForm(target: string): { readonly authority: string; readon
 function parseUnusualTarget(target: string, mode: PathNormalization): RequestTarget | TargetProblem {
   if (target === '') return empty;
   if (hasForbiddenByte(target)) return forbiddenByte;
-  if (target === '*') return { ok: true, path: '*', query: '', authority: undefined, changed: false };
+  if (target === '*') return { ok: true, path: '*', query: '', authority: undefined, changed: false, plain: true };
   let authority: string | undefined;
   let origin = target;
   if (!target.startsWith('/')) {
@@ -115,7 +132,7 @@ function parseUnusualTarget(target: string, mode: PathNormalization): RequestTar
   const { path: raw, query } = splitTarget(origin);
   const path = normalizePath(raw, mode);
   if (typeof path !== 'string') return path;
-  return { ok: true, path, query, authority, changed: target !== path + query };
+  return { ok: true, path, query, authority, changed: target !== path + query, plain: false };
 }
 
 /**
@@ -127,6 +144,13 @@ function parseUnusualTarget(target: string, mode: PathNormalization): RequestTar
 export function parseTarget(target: string, mode: PathNormalization): RequestTarget | TargetProblem {
   const query = scanPlainTarget(target);
   if (query === -1) return parseUnusualTarget(target, mode);
-  if (query === target.length) return { ok: true, path: target, query: '', authority: undefined, changed: false };
-  return { ok: true, path: target.slice(0, query), query: target.slice(query), authority: undefined, changed: false };
+  if (query === target.length) return { ok: true, path: target, query: '', authority: undefined, changed: false, plain: true };
+  return {
+    ok: true,
+    path: target.slice(0, query),
+    query: target.slice(query),
+    authority: undefined,
+    changed: false,
+    plain: true,
+  };
 }

@@ -1,4 +1,4 @@
-import { mergeSlashes } from './canonical-path.js';
+import { decodeSlashes, isDotSegment, mergeSlashes } from './canonical-path.js';
 
 /** How an application's router reads a path, so that policies judge every spelling of a route (security rule 3). */
 export interface RouterSettings {
@@ -8,8 +8,10 @@ export interface RouterSettings {
   readonly strictSlash: boolean;
   /** True when the router compares the path after percent-decoding everything but reserved characters (find-my-way). */
   readonly decodesPath: boolean;
-  /** True when a run of slashes may be read as one. */
+  /** True when a run of slashes may be read as one, by the router or by what serves files behind it. */
   readonly mergesSlashes: boolean;
+  /** True when what stands behind the router reads the path decoded, `%2f` a slash and dot segments resolved: file servers, parameters. */
+  readonly readsDecoded: boolean;
   /** True when the path ends at its first `;`. */
   readonly semicolonDelimiter: boolean;
 }
@@ -20,6 +22,7 @@ export const bareRouter: RouterSettings = Object.freeze({
   strictSlash: true,
   decodesPath: false,
   mergesSlashes: false,
+  readsDecoded: false,
   semicolonDelimiter: false,
 });
 
@@ -32,15 +35,17 @@ export const expressRouter: RouterSettings = Object.freeze({
   strictSlash: false,
   decodesPath: false,
   mergesSlashes: true,
+  readsDecoded: true,
   semicolonDelimiter: false,
 });
 
-/** Fastify 5 with its defaults. */
+/** Fastify 5 with its defaults. Its router tells doubled slashes apart, the files behind a wildcard route do not. */
 export const fastifyRouter: RouterSettings = Object.freeze({
   caseSensitive: true,
   strictSlash: true,
   decodesPath: true,
-  mergesSlashes: false,
+  mergesSlashes: true,
+  readsDecoded: true,
   semicolonDelimiter: false,
 });
 
@@ -61,6 +66,21 @@ function beforeSemicolon(path: string): string {
   return at === -1 ? path : path.slice(0, at);
 }
 
+const encodedSlash = /%2f|%5c/i;
+
+function withSlashes(path: string): string {
+  return decodeSlashes(path).replaceAll('\\', '/');
+}
+
+/** The path as file servers and parameters give it: every escape decoded, backslashes slashes. */
+function readDecoded(path: string): string {
+  try {
+    return decodeURIComponent(path).replaceAll('\\', '/');
+  } catch {
+    return withSlashes(path);
+  }
+}
+
 function toggleSlash(path: string): string {
   return path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : `${path}/`;
 }
@@ -73,17 +93,19 @@ function encodings(decoded: string): readonly string[] {
 
 /**
  * Every other spelling of the normalized `path` that the router treats as the same route, without `path` itself: cut at `;`, decoded (and
- * escaped anew), slashes merged, and each of these with its trailing slash toggled. Case is not spelled out:
+ * escaped anew, and wholly), slashes merged, and each of these with its trailing slash toggled. Case is not spelled out:
  * `RequestAttributes.pathIgnoresCase` says it.
  */
 export function pathSpellings(path: string, settings: RouterSettings): readonly string[] {
   const spellings = [path];
   if (settings.semicolonDelimiter && path.includes(';', 1)) spellings.push(beforeSemicolon(path));
-  if (settings.decodesPath && path.includes('%')) {
+  if ((settings.decodesPath || settings.readsDecoded) && path.includes('%')) {
     const decoded = spellings.map(decodePath);
-    spellings.push(...decoded, ...decoded.flatMap(encodings));
+    const read = settings.readsDecoded ? spellings.map(readDecoded) : none;
+    spellings.push(...decoded, ...decoded.flatMap(encodings), ...read);
   }
-  if (settings.mergesSlashes && path.includes('//')) spellings.push(...spellings.map(mergeSlashes));
+  if (settings.mergesSlashes && spellings.some((spelling) => spelling.includes('//')))
+    spellings.push(...spellings.map(mergeSlashes));
   if (!settings.strictSlash) spellings.push(...spellings.map(toggleSlash));
   if (spellings.length === 1) return none;
   return spellings.length === 2 && spellings[1] !== path ? spellings.slice(1) : [...new Set(spellings)].slice(1);
@@ -95,13 +117,28 @@ function countSlashes(text: string): number {
   return count;
 }
 
+/** Whether an encoded slash hides a dot segment (`..%2fadmin`): no router resolves it, file servers and handlers that decode do. */
+function hidesDotSegment(path: string): boolean {
+  return path.split('/').some((segment) => encodedSlash.test(segment) && hasDotSegment(segment));
+}
+
+function hasDotSegment(path: string): boolean {
+  return withSlashes(path).split('/').some(isDotSegment);
+}
+
 /**
  * Whether the router's own decoding turns the normalized `path` into something that {@link pathSpellings} cannot stand for: a dot segment,
- * a slash, `?` or `#` that was not there, or a control byte. Such a target is refused with 400 (security rule 3). A path that cannot be
- * decoded at all is not ambiguous: the router refuses it itself.
+ * a slash, `?` or `#` that was not there, or a control byte; whether a dot segment that normalization left would lead files elsewhere; or
+ * whether, whatever the router, the path holds `%00` or an encoded slash hides a dot segment. Such a target is refused with 400 (security
+ * rule 3). A path that cannot be decoded at all is not ambiguous: the router refuses it itself.
  */
 export function isAmbiguousForRouter(path: string, settings: RouterSettings): boolean {
-  if (!settings.decodesPath || !path.includes('%')) return false;
+  // Only without normalization (mode NONE) do plain dot segments come this far.
+  if (settings.readsDecoded && (path.includes('/.') || path.includes('%') || path.includes('\\')) && hasDotSegment(path))
+    return true;
+  if (!path.includes('%')) return false;
+  if (path.includes('%00') || hidesDotSegment(path)) return true;
+  if (!settings.decodesPath) return false;
   const decoded = decodePath(path);
   if (decoded === path) return false;
   // eslint-disable-next-line no-control-regex

@@ -56,6 +56,8 @@ interface Reception {
 export function createTlsServer(options: TlsServerOptions): Server {
   const server = createServer({
     ...httpOptions(options.http),
+    // Explicit, because a flag can make the parser of a whole process lenient.
+    insecureHTTPParser: false,
     requestCert: true,
     rejectUnauthorized: true,
     minVersion: 'TLSv1.2',
