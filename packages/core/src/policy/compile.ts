@@ -18,8 +18,8 @@ export interface CompiledRule {
   readonly matches: RequestMatcher;
   /** The decision when the rule decides; that of DENY for rules of AUDIT, whose match only counts. */
   readonly decision: Decision;
-  /** The result when the rule belongs to a dry-run policy. */
-  readonly dryRun: DryRunResult;
+  /** The result when the rule belongs to a dry-run policy; undefined for all others. */
+  readonly dryRun: DryRunResult | undefined;
 }
 
 /** The rules of one kind, by id; undefined where no such policy selects the workload. An empty list belongs to policies without rules. */
@@ -104,6 +104,7 @@ function* gatherRules(
   const action = actionOf(kind);
   const context = { namespace: meta.namespace, bundle, refuses: action === 'deny' };
   const policy = `${meta.namespace}/${meta.name}`;
+  const isRehearsal = kind === 'dryRunAllow' || kind === 'dryRunDeny';
   for (const [index, rule] of (spec.rules ?? []).entries()) {
     if (index % rulesPerStep === rulesPerStep - 1) yield;
     const place = { policy, rule: index };
@@ -112,7 +113,7 @@ function* gatherRules(
         id: `ns[${meta.namespace}]-policy[${meta.name}]-rule[${index}]`,
         matches: compileRule(rule, context),
         decision: decisionOf(action, place),
-        dryRun: dryRunResultOf(action, place),
+        dryRun: isRehearsal ? dryRunResultOf(action, place) : undefined,
       },
       guard: maker.guardOf(rule, context),
     });
