@@ -1,5 +1,6 @@
 import type { Agent, RequestListener, Server as HttpServer } from 'node:http';
 import { createRequire } from 'node:module';
+import type { AddressInfo } from 'node:net';
 import type { Server } from 'node:https';
 import type { Dispatcher } from 'undici';
 import { createDirectorySource } from './config/directory.js';
@@ -250,6 +251,8 @@ function meshOf(settings: Settings, rooms: Rooms, stops: (() => void | Promise<v
       if (closing !== undefined) throw new EnmeshError('ENMESH_MESH_CLOSED', 'createServer was called after mesh.close()');
       const server = createDoor(parts, listener, options);
       servers.add(server);
+      // Policies that speak of a port nobody listens on are told as doubtful.
+      server.on('listening', () => store.reportPort(options.workloadPort ?? (server.address() as AddressInfo).port));
       server.on('close', () => servers.delete(server));
       return options.probePort === undefined ? server : withProbe(server, options.probePort, () => isReady);
     },
