@@ -68,6 +68,7 @@ describe.skipIf(!isPresent).each(Object.keys(sites))('traversals against %s', (f
       const statuses = [...run.statuses].sort(([a], [b]) => a - b).map(([status, times]) => `${times} x ${status}`);
       console.log(`traversal ${framework}, ${kind}, ${name}: ${count} reach the application; ${statuses.join(', ')}`);
       expect(run.seen).toEqual([]);
+      expect(run.statuses.get(0)).toBeUndefined();
       expect([...open.statuses.keys()].sort()).toEqual([200, 403]);
       expect(open.seen).toEqual([]);
     });

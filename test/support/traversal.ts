@@ -150,12 +150,15 @@ export async function requestAll(port: number, targets: readonly string[]): Prom
   let next = 0;
   const worker = async (): Promise<void> => {
     let socket: Socket | undefined;
+    const dial = (): Socket => connect(port, '127.0.0.1').setNoDelay(true);
     while (next < targets.length) {
       const target = targets[next] ?? '/';
       next += 1;
-      socket =
-        socket === undefined || socket.destroyed || !socket.writable ? connect(port, '127.0.0.1').setNoDelay(true) : socket;
-      const answer = await ask(socket, target);
+      const used = socket?.writable === true && !socket.destroyed ? socket : undefined;
+      socket = used ?? dial();
+      let answer = await ask(socket, target);
+      // The server was about to close the connection after the answer before: the target was never looked at.
+      if (answer.status === 0 && used !== undefined) answer = await ask((socket = dial()), target);
       if (answer.text.includes(marker)) run.seen.push(target);
       run.statuses.set(answer.status, (run.statuses.get(answer.status) ?? 0) + 1);
       if (!answer.reusable) {
