@@ -105,7 +105,7 @@ export interface Tally {
   pairs: number;
   allowed: number;
   named: number;
-  /** Stricter than Istio on purpose: a lone `*` takes a claim with a line feed where a match refuses (docs/deviations.md). */
+  /** Stricter than Istio on purpose where a match refuses: a lone `*` takes a claim with a line feed, `hosts` the bare host (docs/deviations.md). */
   excused: number;
 }
 
@@ -121,9 +121,22 @@ function withoutLineFeeds({ claims, ...facts }: Facts): Facts {
   return { ...facts, claims: text === undefined ? undefined : (JSON.parse(text) as Claims) };
 }
 
-/** Whether nothing but a line feed parts the two, and ours does not allow what Istio denies. */
+/** The facts with the host as applications read it: without userinfo, port and trailing dot. */
+function withBareHost({ host, ...facts }: Facts): Facts {
+  return {
+    ...facts,
+    host: host
+      .slice(host.lastIndexOf('@') + 1)
+      .replace(/:\d*$/, '')
+      .replace(/\.$/, ''),
+  };
+}
+
+/** Whether nothing but a line feed or the rest of a host parts the two, and ours does not allow what Istio denies. */
 function isExcused(world: RandomWorld, facts: Facts, ours: Decision, reference: { readonly allowed: boolean }): boolean {
-  return (reference.allowed || !ours.allowed) && differ(world, withoutLineFeeds(facts)) === undefined;
+  if (ours.allowed && !reference.allowed) return false;
+  const alike = [withoutLineFeeds(facts), withBareHost(facts), withBareHost(withoutLineFeeds(facts))];
+  return alike.some((other) => differ(world, other) === undefined);
 }
 
 /** Leaves policies and rules out for as long as the two still disagree. */

@@ -1,3 +1,4 @@
+import { bareHost } from './host.js';
 import type { RequestAttributes } from '../request/attributes.js';
 import { compileBlocks } from './address.js';
 import { compileClaim, matchesClaim, parseBrackets } from './claims.js';
@@ -36,12 +37,6 @@ function compilePorts(values: readonly string[]): RequestMatcher | undefined {
   const ports = new Set(values.map((value) => (/^\d{1,5}$/.test(value) ? Number(value) : -1)));
   for (const port of ports) if (port < 0 || port > 65535) return undefined;
   return (request) => ports.has(request.destinationPort);
-}
-
-/** The host alone, as applications read it: without userinfo, port and one trailing dot. */
-function bareHost(host: string): string {
-  const name = host.slice(host.lastIndexOf('@') + 1).replace(/:\d*$/, '');
-  return name.endsWith('.') ? name.slice(0, -1) : name;
 }
 
 /** Values of `hosts` against the host with its port as sent (istio-semantics 3.7). Where a doubtful match refuses, against the bare host too. */

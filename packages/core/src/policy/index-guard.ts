@@ -1,3 +1,4 @@
+import { bareHost } from './host.js';
 import { parseBrackets } from './claims.js';
 import { asHeaderBytes } from './headers.js';
 import { ofAccounts, ofClaims, ofHeader, ofNamespaces, ofPath, ofSegment, ofValue } from './index-dimension.js';
@@ -111,6 +112,11 @@ const textFields: ReadonlyMap<string, Read> = new Map<string, Read>([
 
 const readUri: Read = ({ peer }) => peer?.uri;
 const readHost: Read = ({ host }) => host;
+/** Where a match refuses, the bare host counts beside the host as sent. */
+const readHosts: Read = ({ host }) => {
+  const bare = bareHost(host);
+  return bare === host ? host : [host, bare];
+};
 const readPort: Read = ({ destinationPort }) => String(destinationPort);
 const readIssuer: Read = ({ user }) => user?.issuer;
 const readSubject: Read = ({ user }) => user?.subject;
@@ -152,7 +158,7 @@ function guardOfTrustDomains(maker: KeyTable, values: readonly string[], { bundl
 }
 
 function guardOfHosts(maker: KeyTable, values: readonly string[]): Guard {
-  const host = maker.dimension('host', () => ofValue(readHost));
+  const host = maker.dimension('host', () => ofValue(maker.refuses ? readHosts : readHost));
   return anyOfEach(values, (value) => maker.text(host, value.toLowerCase()));
 }
 
