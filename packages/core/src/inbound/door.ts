@@ -6,16 +6,16 @@ import type { MeshSnapshot } from '../config/snapshot.js';
 import type { MeshIdentity } from '../identity/source.js';
 import { runInContext } from '../propagation/context.js';
 import { bareRouter, expressRouter, type RouterSettings } from '../request/router.js';
-import { stepEvents } from '../telemetry/events.js';
 import { acceptSettings } from '../tls/accept-settings.js';
 import { createTlsServer } from '../tls/server.js';
 import { wasContinued, type Asking } from './custom-step.js';
-import { decisionOf, markDecided, markRefused } from './decided.js';
+import { decisionOf } from './decided.js';
 import { createPrototypeFollower, DoorRequest, installDoorAccessors, pinDoorAccessors } from './door-request.js';
 import type { Entrance, Inbound, Verdict } from './inbound.js';
 import { requireListener } from './listen.js';
-import { answerOnSocket, answerRefusal, type AnswerOptions } from './refusal.js';
-import { reportConnectionRefusal, reportDenied } from './report.js';
+import { answerOnSocket, answerRefusal, type AnswerOptions, type Refusal } from './refusal.js';
+import { reportConnectionRefusal } from './report.js';
+import { recordVerdict } from './verdict.js';
 
 /** What a door needs of its mesh. */
 export interface DoorParts {
@@ -131,26 +131,34 @@ function enter(
   const decided = decisionOf(request);
   if (decided === null) return true;
   if (decided !== undefined) return proceed(event, request, response, head);
-  const isBare = event === 'upgrade' || event === 'connect';
-  const conclude = ({ refusal, enmesh }: Verdict): boolean => {
-    if (enmesh === undefined) {
-      markRefused(request);
-      reportDenied(request, refusal);
-      if (isBare) answerOnSocket(response as Duplex, refusal, parts.answer);
-      else answerRefusal(response as ServerResponse, refusal, parts.answer);
-      return true;
-    }
-    markDecided(request, enmesh);
-    if (stepEvents.handler.native.hasSubscribers)
-      stepEvents.handler.publish({ step: 'handler', outcome: 'passed', subject: request });
-    if (!parts.requestContext) return proceed(event, request, response, head);
-    return runInContext(enmesh, () => proceed(event, request, response, head));
-  };
-  const verdict = parts.inbound.judge(request, entrance, undefined, askingOf(event, response));
-  if (!(verdict instanceof Promise)) return conclude(verdict);
+  // An ordinary request is decided at once, and pays for no promise and nothing that only an external authorizer needs.
+  const asking = parts.snapshot().policies.custom === undefined ? undefined : askingOf(event, response);
+  const verdict = parts.inbound.judge(request, entrance, undefined, asking);
+  if (!(verdict instanceof Promise)) return goOn(parts, proceed, event, request, response, head, verdict);
   // Out of the promise, so that what the application throws is an uncaught exception as it is anywhere else.
-  void verdict.then((decided) => process.nextTick(conclude, decided));
+  void verdict.then((later) => process.nextTick(goOn, parts, proceed, event, request, response, head, later));
   return true;
+}
+
+/** Hands a decided request to the application, or answers it. */
+function goOn(
+  parts: DoorParts,
+  proceed: Emit,
+  event: string,
+  request: IncomingMessage,
+  response: ServerResponse | Duplex,
+  head: unknown,
+  verdict: Verdict,
+): boolean {
+  const enmesh = recordVerdict(request, verdict);
+  if (enmesh === undefined) {
+    const refusal = verdict.refusal as Refusal;
+    if (event === 'upgrade' || event === 'connect') answerOnSocket(response as Duplex, refusal, parts.answer);
+    else answerRefusal(response as ServerResponse, refusal, parts.answer);
+    return true;
+  }
+  if (!parts.requestContext) return proceed(event, request, response, head);
+  return runInContext(enmesh, () => proceed(event, request, response, head));
 }
 
 function askingOf(event: string, response: ServerResponse | Duplex): Asking {

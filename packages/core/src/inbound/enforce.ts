@@ -1,11 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { stepEvents } from '../telemetry/events.js';
-import { decisionOf, markDecided, markRefused } from './decided.js';
+import { decisionOf } from './decided.js';
 import { runInContext } from '../propagation/context.js';
 import type { DoorParts } from './door.js';
 import type { Entrance, Verdict } from './inbound.js';
-import { answerRefusal } from './refusal.js';
-import { reportDenied } from './report.js';
+import { answerRefusal, type Refusal } from './refusal.js';
+import { recordVerdict } from './verdict.js';
 
 const parts = new WeakMap<object, DoorParts>();
 
@@ -34,17 +33,12 @@ export function enforce(
   if (decided !== undefined) return goOn(options.next);
   const its = parts.get(mesh);
   if (its === undefined) throw new TypeError('enmesh: the first argument is not a mesh; pass what createMesh() returned');
-  const conclude = ({ refusal, enmesh }: Verdict): boolean => {
-    if (enmesh === undefined) {
-      markRefused(request);
-      reportDenied(request, refusal);
-      options.onRefused?.();
-      answerRefusal(response, refusal, its.answer);
-      return false;
-    }
-    markDecided(request, enmesh);
-    if (stepEvents.handler.hasSubscribers) stepEvents.handler.publish({ step: 'handler', outcome: 'passed', subject: request });
-    return goOn(its.requestContext ? () => runInContext(enmesh, options.next) : options.next);
+  const conclude = (verdict: Verdict): boolean => {
+    const enmesh = recordVerdict(request, verdict);
+    if (enmesh !== undefined) return goOn(its.requestContext ? () => runInContext(enmesh, options.next) : options.next);
+    options.onRefused?.();
+    answerRefusal(response, verdict.refusal as Refusal, its.answer);
+    return false;
   };
   const verdict = its.inbound.judge(request, options.entrance, options.target, { response });
   if (!(verdict instanceof Promise)) return conclude(verdict);

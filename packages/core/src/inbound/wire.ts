@@ -3,9 +3,7 @@ import { METHODS } from 'node:http';
 
 const methods: ReadonlySet<string> = new Set(METHODS);
 const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
-// oxlint-disable-next-line no-control-regex
 const noValue = /[\u0000-\u0008\u000a-\u001f\u007f]/;
-// oxlint-disable-next-line no-control-regex
 const noTarget = /[\u0000-\u0020\u007f]/;
 
 /** A request as it stands on the wire: method and target of the request line, header lines in order with duplicates. */
@@ -77,7 +75,6 @@ export function readText(text: string): string {
 }
 
 function isAscii(text: string): boolean {
-  // oxlint-disable-next-line no-control-regex
   return !/[^\u0000-\u007f]/.test(text);
 }
 
