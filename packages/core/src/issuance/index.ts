@@ -1,0 +1,13 @@
+// The entry `@enmesh/core/issuance`: what packages need that get an identity from somewhere, or give one.
+export type { IstioIdentitySettings, SpiffeIdentitySettings } from '../identity/choice.js';
+export { EnmeshError, isEnmeshError, type ErrorCode } from '../errors.js';
+export type { MeshIdentity, Stop, SvidSource, TrustBundleSource } from '../identity/source.js';
+export { formatIstioId, istioParts, parseSpiffeId, type SpiffeId } from '../identity/spiffe-id.js';
+export type { X509Svid } from '../identity/svid.js';
+export type { TrustBundle, TrustBundleSet } from '../identity/trust-bundle.js';
+export { parseTrustDomain } from '../identity/trust-domain.js';
+export type { Workload } from '../identity/workload.js';
+export { noticeEvents, type NoticeEvent } from '../telemetry/events.js';
+export type { IdentityRequest, PlatformIdentity } from './provider.js';
+export { createRotation, type Rotation, type RotationOptions } from './rotation.js';
+export { unrefTimer, withDeadline, type Timer } from './timer.js';

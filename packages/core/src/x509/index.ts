@@ -1,0 +1,6 @@
+// The entry `@enmesh/core/x509`: certificates and requests for them, for packages that get or give identities.
+export { isStrongKey } from './strength.js';
+export { issueCertificate, rootOptions, svidOptions, type IssueOptions } from './certificate.js';
+export { readCertificateFacts, type CertificateFacts } from './certificate-facts.js';
+export { formatPem, parsePem } from './pem.js';
+export { parseX509Svid, readPrivateKey, verifySvidChain, verifySvidLeaf } from './svid-verify.js';
