@@ -256,6 +256,43 @@ export const errorTable = table({
     meaning: 'The identity source gave no usable SVID: it failed, took too long, or gave one that is already expired.',
     remedy: 'Look at the cause and at the identity source; enmesh tries again and keeps the SVID it has while that lives.',
   },
+  ENMESH_ISSUANCE_NO_SOURCE: {
+    status: 503,
+    public: 'This service has no identity yet',
+    meaning: 'No source of identity was named, and none of the places where a platform leaves one holds any.',
+    remedy:
+      'Say which one it is: identity: files, istio or spiffe in enmesh.yaml or ENMESH_IDENTITY; docs/identity.md has a page for each platform.',
+  },
+  ENMESH_ISSUANCE_PACKAGE_MISSING: {
+    status: 503,
+    public: 'This service has no identity yet',
+    meaning: 'The identity comes from istiod or from a SPIFFE Workload API, and the package that speaks to it is not installed.',
+    remedy: 'npm install @enmesh/istio, or @enmesh/spiffe, as the message says.',
+  },
+  ENMESH_ISSUANCE_TRUST_DOMAIN: {
+    status: 503,
+    public: 'This service has no identity yet',
+    meaning: "The identity source gave an SVID of a trust domain that is not the mesh's own, nor one of its aliases.",
+    remedy: 'Set trustDomain (or trustDomainAliases) in enmesh/mesh.yaml to the trust domain that the platform issues for.',
+  },
+  ENMESH_ISSUANCE_FILES_SETTINGS: {
+    status: 500,
+    public: 'This service has no identity yet',
+    meaning: 'The settings of identity files cannot work together.',
+    remedy: 'Name a directory, or certificate, privateKey and roots each by its file.',
+  },
+  ENMESH_ISSUANCE_FILES_ABSENT: {
+    status: 503,
+    public: 'This service has no identity yet',
+    meaning: 'Files of the identity are not there (yet); the message lists what is looked for.',
+    remedy: 'Mount or write them under the names in the message; they are picked up as soon as they are there.',
+  },
+  ENMESH_ISSUANCE_FILES_UNUSABLE: {
+    status: 503,
+    public: 'This service has no identity yet',
+    meaning: 'A file of the identity cannot be read, is no regular file, is empty, or is too large.',
+    remedy: 'Look at the file that the message names, and at the rights of this process.',
+  },
   ENMESH_INBOUND_UNDECIDED: {
     status: 500,
     public: 'The request was not decided',
@@ -296,7 +333,7 @@ export const errorTable = table({
     status: 500,
     public: 'The service is not configured',
     meaning: 'The identity source asked for does not exist in this version.',
-    remedy: 'Use identity: dev, or pass an object with svid and bundles to createMesh.',
+    remedy: 'Use identity: auto, dev, files, istio or spiffe, or pass an object with svid and bundles to createMesh.',
   },
   ENMESH_CONFIG_LABELS_INVALID: {
     status: 500,

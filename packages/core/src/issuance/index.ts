@@ -8,6 +8,7 @@ export type { TrustBundle, TrustBundleSet } from '../identity/trust-bundle.js';
 export { parseTrustDomain } from '../identity/trust-domain.js';
 export type { Workload } from '../identity/workload.js';
 export { noticeEvents, type NoticeEvent } from '../telemetry/events.js';
+export { createHeldIdentity, type HeldIdentity } from './held-identity.js';
 export type { IdentityRequest, PlatformIdentity } from './provider.js';
 export { createRotation, type Rotation, type RotationOptions } from './rotation.js';
 export { unrefTimer, withDeadline, type Timer } from './timer.js';

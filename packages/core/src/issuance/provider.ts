@@ -6,6 +6,8 @@ export interface IdentityRequest {
   readonly workload: Workload;
   /** The mesh's own trust domain (MeshConfig `trustDomain`). */
   readonly trustDomain: string;
+  /** Other names of it that an SVID may carry (MeshConfig `trustDomainAliases`). */
+  readonly trustDomainAliases?: readonly string[];
   /** Default `process.env`. */
   readonly env?: NodeJS.ProcessEnv;
   /** Milliseconds since the epoch; default `Date.now`. */
