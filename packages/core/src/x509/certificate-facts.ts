@@ -108,8 +108,11 @@ function readFields(body: DerElement): Fields {
   };
 }
 
-/** RFC 5480 section 2.1.1: curves are named. OpenSSL would also take one spelled out in numbers, and call it by the name it resembles. */
-function checkPublicKey(key: DerElement): void {
+/**
+ * Throws `ENMESH_X509_MALFORMED` for a public key whose curve has no name (RFC 5480 section 2.1.1): OpenSSL would also take one spelled out in
+ * numbers, and call it by the name it resembles.
+ */
+export function checkPublicKey(key: DerElement): void {
   const [algorithm] = derChildren(key);
   const [oid, parameters] = derChildren(expectDer(algorithm, derTag.sequence, 'algorithm of the public key'));
   if (readOid(oid) === '1.2.840.10045.2.1') expectDer(parameters, derTag.oid, 'name of a curve');

@@ -62,6 +62,19 @@ describe('issueCertificate', () => {
     for (const serial of serials) expect(serial).toMatch(/^[4-7][0-9a-f]{31}$/);
   });
 
+  it.each([
+    ['RSA', generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey, '1.2.840.113549.1.1.11'],
+    ['P-384', generateKeyPairSync('ec', { namedCurve: 'secp384r1' }).privateKey, '1.2.840.10045.4.3.3'],
+    ['P-521', generateKeyPairSync('ec', { namedCurve: 'secp521r1' }).privateKey, '1.2.840.10045.4.3.4'],
+  ])('signs with a key that was plugged in: %s', async (_, issuerKey, signatureAlgorithm) => {
+    const issuer = await issueCertificate({ ...rootOptions('cluster.local', issuerKey), ...times });
+    const leaf = await issueCertificate({ ...leafRequest, issuer, issuerKey });
+    for (const pem of [issuer, leaf]) {
+      expect(factsOf(pem).signatureAlgorithm).toBe(signatureAlgorithm);
+      expect(new X509Certificate(pem).verify(createPublicKey(issuerKey))).toBe(true);
+    }
+  });
+
   it('certifies RSA and Ed25519 keys too, with keyEncipherment for RSA only', async () => {
     const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 });
     const ed = generateKeyPairSync('ed25519');
@@ -97,7 +110,13 @@ describe('issueCertificate', () => {
     ['a name that forge would cut', { uriSans: ['spiffe://td/\u20ac'] }, /printable ASCII/],
     ['a name with NUL', { uriSans: ['spiffe://td/a\0'] }, /printable ASCII/],
     ['a key that is not the issuer\u2019s', { issuerKey: newKey() }, /does not belong/],
-    ['an issuer key on another curve', { issuerKey: generateKeyPairSync('ec', { namedCurve: 'secp384r1' }).privateKey }, /P-256/],
+    [
+      'an issuer key on another curve',
+      { issuerKey: generateKeyPairSync('ec', { namedCurve: 'secp384r1' }).privateKey },
+      /belong/,
+    ],
+    ['an issuer key of another kind', { issuerKey: generateKeyPairSync('ed25519').privateKey }, /neither ECDSA/],
+    ['a weak issuer key', { issuerKey: generateKeyPairSync('rsa', { modulusLength: 1024 }).privateKey }, /neither ECDSA/],
     ['a public issuer key', { issuerKey: createPublicKey(rootKey) }, /P-256/],
     ['a validity that ends before it begins', { notAfter: times.notBefore }, /validity/],
     ['an issuer that is no certificate', { issuer: 'nothing' }, /missing/],

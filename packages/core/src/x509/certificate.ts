@@ -5,6 +5,7 @@ import { derChildren, parseDer } from './der.js';
 import { createDerWriter, type DerNode, type DerWriter } from './der-writer.js';
 import { extendedKeyUsageOid, extensionOid, keyUsages, type KeyUsage } from './extensions.js';
 import { formatPem, parsePem } from './pem.js';
+import { isStrongKey } from './strength.js';
 
 /** What a certificate shall say, and whose key signs it. It is written as it stands here: an SVID's own rules are `svidOptions`' and `rootOptions`'. */
 export interface IssueOptions {
@@ -12,7 +13,7 @@ export interface IssueOptions {
   readonly key: KeyObject;
   /** PEM of the signing certificate; absent for a self-signed one. */
   readonly issuer?: string;
-  /** The private key that signs, ECDSA on P-256. */
+  /** The private key that signs: ECDSA on P-256, P-384 or P-521, or RSA of at least 2048 bits. */
   readonly issuerKey: KeyObject;
   /** The subject's `O` and `CN`; an empty subject without both. */
   readonly subject?: { readonly organization?: string; readonly commonName?: string };
@@ -59,7 +60,8 @@ export async function issueCertificate(options: IssueOptions): Promise<string> {
   const der = await createDerWriter();
   const issuer = options.issuer === undefined ? undefined : readIssuer(options.issuer);
   const spki = publicDer(options.key);
-  const algorithm = der.sequence(der.oid('1.2.840.10045.4.3.2'));
+  const { oid, hash, parameters } = signatureAlgorithmOf(options.issuerKey);
+  const algorithm = der.sequence(der.oid(oid), ...parameters.map(der.raw));
   const subject = writeName(der, options.subject);
   const body = der.sequence(
     der.explicit(0, der.integer(Buffer.of(2))),
@@ -71,7 +73,7 @@ export async function issueCertificate(options: IssueOptions): Promise<string> {
     der.raw(spki),
     der.explicit(3, der.sequence(...writeExtensions(der, options, issuer?.facts))),
   );
-  const signature = signBody(der.encode(body), options.issuerKey);
+  const signature = signBody(der.encode(body), hash, options.issuerKey);
   const certificate = der.encode(der.sequence(body, algorithm, der.bitString(signature)));
   checkResult(certificate, options, issuer?.x509);
   return formatPem('CERTIFICATE', certificate);
@@ -82,9 +84,28 @@ function checkNames(options: IssueOptions): void {
   // forge cuts other characters to one byte without a word.
   if (!names.every((name) => /^[\x21-\x7e]+$/.test(name))) throw failed('a name is not printable ASCII');
   if (!(options.notBefore < options.notAfter)) throw failed('its validity would end before it begins');
-  if (options.issuerKey.type !== 'private' || options.issuerKey.asymmetricKeyDetails?.namedCurve !== 'prime256v1') {
-    throw failed('the signing key is no ECDSA key on P-256');
-  }
+}
+
+interface SignatureAlgorithm {
+  readonly oid: string;
+  readonly hash: string;
+  readonly parameters: readonly Uint8Array[];
+}
+
+const curveAlgorithms = new Map<string, SignatureAlgorithm>([
+  ['prime256v1', { oid: '1.2.840.10045.4.3.2', hash: 'sha256', parameters: [] }],
+  ['secp384r1', { oid: '1.2.840.10045.4.3.3', hash: 'sha384', parameters: [] }],
+  ['secp521r1', { oid: '1.2.840.10045.4.3.4', hash: 'sha512', parameters: [] }],
+]);
+// RFC 4055 section 5: the parameters of RSA's algorithms are NULL, not absent.
+const rsaAlgorithm: SignatureAlgorithm = { oid: '1.2.840.113549.1.1.11', hash: 'sha256', parameters: [Buffer.of(5, 0)] };
+
+function signatureAlgorithmOf(key: KeyObject): SignatureAlgorithm {
+  const { namedCurve = '' } = key.asymmetricKeyDetails ?? {};
+  const algorithm = key.asymmetricKeyType === 'rsa' ? rsaAlgorithm : curveAlgorithms.get(namedCurve);
+  if (key.type !== 'private' || algorithm === undefined || !isStrongKey(key))
+    throw failed('the signing key is neither ECDSA on P-256, P-384 or P-521 nor strong RSA');
+  return algorithm;
 }
 
 function readIssuer(pem: string): { x509: X509Certificate; facts: CertificateFacts } {
@@ -155,9 +176,9 @@ function keyId(key: KeyObject): Buffer {
     .subarray(0, 20);
 }
 
-function signBody(body: Buffer, key: KeyObject): Buffer {
+function signBody(body: Buffer, hash: string, key: KeyObject): Buffer {
   try {
-    return sign('sha256', body, key);
+    return sign(hash, body, key);
   } catch (cause) {
     throw failed('the signing key cannot sign', cause);
   }
