@@ -1,1 +1,1 @@
-export {};
+export { createSpiffeIdentity, type SpiffeIdentityOptions } from './identity.js';

@@ -4,6 +4,8 @@ import type { TrustBundleSource } from './source.js';
 export interface TrustBundle {
   readonly trustDomain: string;
   readonly roots: readonly string[];
+  /** Certificate revocation lists in DER: what a signer of a chain has revoked in one of them is not accepted. Lists that nobody of the chain signed count for nothing. */
+  readonly crls?: readonly Uint8Array[];
 }
 
 /** Trust bundles by trust domain name. A peer is checked only against the bundle of its own trust domain. */

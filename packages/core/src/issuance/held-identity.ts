@@ -16,6 +16,8 @@ export interface HeldIdentity {
    * Holds these from now on. Values that are the very ones held are no news; only what changed is told. Publishes `identity-rotated` for a new SVID.
    */
   accept(svid: X509Svid, bundles: TrustBundleSet): void;
+  /** Holds nothing from now on, because the source took the identity back: `current()` throws with this reason, `ready()` waits for the next one. */
+  drop(reason: string): void;
   /** To be called now and then: publishes `identity-expiring` when a fifth of the SVID's life is left, and when it has ended. */
   watchExpiry(now: number): void;
   /** Resolves once something is held; rejects with `ENMESH_IDENTITY_NONE` when closed before. */
@@ -45,6 +47,7 @@ class Holder implements HeldIdentity {
   #held: { readonly svid: X509Svid; readonly bundles: TrustBundleSet } | undefined;
   #warnAt = Infinity;
   #isClosed = false;
+  #reason = 'No SVID is held yet';
 
   constructor(clock: () => number) {
     this.#clock = clock;
@@ -68,6 +71,12 @@ class Holder implements HeldIdentity {
     // Whoever is told of an SVID finds the bundles that came with it already in place.
     if (before?.bundles !== bundles) tellAll(this.#bundleWatchers, bundles);
     if (before?.svid !== svid) tellAll(this.#svidWatchers, svid);
+  }
+
+  drop(reason: string): void {
+    this.#held = undefined;
+    this.#warnAt = Infinity;
+    this.#reason = reason;
   }
 
   watchExpiry(now: number): void {
@@ -114,7 +123,7 @@ class Holder implements HeldIdentity {
 
   #any(): { readonly svid: X509Svid; readonly bundles: TrustBundleSet } {
     if (this.#isClosed) throw closedError();
-    if (this.#held === undefined) throw new EnmeshError('ENMESH_IDENTITY_NONE', 'No SVID is held yet');
+    if (this.#held === undefined) throw new EnmeshError('ENMESH_IDENTITY_NONE', this.#reason);
     return this.#held;
   }
 }

@@ -39,6 +39,19 @@ export function parseDer(bytes: Uint8Array): DerElement {
   return element;
 }
 
+/** Takes elements apart that stand one after the other (at most `maxElements`), as the SPIFFE Workload API sends certificates. Throws `ENMESH_X509_MALFORMED`. */
+export function splitDer(bytes: Uint8Array, maxElements: number): Buffer[] {
+  const elements: Buffer[] = [];
+  const all = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let offset = 0; offset < all.length;) {
+    if (elements.length === maxElements) throw malformed(`more than ${maxElements} of them`);
+    const element = elementAt(all, offset, 0).bytes;
+    elements.push(element);
+    offset += element.length;
+  }
+  return elements;
+}
+
 /** The elements inside a constructed one, filling it to the last byte; at most 1024, at most 16 levels deep. */
 export function derChildren(element: DerElement): DerElement[] {
   if ((element.tag & 0x20) === 0) throw malformed('a primitive element where a constructed one belongs');

@@ -4,6 +4,7 @@ import { parseSpiffeId, type SpiffeId } from '../identity/spiffe-id.js';
 import type { X509Svid } from '../identity/svid.js';
 import type { TrustBundle, TrustBundleSet } from '../identity/trust-bundle.js';
 import { readCertificateFacts, type CertificateFacts } from './certificate-facts.js';
+import { isRevoked } from './crl.js';
 import { extendedKeyUsageOid } from './extensions.js';
 import { findPath, isValidAt, type Candidate } from './path.js';
 import { formatPem, parsePem, pemBlocks } from './pem.js';
@@ -30,8 +31,8 @@ export function verifySvidLeaf(der: Uint8Array): SvidLeaf {
 
 /**
  * Checks that a leaf is an X.509-SVID which the bundle of its own trust domain signs, now (X509-SVID section 5; X509 path validation of RFC 5280
- * section 6). All certificates are DER, `now` is milliseconds since the epoch. Throws what `verifySvidLeaf` throws, `ENMESH_X509_OUT_OF_VALIDITY`
- * or `ENMESH_X509_UNTRUSTED`.
+ * section 6), and that no revocation list of that bundle names it or a signer of it. All certificates are DER, `now` is milliseconds since the epoch.
+ * Throws what `verifySvidLeaf` throws, `ENMESH_X509_OUT_OF_VALIDITY`, `ENMESH_X509_UNTRUSTED` or `ENMESH_X509_REVOKED`.
  */
 export function verifySvidChain(options: {
   readonly leaf: Uint8Array;
@@ -53,9 +54,10 @@ export function verifySvidChain(options: {
   if (options.intermediates.length > maxIntermediates)
     throw refused('ENMESH_X509_UNTRUSTED', `More than ${maxIntermediates} intermediates came with ${id.uri}`);
   const intermediates = options.intermediates.map(readCandidate);
-  if (findPath({ leaf, intermediates, roots: rootsOf(bundle), now }) === undefined) {
+  const path = findPath({ leaf, intermediates, roots: rootsOf(bundle), now });
+  if (path === undefined)
     throw refused('ENMESH_X509_UNTRUSTED', `The bundle of trust domain ${id.trustDomain} does not sign the SVID of ${id.uri}`);
-  }
+  if (isRevoked(path, bundle)) throw refused('ENMESH_X509_REVOKED', `The SVID of ${id.uri}, or a signer of it, is revoked`);
   return id;
 }
 
