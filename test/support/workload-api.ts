@@ -108,7 +108,9 @@ export function derOf(pem: string): Buffer {
 }
 
 /** Starts one on a socket in a directory of its own, or with `tcp` on a port of 127.0.0.1. It knows no identity yet. */
-export async function createFakeWorkloadApi(options: { readonly trustDomain?: string; readonly tcp?: boolean } = {}): Promise<FakeWorkloadApi> {
+export async function createFakeWorkloadApi(
+  options: { readonly trustDomain?: string; readonly tcp?: boolean } = {},
+): Promise<FakeWorkloadApi> {
   const fake = new Fake(await createTestAuthority({ trustDomain: options.trustDomain ?? 'td.test' }), options.tcp === true);
   await fake.start();
   return fake;
@@ -226,7 +228,8 @@ class Fake implements FakeWorkloadApi {
     this.#streams.clear();
     for (const stream of streams) {
       if (code === undefined) stream.end();
-      else stream.emit('error', { code, details: code === status.PERMISSION_DENIED ? 'no identity issued' : 'ended by the test' });
+      else
+        stream.emit('error', { code, details: code === status.PERMISSION_DENIED ? 'no identity issued' : 'ended by the test' });
     }
   }
 
@@ -313,7 +316,8 @@ class Fake implements FakeWorkloadApi {
     if (!this.#hasHeader(call.metadata)) return answer(headerMissing);
     if (this.#misbehaviour === 'silent') return;
     if (audience.length === 0) return answer({ code: status.INVALID_ARGUMENT, details: 'audience must be specified' });
-    if (id !== '' && !id.startsWith('spiffe://')) return answer({ code: status.INVALID_ARGUMENT, details: 'invalid requested SPIFFE ID' });
+    if (id !== '' && !id.startsWith('spiffe://'))
+      return answer({ code: status.INVALID_ARGUMENT, details: 'invalid requested SPIFFE ID' });
     const entries = [...this.#entries].filter(([uri]) => id === '' || uri === id);
     if (entries.length === 0) return answer(noIdentity);
     const svids = entries.map(([uri, { wire }]) => ({ spiffe_id: uri, svid: this.token(uri, audience), hint: wire.hint ?? '' }));

@@ -84,6 +84,26 @@ export const errorTable = table({
     remedy:
       'Call through the mesh (mesh.fetch, mesh.agent or a sidecar), or set PERMISSIVE or DISABLE for this port with portLevelMtls.',
   },
+  ENMESH_TLS_PROXY_PROTOCOL: {
+    status: 400,
+    public: 'The PROXY protocol is not served here',
+    meaning:
+      'A connection began with a line of the PROXY protocol (version 1 or 2), which says of itself where it comes from and which enmesh does not believe.',
+    remedy: 'Switch the PROXY protocol off for this port in the load balancer, or let a proxy of the mesh end it.',
+  },
+  ENMESH_TLS_HTTP2_REFUSED: {
+    status: 505,
+    public: 'HTTP/2 is not served here',
+    meaning: 'A client began HTTP/2 in the clear, with prior knowledge; it was told HTTP_1_1_REQUIRED and the connection ended.',
+    remedy: 'Let the client speak HTTP/1.1; a gRPC server needs a sidecar (docs/deviations.md).',
+  },
+  ENMESH_TLS_CONNECTION_OUTDATED: {
+    status: 403,
+    public: 'This connection is no longer accepted',
+    meaning:
+      'The mode of the port, the least TLS version or the cipher suites of the mesh changed, and an open connection is one that could not be opened now; it was ended.',
+    remedy: 'None where the change was meant: clients connect again by the new settings. Otherwise look at PeerAuthentication and meshMTLS.',
+  },
   ENMESH_TLS_ALPN_REFUSED: {
     status: 403,
     public: 'This client is not of the mesh',
@@ -213,6 +233,26 @@ export const errorTable = table({
     remedy:
       'Check that both sides belong to the same trust domain and hold its present roots, and that intermediates are sent along.',
   },
+  ENMESH_X509_CSR_INVALID: {
+    status: 400,
+    public: 'The certificate signing request was not accepted',
+    meaning:
+      'A certificate signing request cannot be read strictly, has a weak key, or is not signed with the key that it names.',
+    remedy:
+      'Send one PKCS #10 request in PEM with an RSA (2048 bits or more), ECDSA or Ed25519 key, signed with SHA-256 or better.',
+  },
+  ENMESH_X509_REVOKED: {
+    status: 403,
+    public: 'The certificate was not accepted',
+    meaning: "A revocation list of the SVID's trust domain names the certificate or one of its signers.",
+    remedy: 'Have a new SVID issued to that workload, or see why its trust domain revoked the certificate.',
+  },
+  ENMESH_X509_CRL_INVALID: {
+    status: 503,
+    public: 'A revocation list was not accepted',
+    meaning: 'A certificate revocation list cannot be read strictly, or is one of a kind that is not understood (delta, indirect, partitioned).',
+    remedy: 'Look at it with openssl crl -text; have complete lists issued by the certificates that sign the SVIDs.',
+  },
   ENMESH_X509_ISSUE_FAILED: {
     status: 503,
     public: 'This service has no identity yet',
@@ -256,6 +296,31 @@ export const errorTable = table({
     meaning: 'The identity source gave no usable SVID: it failed, took too long, or gave one that is already expired.',
     remedy: 'Look at the cause and at the identity source; enmesh tries again and keeps the SVID it has while that lives.',
   },
+  ENMESH_ISSUANCE_SOCKET_INVALID: {
+    status: 500,
+    public: 'This service has no identity yet',
+    meaning: 'The address of the SPIFFE Workload API is missing, or is not one that the SPIFFE Workload Endpoint standard knows.',
+    remedy: 'Set SPIFFE_ENDPOINT_SOCKET, or socket of identity.spiffe, to unix:///absolute/path or tcp://IP:port.',
+  },
+  ENMESH_ISSUANCE_WORKLOAD_API: {
+    status: 503,
+    public: 'This service has no identity yet',
+    meaning: 'The SPIFFE Workload API cannot be reached, refuses, or gives nothing to this process.',
+    remedy:
+      'See that the agent runs, that its socket is mounted where the message says, and that an entry with selectors of this process is registered.',
+  },
+  ENMESH_ISSUANCE_WORKLOAD_MESSAGE: {
+    status: 503,
+    public: 'This service has no identity yet',
+    meaning: 'A message of the SPIFFE Workload API lacks something that it must have, or holds more than it may; it was put aside.',
+    remedy: 'Look at the agent named in the message; the last good identity is kept while it lives.',
+  },
+  ENMESH_ISSUANCE_BUNDLE: {
+    status: 503,
+    public: 'This service has no trust bundle yet',
+    meaning: "A SPIFFE bundle endpoint cannot be reached, is not the one expected, or gave what is no SPIFFE bundle.",
+    remedy: 'Compare URL, profile, endpoint SPIFFE ID and roots with what the foreign trust domain says; the last good bundle is kept.',
+  },
   ENMESH_ISSUANCE_NO_SOURCE: {
     status: 503,
     public: 'This service has no identity yet',
@@ -292,6 +357,39 @@ export const errorTable = table({
     public: 'This service has no identity yet',
     meaning: 'A file of the identity cannot be read, is no regular file, is empty, or is too large.',
     remedy: 'Look at the file that the message names, and at the rights of this process.',
+  },
+  ENMESH_ISSUANCE_SETTINGS_INVALID: {
+    status: 503,
+    public: 'This service has no identity yet',
+    meaning: 'The settings of an identity source, or its environment, can never work together; nothing was started.',
+    remedy: 'Mend what the message names: in enmesh.yaml, in code, or in the environment of the workload.',
+  },
+  ENMESH_ISSUANCE_CREDENTIAL_MISSING: {
+    status: 503,
+    public: 'This service has no identity yet',
+    meaning: 'There is nothing to prove to the certificate authority who is asking: no token, and no client certificate that is valid.',
+    remedy:
+      "Mount a projected service-account token with the CA's audience (istio-ca) at the path in the message, or name provCert.",
+  },
+  ENMESH_ISSUANCE_CA_UNREACHABLE: {
+    status: 503,
+    public: 'This service has no identity yet',
+    meaning: 'The certificate authority could not be reached, gave no answer in time, or did not prove to be it.',
+    remedy: 'Check address (CA_ADDR), server name (ISTIOD_SAN) and root certificate (CA_ROOT_CA); it is tried again by itself.',
+  },
+  ENMESH_ISSUANCE_CA_REFUSED: {
+    status: 503,
+    public: 'This service has no identity yet',
+    meaning: 'The certificate authority answered, and refused: it did not believe the caller, or what was asked is not given there.',
+    remedy:
+      "Look at the token's file, audience and age, and at the log of the CA, which alone has the cause; it is tried again by itself.",
+  },
+  ENMESH_ISSUANCE_CA_ANSWER: {
+    status: 503,
+    public: 'This service has no identity yet',
+    meaning:
+      'The certificate authority answered with something that is not taken: another identity, another key, a chain that its roots do not sign, a weak or expired certificate.',
+    remedy: 'See whom the CA takes the caller for, and its clock and certificates; the last good SVID is kept while it lives.',
   },
   ENMESH_INBOUND_UNDECIDED: {
     status: 500,
@@ -659,6 +757,73 @@ export const errorTable = table({
     public: 'This service is not configured',
     meaning: 'extensionProviders has an envoyExtAuthzGrpc provider, and the package that speaks gRPC to it is not installed.',
     remedy: 'npm install @enmesh/ext-authz, or use envoyExtAuthzHttp.',
+  },
+  ENMESH_CA_SETTINGS: {
+    status: 500,
+    public: 'The certificate authority is not configured',
+    meaning: 'A setting of the certificate authority is unknown, missing or impossible.',
+    remedy: 'Mend the setting that the message names in ca.yaml; docs/ca.md lists all of them.',
+  },
+  ENMESH_CA_FILES: {
+    status: 503,
+    public: 'The certificate authority is not available',
+    meaning: 'The signing files of the certificate authority cannot be read, do not belong together, or are open to other users.',
+    remedy:
+      "Look at the file that the message names; ca-cert.pem, ca-key.pem, cert-chain.pem and root-cert.pem are as in Istio's cacerts.",
+  },
+  ENMESH_CA_EXISTS: {
+    status: 409,
+    public: 'The certificate authority exists already',
+    meaning: 'A directory already holds files of a certificate authority, which are never overwritten.',
+    remedy: 'Name another directory, or use the authority that is there.',
+  },
+  ENMESH_CA_ROTATION: {
+    status: 409,
+    public: 'The root is not being rotated like that',
+    meaning: 'A step of a root rotation was asked for that does not follow from where the rotation stands, or too early.',
+    remedy: 'enmesh ca rotate-root without a step shows where it stands and what comes next.',
+  },
+  ENMESH_CA_EXPIRED: {
+    status: 503,
+    public: 'The certificate authority is not available',
+    meaning: 'The signing certificate of the certificate authority has reached its end, or has not begun.',
+    remedy: 'Plug in a new signing certificate, or rotate the root; and look at the clock.',
+  },
+  ENMESH_CA_LOG: {
+    status: 503,
+    public: 'The certificate authority is not available',
+    meaning: 'The issuance log cannot be written, so no certificate is given out.',
+    remedy: 'Free the disk or mend the permissions of the file that the message names.',
+  },
+  ENMESH_CA_UNPROVED: {
+    status: 401,
+    public: 'request authenticate failure',
+    meaning: 'A caller of the certificate authority did not prove who it is; the message has the cause, the caller is not told.',
+    remedy: 'Give the workload a fresh token for this authority, or see why its certificate is no longer good.',
+  },
+  ENMESH_CA_DENIED: {
+    status: 401,
+    public: 'request authenticate failure',
+    meaning: "The deny list names the caller's identity or the serial number of its certificate.",
+    remedy: 'Take the line out of the deny list if the workload shall have certificates again.',
+  },
+  ENMESH_CA_REQUEST: {
+    status: 400,
+    public: 'The certificate was not issued',
+    meaning: 'A proved caller asked for something that is not given: another identity, too long a life, a request that is none.',
+    remedy: 'The message says what; ask for a life within the maximum and for the own identity only.',
+  },
+  ENMESH_CA_LIMIT: {
+    status: 429,
+    public: 'Too many requests',
+    meaning: 'A caller, an address or all together asked for more certificates than the limits of the authority allow.',
+    remedy: 'See which workload asks so often; raise limits in ca.yaml if the load is as it should be.',
+  },
+  ENMESH_CA_TOKEN: {
+    status: 400,
+    public: 'The join token was not made',
+    meaning: "A join token was asked for that cannot be: an impossible identity or life, or a directory that is no authority's.",
+    remedy: 'Mend what the message names.',
   },
 });
 

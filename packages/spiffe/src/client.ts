@@ -48,7 +48,10 @@ export function createWorkloadClient(endpoint: WorkloadEndpoint): WorkloadClient
           if (error === null && response !== undefined) return done(response);
           const end = { code: error?.code ?? status.UNKNOWN, details: error?.details ?? '' };
           // What an agent says of a token may quote it.
-          const reason = reasonOf(endpoint, method, { code: end.code, details: end.code === status.UNAVAILABLE ? end.details : '' });
+          const reason = reasonOf(endpoint, method, {
+            code: end.code,
+            details: end.code === status.UNAVAILABLE ? end.details : '',
+          });
           fail(new EnmeshError('ENMESH_ISSUANCE_WORKLOAD_API', reason, { details: { status: statusName(end.code) } }));
         });
       });

@@ -48,7 +48,10 @@ describe('the address of a Workload API', () => {
 
   it('is the setting, else the environment, else missing', () => {
     const env = { SPIFFE_ENDPOINT_SOCKET: 'unix:///env.sock' };
-    expect(findEndpoint({ socket: 'unix:///set.sock', env })).toMatchObject({ path: '/set.sock', from: 'identity.spiffe.socket' });
+    expect(findEndpoint({ socket: 'unix:///set.sock', env })).toMatchObject({
+      path: '/set.sock',
+      from: 'identity.spiffe.socket',
+    });
     expect(findEndpoint({ env })).toMatchObject({ path: '/env.sock', from: 'SPIFFE_ENDPOINT_SOCKET' });
     expect(() => findEndpoint({ env: {} })).toThrow(/SPIFFE_ENDPOINT_SOCKET/);
   });

@@ -41,7 +41,9 @@ const descriptor = {
           nested: {
             Struct: { fields: { fields: mapOf('Value', 1) } },
             Value: {
-              oneofs: { kind: { oneof: ['null_value', 'number_value', 'string_value', 'bool_value', 'struct_value', 'list_value'] } },
+              oneofs: {
+                kind: { oneof: ['null_value', 'number_value', 'string_value', 'bool_value', 'struct_value', 'list_value'] },
+              },
               fields: {
                 null_value: field('int32', 1),
                 number_value: field('double', 2),

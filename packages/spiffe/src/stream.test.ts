@@ -43,7 +43,11 @@ describe('a stream of the Workload API', () => {
       expect(streams).toHaveLength(n + 1);
       clock.advance(1);
     }
-    expect(ends.map(({ retryInMs }) => retryInMs)).toEqual([...Array.from({ length: 30 }, (_, n) => (n + 1) * 1000), 30_000, 30_000]);
+    expect(ends.map(({ retryInMs }) => retryInMs)).toEqual([
+      ...Array.from({ length: 30 }, (_, n) => (n + 1) * 1000),
+      30_000,
+      30_000,
+    ]);
     last().emit('data', 'hello');
     last().end(status.PERMISSION_DENIED);
     expect(ends.at(-1)).toEqual({ code: 7, details: 'said', retryInMs: 1000 });

@@ -1,7 +1,15 @@
 import { createHash, createPrivateKey, type KeyObject } from 'node:crypto';
 import { EnmeshError, isEnmeshError, parseSpiffeId, parseTrustDomain } from '@enmesh/core/issuance';
 import type { TrustBundle, TrustBundleSet, X509Svid } from '@enmesh/core/issuance';
-import { formatPem, isStrongKey, parseCrl, parseX509Svid, readCertificateFacts, splitDer, verifySvidChain } from '@enmesh/core/x509';
+import {
+  formatPem,
+  isStrongKey,
+  parseCrl,
+  parseX509Svid,
+  readCertificateFacts,
+  splitDer,
+  verifySvidChain,
+} from '@enmesh/core/x509';
 import type { X509SvidMessage, X509SvidResponse } from './messages.js';
 
 const maxSvids = 64;
@@ -98,7 +106,8 @@ function readKey(der: Buffer): KeyObject {
   } catch {
     throw new EnmeshError('ENMESH_X509_KEY_INVALID', 'The private key from the Workload API is no PKCS #8');
   }
-  if (!isStrongKey(key)) throw new EnmeshError('ENMESH_X509_KEY_INVALID', 'The private key from the Workload API is too weak or of another kind');
+  if (!isStrongKey(key))
+    throw new EnmeshError('ENMESH_X509_KEY_INVALID', 'The private key from the Workload API is too weak or of another kind');
   return key;
 }
 

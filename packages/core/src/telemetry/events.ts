@@ -65,13 +65,21 @@ export interface NoticeEvent {
     | 'identity-rotated'
     | 'identity-renewal-failed'
     | 'identity-expiring'
+    | 'identity-lost'
+    | 'bundle-refreshed'
+    | 'bundle-failed'
     | 'key-set-refreshed'
     | 'key-set-failed'
     | 'insecure-option'
     | 'runtime-unsupported'
     | 'undecided-request'
     | 'call-without-context'
-    | 'check-failed-open';
+    | 'check-failed-open'
+    | 'connections-ended'
+    | 'stream-ended'
+    | 'certificate-issued'
+    | 'certificate-refused'
+    | 'authority-changed';
   readonly level: 'info' | 'warn' | 'error';
   readonly message: string;
   readonly code?: ErrorCode;

@@ -56,7 +56,10 @@ export function isRevoked(path: readonly Candidate[], bundle: TrustBundle): bool
     if (issuer === undefined) return false;
     return lists.some(
       (list) =>
-        list.serials.has(facts.serial) && list.issuerDer.equals(issuer.facts.subjectDer) && mayRevoke(issuer) && isSigned(list, issuer.key),
+        list.serials.has(facts.serial) &&
+        list.issuerDer.equals(issuer.facts.subjectDer) &&
+        mayRevoke(issuer) &&
+        isSigned(list, issuer.key),
     );
   });
 }
@@ -88,10 +91,18 @@ function readList(der: Uint8Array): SignedList {
     if (more !== undefined || bits[0] !== 0) throw malformed('a broken signature');
     const outer = expectDer(algorithm, derTag.sequence, 'signature algorithm');
     const fields = readBody(expectDer(body, derTag.sequence, 'body'), outer);
-    return { ...fields, signed: body?.bytes ?? Buffer.alloc(0), signature: bits.subarray(1), algorithm: readOid(derChildren(outer)[0]) };
+    return {
+      ...fields,
+      signed: body?.bytes ?? Buffer.alloc(0),
+      signature: bits.subarray(1),
+      algorithm: readOid(derChildren(outer)[0]),
+    };
   } catch (error) {
     if (!isEnmeshError(error)) throw error;
-    throw new EnmeshError('ENMESH_X509_CRL_INVALID', `Not a revocation list: ${error.message.replace(/^Not a certificate in DER: /, '')}`);
+    throw new EnmeshError(
+      'ENMESH_X509_CRL_INVALID',
+      `Not a revocation list: ${error.message.replace(/^Not a certificate in DER: /, '')}`,
+    );
   }
 }
 
