@@ -511,6 +511,12 @@ export const errorTable = table({
     meaning: 'Verification itself failed in a way nobody foresaw, so the request is refused.',
     remedy: 'Please report it, with the kind of token but not the token.',
   },
+  ENMESH_JWT_SVID_INVALID: {
+    status: 401,
+    public: 'Jwt verification fails',
+    meaning: 'A JWT-SVID is not what it must be: form, algorithm, subject, audience, end, or a signature of its trust domain.',
+    remedy: 'Fetch one for this audience from the Workload API just before use; the message says which rule it breaks.',
+  },
   ENMESH_JWT_KEY_SET_INVALID: {
     status: 500,
     public: 'This service is misconfigured',

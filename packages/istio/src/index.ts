@@ -1,1 +1,1 @@
-export {};
+export { createIstioIdentity } from './identity.js';

@@ -91,6 +91,18 @@ describe('createRotation', () => {
     expect(source.current().serial).toBe('3');
   });
 
+  it.each([
+    [{ ratio: 0.25, jitter: 0.05 }, 0.5, 0.75],
+    [{ ratio: 0.25, jitter: 0.05 }, 0, 0.7],
+    [{ ratio: 0.9, jitter: 0.01 }, 0.5, 0.1],
+  ])('renews when the part of life %j is left: with random %f at %f', async (grace, random, share) => {
+    const { svid: source } = start({ first: svid(), random: () => random, grace });
+    await pass(share * hour - 2 * second);
+    expect(source.current().serial).toBe('1');
+    await pass(4 * second);
+    expect(source.current().serial).toBe('2');
+  });
+
   it('tells every watcher of the new SVID until it stops, even when one throws', async () => {
     const { svid: source } = start({ first: svid() });
     const heard: string[] = [];

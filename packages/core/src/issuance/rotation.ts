@@ -18,6 +18,8 @@ export interface RotationOptions {
   readonly timer?: Timer;
   /** Default 30 000. */
   readonly issueTimeoutMs?: number;
+  /** How much of its life an SVID has left when it is renewed, between 0 and 1, and how far that is spread to both sides; default 0.5 and 0.01. */
+  readonly grace?: { readonly ratio: number; readonly jitter: number };
 }
 
 /** An SVID that renews itself. */
@@ -34,7 +36,7 @@ const shortestSleep = 250;
 const firstBackOff = 1_000;
 
 /**
- * Keeps an SVID fresh: renews it at half of its life with 1 % jitter (Istio's ratio 0.5 +- 0.01), backs off with jitter after failures and keeps
+ * Keeps an SVID fresh: renews it when half of its life is left (Istio's grace period, 0.5 +- 0.01), backs off with jitter after failures and keeps
  * the old one while it lives. It looks at the clock at least once a minute, so a clock that jumps or a laptop that slept is noticed.
  * `svid.current()` throws `ENMESH_IDENTITY_NONE` while there is none, it has expired, or the clock stands before its beginning.
  * Publishes the notices `identity-rotated`, `identity-renewal-failed` and `identity-expiring`. A `first` SVID that is not valid now
@@ -53,6 +55,7 @@ class SvidRotation implements Rotation {
   readonly #random: () => number;
   readonly #timer: Timer;
   readonly #issueTimeoutMs: number;
+  readonly #grace: { readonly ratio: number; readonly jitter: number };
   readonly #watchers = new Set<(svid: X509Svid) => void>();
   readonly #waiting = new Set<{ readonly resolve: () => void; readonly reject: (error: Error) => void }>();
   #held: X509Svid | undefined;
@@ -68,6 +71,7 @@ class SvidRotation implements Rotation {
     this.#random = options.random ?? Math.random;
     this.#timer = options.timer ?? unrefTimer;
     this.#issueTimeoutMs = options.issueTimeoutMs ?? 30_000;
+    this.#grace = options.grace ?? { ratio: 0.5, jitter: 0.01 };
   }
 
   start(first: X509Svid | undefined): void {
@@ -141,8 +145,10 @@ class SvidRotation implements Rotation {
     const life = svid.notAfter - now;
     this.#held = svid;
     this.#failures = 0;
-    this.#renewAt = now + life * (0.5 + 0.01 * (2 * this.#random() - 1));
-    this.#warnAt = now + life * 0.75;
+    const left = Math.min(1, Math.max(0, this.#grace.ratio - this.#grace.jitter * (2 * this.#random() - 1)));
+    this.#renewAt = now + life * (1 - left);
+    // Half of the time that was meant for renewing has passed: at the default three quarters of the life.
+    this.#warnAt = now + life * (1 - this.#grace.ratio / 2);
     const message = `Holding an SVID of ${svid.id.uri} until ${timeText(svid.notAfter)}`;
     notice({ kind: 'identity-rotated', level: 'info', message, details: detailsOf(svid) });
     for (const { resolve } of this.#waiting) resolve();

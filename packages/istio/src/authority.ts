@@ -1,0 +1,131 @@
+import { generateKeyPair, type KeyObject } from 'node:crypto';
+import { promisify } from 'node:util';
+import type { ServiceError } from '@grpc/grpc-js';
+import { EnmeshError, isEnmeshError, type Timer, type X509Svid } from '@enmesh/core/issuance';
+import { createCsr } from '@enmesh/core/x509';
+import { readAnswer, unusable, type Answer } from './answer.js';
+import { callCa } from './call.js';
+import { collectProofs, type Proof } from './proofs.js';
+import { isPassing, isTtlRefused, mayAnotherProofDo, refusalOf } from './refusal.js';
+import type { IstioSettings, KeyType } from './settings.js';
+
+/** How a CA is asked for certificates. */
+export interface AuthorityOptions {
+  readonly settings: IstioSettings;
+  /** The present roots of the CA in PEM; undefined for those of the system. */
+  readonly roots: () => Promise<string | undefined>;
+  /** The SVID that is held now, if it is valid. */
+  readonly held: () => X509Svid | undefined;
+  readonly clock: () => number;
+  readonly random: () => number;
+  readonly timer: Timer;
+  /** How long one call may take; default 5 000. */
+  readonly callTimeoutMs?: number | undefined;
+  /** Ends what is under way. */
+  readonly signal: AbortSignal;
+  /** Something to look at while it goes on. */
+  readonly warn: (message: string) => void;
+}
+
+/** One attempt of the agent: five tries, the pause doubling from 100 ms, each spread by a tenth. */
+const tries = 5;
+const firstPauseMs = 100;
+const spread = 0.1;
+const longestCallMs = 5_000;
+/** Below what a rotation waits for, so that the error says what happened instead of that it took too long. */
+const attemptMs = 20_000;
+
+/**
+ * Returns a function that gets a certificate with a fresh key: it proves itself with the token if there is one, else by client certificate, tries again as
+ * Istio's agent does, and takes only what `readAnswer` takes. Rejects with `ENMESH_ISSUANCE_CREDENTIAL_MISSING`, `ENMESH_ISSUANCE_CA_UNREACHABLE`,
+ * `ENMESH_ISSUANCE_CA_REFUSED`, `ENMESH_ISSUANCE_CA_ANSWER` or `ENMESH_ISSUANCE_CLOCK`.
+ */
+export function createAuthority(options: AuthorityOptions): () => Promise<Answer> {
+  let ttlSeconds = options.settings.ttlSeconds;
+  const attempt = async (): Promise<Answer> => {
+    const { settings, clock, warn, callTimeoutMs = longestCallMs } = options;
+    const { proofs, doubts } = await collectProofs(settings, options.held(), clock());
+    if (proofs.length === 0)
+      throw new EnmeshError(
+        'ENMESH_ISSUANCE_CREDENTIAL_MISSING',
+        `there is nothing to prove to the CA who asks: ${doubts.join('; ')}`,
+      );
+    if (doubts.length > 0) warn(`${doubts.join('; ')}; going on with ${proofs[0]?.description}`);
+    const roots = await options.roots();
+    const key = await newKey(settings.keyType);
+    const csr = await createCsr({ key, uriSan: settings.uri });
+    const ask = (proof: Proof, until: number): Promise<readonly string[]> => {
+      const request = { csr, validity_duration: ttlSeconds, ...metadataOf(settings.certSigner) };
+      return callCa({
+        settings,
+        request,
+        proof,
+        roots,
+        timeoutMs: Math.min(callTimeoutMs, until - performance.now()),
+        signal: options.signal,
+      });
+    };
+    const shortened = async (proof: Proof, until: number): Promise<readonly string[]> => {
+      try {
+        return await ask(proof, until);
+      } catch (error) {
+        if (!isServiceError(error) || !isTtlRefused(error) || ttlSeconds === 0) throw error;
+        warn(`The CA gives no certificate for ${ttlSeconds} s, its maximum is shorter: taking the life that it gives by itself`);
+        ttlSeconds = 0;
+        return ask(proof, until);
+      }
+    };
+    const chain = await askInTurn(options, proofs, shortened);
+    return readAnswer(chain, { ...settings, key, now: clock() });
+  };
+  return attempt;
+}
+
+type Ask = (proof: Proof, until: number) => Promise<readonly string[]>;
+
+/** Each proof in its turn, as long as the one before was not believed. */
+async function askInTurn(options: AuthorityOptions, proofs: readonly Proof[], ask: Ask): Promise<readonly string[]> {
+  const until = performance.now() + attemptMs;
+  for (const [index, proof] of proofs.entries()) {
+    try {
+      return await askAgain(options, () => ask(proof, until), until);
+    } catch (error) {
+      if (isEnmeshError(error)) throw error;
+      if (!isServiceError(error)) throw unusable('its messages cannot be read', error);
+      const next = performance.now() < until && mayAnotherProofDo(error, proof) ? proofs[index + 1] : undefined;
+      const refusal = refusalOf(error, options.settings, proofs.slice(0, index + 1));
+      if (next === undefined) throw refusal;
+      options.warn(`${refusal.message}; going on with ${next.description}`);
+    }
+  }
+  throw new EnmeshError('ENMESH_ISSUANCE_CREDENTIAL_MISSING', 'there is nothing to prove to the CA who asks');
+}
+
+async function askAgain<T>({ timer, random, signal }: AuthorityOptions, ask: () => Promise<T>, until: number): Promise<T> {
+  for (let done = 1; ; done++) {
+    try {
+      return await ask();
+    } catch (error) {
+      const pause = firstPauseMs * 2 ** (done - 1) * (1 + spread * (2 * random() - 1));
+      const isOver = done >= tries || performance.now() + pause >= until || signal.aborted;
+      if (isOver || !isServiceError(error) || !isPassing(error)) throw error;
+      await new Promise<void>((wake) => void timer(wake, pause));
+    }
+  }
+}
+
+function isServiceError(error: unknown): error is ServiceError {
+  return error instanceof Error && typeof (error as Partial<ServiceError>).code === 'number' && 'details' in error;
+}
+
+function metadataOf(certSigner: string | undefined): object {
+  return certSigner === undefined ? {} : { metadata: { fields: { CertSigner: { string_value: certSigner } } } };
+}
+
+const generate = promisify(generateKeyPair);
+
+/** Off the event loop: an RSA key takes long enough to be felt. */
+async function newKey(type: KeyType): Promise<KeyObject> {
+  if (type === 'rsa-2048') return (await generate('rsa', { modulusLength: 2048 })).privateKey;
+  return (await generate('ec', { namedCurve: type === 'ecdsa-p256' ? 'prime256v1' : 'secp384r1' })).privateKey;
+}

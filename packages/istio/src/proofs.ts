@@ -1,0 +1,70 @@
+import { X509Certificate, type KeyObject } from 'node:crypto';
+import { join } from 'node:path';
+import { isEnmeshError, type X509Svid } from '@enmesh/core/issuance';
+import { parsePem, readCertificateFacts, readPrivateKey } from '@enmesh/core/x509';
+import type { IstioSettings } from './settings.js';
+import { fileProblem, readSmallFile } from './small-file.js';
+
+/** One way to prove to the CA who is asking: a token, or a client certificate with its intermediates (PEM, leaf first). Never both: the certificate would win. */
+export interface Proof {
+  /** For people; never the token. */
+  readonly description: string;
+  readonly token?: string;
+  readonly certificate?: { readonly chain: string; readonly key: KeyObject };
+}
+
+/** What there is to prove with, best first, and what is wrong with the rest, one sentence each. */
+export interface Proofs {
+  readonly proofs: readonly Proof[];
+  readonly doubts: readonly string[];
+}
+
+const maxTokenBytes = 64 * 1024;
+const maxPemBytes = 256 * 1024;
+
+/**
+ * Collects, anew for each certificate, the token of the file, the SVID that is held, and the certificate of `provCert`. A certificate that has expired is
+ * no proof: with it the CA could not even be reached.
+ */
+export async function collectProofs(settings: IstioSettings, held: X509Svid | undefined, now: number): Promise<Proofs> {
+  const [token, provided] = await Promise.all([readToken(settings.tokenFile), readProvided(settings.provCert, now)]);
+  const own: Proof[] =
+    held === undefined
+      ? []
+      : [{ description: `the present SVID, serial ${held.serial}`, certificate: { chain: held.chain, key: held.privateKey } }];
+  const found = [token, ...own, ...(provided === undefined ? [] : [provided])];
+  return {
+    proofs: found.filter((proof) => typeof proof !== 'string'),
+    doubts: found.filter((proof) => typeof proof === 'string'),
+  };
+}
+
+async function readToken(path: string): Promise<Proof | string> {
+  const absent = (reason: string): string => `no token in ${path}: ${reason}`;
+  try {
+    const token = (await readSmallFile(path, maxTokenBytes)).trim();
+    if (token === '') return absent('it is empty');
+    if (!/^[\x21-\x7e]+$/.test(token)) return absent('what it holds is none');
+    return { description: `the token of ${path}`, token };
+  } catch (error) {
+    return absent(fileProblem(error));
+  }
+}
+
+async function readProvided(directory: string | undefined, now: number): Promise<Proof | string | undefined> {
+  if (directory === undefined) return undefined;
+  const useless = (reason: string): string => `no client certificate in ${directory}: ${reason}`;
+  try {
+    const chain = await readSmallFile(join(directory, 'cert-chain.pem'), maxPemBytes);
+    const key = readPrivateKey(await readSmallFile(join(directory, 'key.pem'), maxPemBytes));
+    const [leaf] = parsePem(chain, 'CERTIFICATE');
+    if (leaf === undefined) return useless('cert-chain.pem holds none');
+    const { notAfter, notBefore } = readCertificateFacts(leaf);
+    if (now < notBefore || now >= notAfter)
+      return useless(now < notBefore ? 'it is not yet valid' : `it expired at ${new Date(notAfter).toISOString()}`);
+    if (!new X509Certificate(leaf).checkPrivateKey(key)) return useless('key.pem is not its key');
+    return { description: `the client certificate in ${directory}`, certificate: { chain, key } };
+  } catch (error) {
+    return useless(isEnmeshError(error) ? error.message : fileProblem(error));
+  }
+}
