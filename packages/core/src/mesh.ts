@@ -216,6 +216,8 @@ function partsOf(
     }),
     identity,
     snapshot,
+    watchSnapshot: (onChange) => store.watch(onChange),
+    clock,
     permissiveAnyAlpn,
     maxHeaderCount,
     requestContext,

@@ -3,7 +3,7 @@ import type { Server, ServerOptions } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { MeshSnapshot } from '../config/snapshot.js';
-import type { MeshIdentity } from '../identity/source.js';
+import type { MeshIdentity, Stop } from '../identity/source.js';
 import { runInContext } from '../propagation/context.js';
 import { bareRouter, expressRouter, type RouterSettings } from '../request/router.js';
 import { acceptSettings } from '../tls/accept-settings.js';
@@ -13,6 +13,7 @@ import { decisionOf } from './decided.js';
 import { createPrototypeFollower, DoorRequest, installDoorAccessors, pinDoorAccessors } from './door-request.js';
 import type { Entrance, Inbound, Verdict } from './inbound.js';
 import { requireListener } from './listen.js';
+import { createOpenExchanges, type OpenExchanges } from './open-exchanges.js';
 import { answerOnSocket, answerRefusal, type AnswerOptions, type Refusal } from './refusal.js';
 import { reportConnectionRefusal } from './report.js';
 import { recordVerdict } from './verdict.js';
@@ -22,6 +23,9 @@ export interface DoorParts {
   readonly inbound: Inbound;
   readonly identity: MeshIdentity;
   readonly snapshot: () => MeshSnapshot;
+  /** Tells of each new snapshot, once it is in force. */
+  readonly watchSnapshot: (onChange: () => void) => Stop;
+  readonly clock: () => number;
   readonly permissiveAnyAlpn: boolean;
   readonly maxHeaderCount: number;
   /** Whether handlers run in the request's context (AsyncLocalStorage). */
@@ -41,6 +45,11 @@ export interface DoorOptions {
   readonly sniffTimeoutMs?: number;
   /** How long a TLS handshake may take from accept to its end, in milliseconds; 10000 by default. */
   readonly handshakeTimeoutMs?: number;
+  /**
+   * Whether exchanges that stay open (WebSockets, server-sent events, responses of more than 5 s) are judged again when policies or bundles change and
+   * every 10 s, and ended once their request would be refused: a token that expired, a policy that no longer allows it. True by default.
+   */
+  readonly rejudgeOpen?: boolean;
 }
 
 /**
@@ -53,6 +62,7 @@ export function createDoor(parts: DoorParts, listener: RequestListener, options:
   if (http.IncomingMessage !== undefined)
     throw new TypeError('createServer: `http.IncomingMessage` belongs to the mesh; take it out');
   let listeningPort = 0;
+  const exchanges = options.rejudgeOpen === false ? undefined : createOpenExchanges(parts);
   const server = createTlsServer({
     identity: parts.identity,
     accept() {
@@ -60,6 +70,9 @@ export function createDoor(parts: DoorParts, listener: RequestListener, options:
       const mode = tlsModes.modeFor(options.workloadPort ?? listeningPort);
       return acceptSettings({ mode, mesh, permissiveAnyAlpn: parts.permissiveAnyAlpn });
     },
+    clock: parts.clock,
+    watchAccept: parts.watchSnapshot,
+    ...(exchanges === undefined ? {} : { visit: (socket) => exchanges.visit(socket) }),
     http: { ...http, IncomingMessage: DoorRequest as typeof IncomingMessage },
     ...(options.sniffTimeoutMs === undefined ? {} : { sniffTimeoutMs: options.sniffTimeoutMs }),
     ...(options.handshakeTimeoutMs === undefined ? {} : { handshakeTimeoutMs: options.handshakeTimeoutMs }),
@@ -72,15 +85,20 @@ export function createDoor(parts: DoorParts, listener: RequestListener, options:
   const isExpress = typeof replacement === 'object' && replacement !== null;
   if (isExpress) installDoorAccessors(replacement);
   const router = options.router ?? (isExpress ? expressRouter : bareRouter);
-  guard(server, parts, { router, workloadPort: options.workloadPort, mayRewrite: true });
+  guard(server, { parts, exchanges }, { router, workloadPort: options.workloadPort, mayRewrite: true });
   server.on('request', listener);
   return server;
+}
+
+interface Guarded {
+  readonly parts: DoorParts;
+  readonly exchanges: OpenExchanges | undefined;
 }
 
 type Emit = (event: string | symbol, ...args: unknown[]) => boolean;
 
 /** Replaces the server's `emit`: the five events that carry a request go through the inbound story first. */
-function guard(server: Server, parts: DoorParts, entrance: Entrance): void {
+function guard(server: Server, { parts, exchanges }: Guarded, entrance: Entrance): void {
   const emit = server.emit.bind(server) as Emit;
   // Without a listener Node answers CONNECT by hanging up, and asks for the body of `Expect: 100-continue` before anyone has decided.
   server.on('connect', () => {});
@@ -100,6 +118,7 @@ function guard(server: Server, parts: DoorParts, entrance: Entrance): void {
       pinDoorAccessors(received);
       received.once('close', () => follow(received));
     }
+    if (event === 'upgrade') exchanges?.addUpgrade(response as Duplex, received);
     const heard = hand(event, request, response, head);
     follow(received);
     return heard;

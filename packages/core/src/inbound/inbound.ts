@@ -7,6 +7,7 @@ import type { RequestTarget } from '../request/normalize.js';
 import type { DoorAttributes } from './door-attributes.js';
 import { compilePlan, type InboundOptions, type Plan } from './plan.js';
 import { createRefusal, Refused, type Refusal } from './refusal.js';
+import { keepJudged, rejudge } from './rejudge.js';
 import { accept, authorize, handOver, jwt, normalize, peerIdentity, strip } from './steps.js';
 
 /** What the handler may know of the request: `req.enmesh`. */
@@ -37,17 +38,22 @@ export type Verdict =
  */
 export interface Inbound {
   judge(request: IncomingMessage, entrance: Entrance, target?: string, asking?: Asking): Verdict | Promise<Verdict>;
+  /** What now speaks against a request that was let in earlier and whose exchange is still open; undefined while nothing does. */
+  rejudge(request: IncomingMessage): Refusal | undefined;
 }
 
 /** Creates the inbound story over the parts of a mesh. Whatever throws inside denies. */
 export function createInbound(options: InboundOptions): Inbound {
   let latest: Plan | undefined;
+  const currentPlan = (): Plan => {
+    const snapshot = options.snapshot();
+    if (latest?.snapshot !== snapshot) latest = compilePlan(snapshot);
+    return latest;
+  };
 
   /** One request, top to bottom; docs/request.md has the same steps, and each publishes an event. */
   const story = (request: IncomingMessage, entrance: Entrance, sent: string, asking: Asking): Awaitable<RequestEnmesh> => {
-    const snapshot = options.snapshot();
-    if (latest?.snapshot !== snapshot) latest = compilePlan(snapshot);
-    const plan = latest;
+    const plan = currentPlan();
     const now = options.clock();
     const connection = accept(request, plan, entrance);
     const peer = peerIdentity(request, connection, now);
@@ -62,6 +68,7 @@ export function createInbound(options: InboundOptions): Inbound {
   const second = ({ request, target, attributes, peer, plan }: Arrival, now: number): RequestEnmesh => {
     const token = jwt(request, attributes, plan, now, options);
     const decision = authorize(request, attributes, plan);
+    keepJudged(request, attributes);
     handOver(request, target, attributes, token, plan, options);
     return { peer, user: attributes.user, decision };
   };
@@ -73,6 +80,13 @@ export function createInbound(options: InboundOptions): Inbound {
         return enmesh instanceof Promise ? enmesh.then(letIn, refused) : letIn(enmesh);
       } catch (error) {
         return refused(error);
+      }
+    },
+    rejudge(request) {
+      try {
+        return rejudge(request, currentPlan(), options);
+      } catch (error) {
+        return refused(error).refusal;
       }
     },
   };
@@ -93,7 +107,7 @@ const notAsking: Asking = {};
 
 const letIn = (enmesh: RequestEnmesh): Verdict => ({ refusal: undefined, enmesh });
 
-function refused(error: unknown): Verdict {
+function refused(error: unknown): Verdict & { readonly refusal: Refusal } {
   if (error instanceof Refused) return { refusal: error.refusal, enmesh: undefined };
   const reason = `deciding failed: ${error instanceof Error ? error.message : typeof error}`;
   return { refusal: createRefusal({ step: 'authorize', code: 'ENMESH_INBOUND_FAULT', reason }), enmesh: undefined };

@@ -52,7 +52,7 @@ function publishWithNear(refusal: Refusal, event: DeniedEvent): void {
 }
 
 /** The path of a target as sent: the query may hold a token, the authority of an absolute form a password. */
-function pathOf(target: string): string {
+export function pathOf(target: string): string {
   return (target.split(/[?#]/, 1)[0] ?? '').replace(/^[^/]*:\/\/[^/]*/, '');
 }
 

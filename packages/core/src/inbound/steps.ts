@@ -8,6 +8,7 @@ import { removeQueryParameters, type AddedHeader } from '../propagation/payload-
 import { isHost, parseTarget, type RequestTarget } from '../request/normalize.js';
 import { isAmbiguousForRouter } from '../request/router.js';
 import { stepEvents, type Step, type StepEvent } from '../telemetry/events.js';
+import type { Objection } from '../tls/admit.js';
 import { connectionOf, type ConnectionFacts } from '../tls/peer.js';
 import { DoorAttributes } from './door-attributes.js';
 import { applyEdits, sentHeaders, type HeaderEdits } from './door-request.js';
@@ -44,10 +45,13 @@ export function refuse(subject: object, given: Parameters<typeof createRefusal>[
   throw new Refused(createRefusal(given));
 }
 
-/** Whether this connection may still be used: a port can have become STRICT since a plaintext connection was accepted. */
+/** Whether this connection may still be used: modes and bundles can have changed since it was accepted. */
 export function accept(request: IncomingMessage, plan: Plan, entrance: Entrance): ConnectionFacts {
   const connection = connectionOf(request.socket);
-  if (connection.tls && connection.peer !== undefined) return connection;
+  if (connection.tls && connection.peer !== undefined) {
+    const objection = connection.standing?.objection();
+    return objection === undefined ? connection : refuse(request, { ...reasonFor(objection), reset: true });
+  }
   const port = entrance.workloadPort ?? connection.destinationPort;
   const { tlsModes } = plan.snapshot;
   if (tlsModes.modeFor(port) !== 'STRICT') return connection;
@@ -59,6 +63,8 @@ export function accept(request: IncomingMessage, plan: Plan, entrance: Entrance)
     reset: true,
   });
 }
+
+const reasonFor = ({ step, code, reason }: Objection): Pick<Objection, 'step' | 'code' | 'reason'> => ({ step, code, reason });
 
 /** The verified peer of this connection, as long as its certificate lives. */
 export function peerIdentity(request: IncomingMessage, connection: ConnectionFacts, now: number): PeerIdentity | undefined {
@@ -170,7 +176,8 @@ export function jwt(
   return outcome;
 }
 
-const isPreflight = (request: IncomingMessage, attributes: DoorAttributes): boolean =>
+/** A CORS preflight is not asked for a token (istio-semantics 2.9). */
+export const isPreflight = (request: IncomingMessage, attributes: DoorAttributes): boolean =>
   request.method === 'OPTIONS' && isCorsPreflight('OPTIONS', (name) => attributes.header(name));
 
 const withoutToken = { ok: true, user: undefined, effects: undefined } as const;
@@ -195,7 +202,8 @@ export function authorize(request: IncomingMessage, attributes: DoorAttributes, 
   return decision;
 }
 
-function reasonOf(decision: Decision, plan: Plan): string {
+/** Why policies denied, in the words of refusals. */
+export function reasonOf(decision: Decision, plan: Plan): string {
   if (decision.reason === 'deny-matched') return `rule ${decision.rule} of DENY policy ${decision.policy} matched`;
   if (decision.reason === 'evaluation-failed') return 'evaluating the policies failed, so nothing was allowed';
   return notAllowedBy(plan.snapshot.policies);

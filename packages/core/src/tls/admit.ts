@@ -3,7 +3,7 @@ import { isEnmeshError, type ErrorCode } from '../errors.js';
 import type { PeerIdentity } from '../identity/caller.js';
 import type { AcceptSettings } from './accept-settings.js';
 import { isIstioAlpn } from './alpn.js';
-import { clientCertificates, verifyPeer } from './peer-certificate.js';
+import { clientCertificates, verifyPeer, type PeerCertificates } from './peer-certificate.js';
 import type { ConnectionRefusal } from './refusal.js';
 import { codeOf, type IdentityEpoch } from './secure-context.js';
 
@@ -11,7 +11,9 @@ import { codeOf, type IdentityEpoch } from './secure-context.js';
 export type Objection = Omit<ConnectionRefusal, 'remoteAddress'>;
 
 /** Whether a finished handshake is taken: the peer it proved, or what speaks against it. */
-export type Admission = { readonly peer: PeerIdentity; readonly objection?: never } | { readonly objection: Objection };
+export type Admission =
+  | { readonly peer: PeerIdentity; readonly certificates: PeerCertificates; readonly objection?: never }
+  | { readonly objection: Objection };
 
 /**
  * Decides over a handshake that OpenSSL has finished: not resumed, of the mesh by its ALPN where the mode asks that, an SVID that its own trust
@@ -38,7 +40,7 @@ export function admitHandshake(
       return object('accept', 'ENMESH_TLS_CLIENT_UNVERIFIED', 'there is no verified client certificate');
     const peer = verifyPeer(certificates, o.epoch, o.now);
     const objection = objectToPeer(settings, peer);
-    return objection === undefined ? { peer } : { objection };
+    return objection === undefined ? { peer, certificates } : { objection };
   } catch (error) {
     if (isEnmeshError(error)) return object('peer-identity', error.code, error.message);
     return object('peer-identity', 'ENMESH_TLS_ACCEPT_FAULT', `reading the peer's certificate failed: ${codeOf(error)}`);

@@ -48,7 +48,7 @@ export function connectMesh(o: MeshConnectOptions, callback: ConnectCallback): v
   let epoch: IdentityEpoch;
   try {
     if (o.expected.length === 0) throw new EnmeshError('ENMESH_TLS_SECURE_NAMING', `no identity is known for ${o.service}`);
-    epoch = currentEpoch(o.identity);
+    epoch = currentEpoch(o.identity, (o.clock ?? Date.now)());
     secureContext = contextOf(epoch, o.minVersion ?? 'TLSv1.2');
   } catch (error) {
     return void process.nextTick(callback, error, null);

@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http';
 import type { Server } from 'node:https';
 import type { Duplex } from 'node:stream';
 
@@ -16,4 +17,14 @@ export function trackConnection(server: Server, socket: Duplex): void {
   const kept = live;
   kept.add(socket);
   socket.once('close', () => kept.delete(socket));
+}
+
+/** The response being written on a socket. Private to Node, as its own `closeIdleConnections` reads it, and without cost per request. */
+export function responseOn(socket: Duplex): ServerResponse | undefined {
+  return (socket as Duplex & { readonly _httpMessage?: ServerResponse | null })._httpMessage ?? undefined;
+}
+
+/** Makes a response the last one of its connection, where its head has not gone out. */
+export function closeAfter(response: ServerResponse): void {
+  if (!response.headersSent) response.setHeader('Connection', 'close');
 }

@@ -1,17 +1,20 @@
 import type { Server } from 'node:https';
-import type { MeshIdentity } from '../identity/source.js';
 import type { AcceptSettings } from './accept-settings.js';
 import { contextOptions, currentEpoch, withUsableIdentity, type IdentityEpoch } from './secure-context.js';
+import type { Era } from './standing.js';
 
 /**
  * Creates the function that brings a server's secure context up to date before a handshake: a new context whenever the SVID, the bundles,
  * the least version or the ciphers are others than at the last one. Asking the sources each time, rather than being told, leaves no moment
  * in which a handshake could use what has been replaced. The function returns what the next handshake uses, and throws `ENMESH_IDENTITY_NONE` or `ENMESH_TLS_IDENTITY_UNUSABLE`.
  */
-export function createContextKeeper(server: Server, identity: MeshIdentity): (settings: AcceptSettings) => IdentityEpoch {
+export function createContextKeeper(
+  server: Server,
+  { identity, clock }: Pick<Era, 'identity' | 'clock'>,
+): (settings: AcceptSettings) => IdentityEpoch {
   let last: readonly unknown[] = [];
   return (settings) => {
-    const epoch = currentEpoch(identity);
+    const epoch = currentEpoch(identity, clock());
     const wanted = [epoch.svid, epoch.bundles, settings.minVersion, settings.ciphers.join(':')];
     if (wanted.every((value, index) => value === last[index])) return epoch;
     withUsableIdentity(() => server.setSecureContext(contextOptions(epoch, settings)));

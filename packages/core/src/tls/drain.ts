@@ -1,7 +1,6 @@
-import type { ServerResponse } from 'node:http';
 import type { Server } from 'node:https';
 import type { Duplex } from 'node:stream';
-import { connectionsOf } from './connections.js';
+import { closeAfter, connectionsOf, responseOn } from './connections.js';
 
 const draining = new WeakMap<Server, Promise<void>>();
 
@@ -54,18 +53,9 @@ function sweepConnections(server: Server): void {
   server.closeIdleConnections();
 }
 
-function closeAfter(response: ServerResponse): void {
-  if (!response.headersSent) response.setHeader('Connection', 'close');
-}
-
 function endAll(server: Server): void {
   server.closeAllConnections();
   for (const socket of connectionsOf(server)) socket.destroy();
-}
-
-/** The response being written on a socket. Private to Node, as its own `closeIdleConnections` reads it, and without cost per request. */
-function responseOn(socket: Duplex): ServerResponse | null | undefined {
-  return (socket as Duplex & { readonly _httpMessage?: ServerResponse | null })._httpMessage;
 }
 
 /** Whether not one decrypted byte has come: Node counts the bytes of the handshake elsewhere. */

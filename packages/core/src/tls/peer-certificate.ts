@@ -2,9 +2,11 @@ import { X509Certificate } from 'node:crypto';
 import type { DetailedPeerCertificate, TLSSocket } from 'node:tls';
 import { isEnmeshError } from '../errors.js';
 import type { PeerIdentity } from '../identity/caller.js';
+import type { TrustBundleSet } from '../identity/trust-bundle.js';
 import { parsePem } from '../x509/pem.js';
 import { verifySvidChain } from '../x509/svid-verify.js';
 import { readPeerIdentity } from './peer.js';
+import type { PeerRecord } from './peer-records.js';
 import type { IdentityEpoch } from './secure-context.js';
 
 /** More certificates than any chain of ours: a longer one is cut here and then verifies only if it did not need the rest. */
@@ -61,6 +63,28 @@ export function verifyPeer(certificates: PeerCertificates, epoch: IdentityEpoch,
     verifySvidChain({ leaf: certificates.leaf, intermediates: parsePem(epoch.svid.chain, 'CERTIFICATE').slice(1), bundles, now });
   }
   return peer;
+}
+
+/**
+ * Verifies a peer of an open connection against other bundles than those of its handshake, from what the connection remembers. Still signed
+ * is whoever an unreduced bundle signed; else the chain is verified anew, without OpenSSL's word for intermediates that Node did not show.
+ * Throws an `ENMESH_X509_` code.
+ */
+export function verifyPeerAgain(
+  { peer, certificates, vouchedBy }: Pick<PeerRecord, 'peer' | 'certificates' | 'vouchedBy'>,
+  o: { readonly bundles: TrustBundleSet; readonly ownChain: () => string; readonly now: number },
+): void {
+  const { bundles, now } = o;
+  const bundle = bundles.get(peer.trustDomain);
+  if (bundle !== undefined && vouchedBy?.roots.every((root) => bundle.roots.includes(root)) === true) return;
+  try {
+    verifySvidChain({ ...certificates, bundles, now });
+  } catch (error) {
+    if (!isEnmeshError(error, 'ENMESH_X509_UNTRUSTED') || certificates.intermediates.length > 0) throw error;
+    const intermediates = parsePem(o.ownChain(), 'CERTIFICATE').slice(1);
+    if (intermediates.length === 0) throw error;
+    verifySvidChain({ leaf: certificates.leaf, intermediates, bundles, now });
+  }
 }
 
 /** Whether the peer must have sent intermediates that this Node does not show to a server (nodejs/node#65579, in 24.21.0 and 26.8.0). */

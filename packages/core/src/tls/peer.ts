@@ -5,6 +5,7 @@ import type { PeerIdentity } from '../identity/caller.js';
 import { istioParts } from '../identity/spiffe-id.js';
 import { verifySvidLeaf } from '../x509/svid-verify.js';
 import type { TlsMode } from './mode.js';
+import type { Standing } from './standing.js';
 
 /** What is known of a connection, read once when it was accepted. */
 export interface ConnectionFacts {
@@ -21,6 +22,8 @@ export interface ConnectionFacts {
   readonly destinationPort: number;
   /** The mode under which the connection was accepted; undefined on sockets of other servers. */
   readonly mode: TlsMode | undefined;
+  /** Whether its server would still take it; undefined on sockets of other servers. */
+  readonly standing: Standing | undefined;
 }
 
 const factsBySocket = new WeakMap<Duplex, ConnectionFacts>();
@@ -36,7 +39,7 @@ export function connectionOf(socket: Duplex): ConnectionFacts {
 /** Notes at accept what {@link connectionOf} then answers. */
 export function recordConnection(
   socket: Duplex,
-  accepted: { readonly peer: PeerIdentity | undefined; readonly mode: TlsMode | undefined },
+  accepted: { readonly peer: PeerIdentity | undefined; readonly mode: TlsMode | undefined; readonly standing?: Standing },
 ): ConnectionFacts {
   const { encrypted, servername, remoteAddress, remotePort, localAddress, localPort } = socket as Duplex &
     Partial<Socket> & { readonly encrypted?: boolean; readonly servername?: string | false | null };
@@ -49,6 +52,7 @@ export function recordConnection(
     destinationIp: unmapped(localAddress),
     destinationPort: localPort ?? 0,
     mode: accepted.mode,
+    standing: accepted.standing,
   };
   factsBySocket.set(socket, facts);
   return facts;

@@ -12,6 +12,8 @@ export interface PendingConnection {
   readonly remoteAddress: string;
   /** What the port took when the first byte came; undefined before. */
   settings: AcceptSettings | undefined;
+  /** The server's generation when `settings` was read. */
+  generation: number;
   /** The SVID and bundles of its handshake; undefined before one. */
   epoch: IdentityEpoch | undefined;
   /** The client's ALPN list; undefined when it sent none. */
@@ -69,6 +71,7 @@ function pendingConnection(socket: Socket, setDeadline: (ms: number, onDeadline:
     socket,
     remoteAddress: unmapped(socket.remoteAddress),
     settings: undefined,
+    generation: 0,
     epoch: undefined,
     alpn: undefined,
     isAlpnRefused: false,

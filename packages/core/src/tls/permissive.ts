@@ -1,30 +1,55 @@
 import type { Duplex } from 'node:stream';
 
+/** How a client begins: TLS, HTTP/1, or one of two things that look like HTTP and are none that is served here. */
+export type Start = 'tls' | 'http' | 'proxy-protocol' | 'http2';
+
 /** First byte of every TLS record of a handshake (RFC 8446 section 5.1); no HTTP/1.1 request begins with it. */
-export const tlsHandshakeByte = 0x16;
+const tlsHandshakeByte = 0x16;
+
+/** Beginnings that are not served, none of which an HTTP/1.1 request shares to its end. */
+const foreign: readonly (readonly [Start, Buffer])[] = [
+  // HAProxy's PROXY protocol, sections 2.1 and 2.2.
+  ['proxy-protocol', Buffer.from('PROXY ', 'latin1')],
+  ['proxy-protocol', Buffer.from('\r\n\r\n\0\r\nQUIT\n', 'latin1')],
+  // RFC 9113 section 3.4, as far as it differs from a request line of HTTP/1.1.
+  ['http2', Buffer.from('PRI * HTTP/2', 'latin1')],
+];
+
+/** What the first bytes of a connection begin; undefined while more are needed to tell, which are 12 at most. */
+export function startOf(bytes: Uint8Array): Start | undefined {
+  if (bytes[0] === tlsHandshakeByte) return 'tls';
+  let isOpen = false;
+  for (const [start, text] of foreign) {
+    const length = Math.min(bytes.length, text.length);
+    if (text.compare(bytes, 0, length, 0, length) !== 0) continue;
+    if (length === text.length) return start;
+    isOpen = true;
+  }
+  return isOpen ? undefined : 'http';
+}
 
 /**
- * Waits for the first byte of a connection and hands it over, everything read put back, so that TLS or the HTTP parser reads from the
- * beginning. A connection that ends before any byte is destroyed silently. Returns a function that gives up waiting.
+ * Reads the first bytes of a connection until `decide` answers what to do, puts everything read back, so that TLS or the HTTP parser reads from the
+ * beginning, and does it. A connection that ends before that is destroyed silently.
  */
-export function sniffFirstByte(socket: Duplex, onFirstByte: (byte: number) => void): () => void {
+export function sniffStart(socket: Duplex, decide: (bytes: Uint8Array) => (() => void) | undefined): void {
+  let held: Buffer | undefined;
   const onReadable = (): void => {
     const chunk = socket.read() as Buffer | null;
-    const first = chunk?.[0];
-    if (chunk === null || first === undefined) return;
-    stop();
-    socket.unshift(chunk);
-    onFirstByte(first);
-  };
-  const onEnd = (): void => {
-    stop();
-    socket.destroy();
-  };
-  const stop = (): void => {
+    if (chunk === null || chunk.length === 0) return;
+    held = held === undefined ? chunk : Buffer.concat([held, chunk]);
+    const act = decide(held);
+    if (act === undefined) return;
     socket.removeListener('readable', onReadable);
     socket.removeListener('end', onEnd);
+    socket.unshift(held);
+    act();
+  };
+  const onEnd = (): void => {
+    socket.removeListener('readable', onReadable);
+    socket.removeListener('end', onEnd);
+    socket.destroy();
   };
   socket.on('readable', onReadable);
   socket.on('end', onEnd);
-  return stop;
 }

@@ -40,3 +40,27 @@ export function resetSocket(socket: Duplex & { resetAndDestroy?(): unknown }): v
   }
   if (!socket.destroyed) socket.destroy();
 }
+
+/** How long a client may take to read why it is refused, in milliseconds. */
+const readingMs = 1_000;
+
+/** Ends a socket with an answer in the client's own protocol. What the client still sends is read and dropped: unread, it would reset the answer away. */
+export function answerAndEnd(socket: Duplex, answer: string | Uint8Array): void {
+  const deadline = setTimeout(() => socket.destroy(), readingMs).unref();
+  socket.once('close', () => clearTimeout(deadline));
+  socket.end(answer);
+  socket.resume();
+}
+
+/** An answer to bytes that are no HTTP/1.1 request. */
+export function badRequest(sentence = ''): string {
+  const body = sentence === '' ? '\r\n' : `Content-Type: text/plain\r\nContent-Length: ${sentence.length}\r\n\r\n${sentence}`;
+  return `HTTP/1.1 400 Bad Request\r\nConnection: close\r\n${body}`;
+}
+
+/** The answer to a client that begins HTTP/2: an empty SETTINGS frame and GOAWAY with HTTP_1_1_REQUIRED (RFC 9113 sections 3.4, 6.8 and 7). */
+export const http2GoAway: Uint8Array = Buffer.from([
+  ...[0, 0, 0, 4, 0, 0, 0, 0, 0],
+  ...[0, 0, 8, 7, 0, 0, 0, 0, 0],
+  ...[0, 0, 0, 0, 0, 0, 0, 0xd],
+]);

@@ -12,9 +12,15 @@ export interface IdentityEpoch {
   readonly bundles: TrustBundleSet;
 }
 
-/** What the identity holds now. Throws `ENMESH_IDENTITY_NONE` while there is none. */
-export function currentEpoch(identity: MeshIdentity): IdentityEpoch {
-  return { svid: identity.svid.current(), bundles: identity.bundles.current() };
+/**
+ * What the identity holds now, `now` in milliseconds since the epoch. Throws `ENMESH_IDENTITY_NONE` while there is none, and when the SVID that a
+ * source still gives has ended: nothing made of it earlier may be shown either.
+ */
+export function currentEpoch(identity: MeshIdentity, now: number): IdentityEpoch {
+  const svid = identity.svid.current();
+  // Written so that a clock that is no number refuses.
+  if (!(now < svid.notAfter)) throw new EnmeshError('ENMESH_IDENTITY_NONE', `The SVID of ${svid.id.uri} has expired`);
+  return { svid, bundles: identity.bundles.current() };
 }
 
 /**

@@ -41,13 +41,6 @@ describe('a plaintext client', () => {
     expect(lab.served).toEqual([expect.objectContaining({ tls: false, peer: undefined, mode, sni: '', sourceIp: '127.0.0.1' })]);
     expect(lab.refusals).toEqual([]);
   });
-
-  it.each<TlsMode>(['PERMISSIVE', 'DISABLE'])('that speaks HTTP/2 gets an error and no handler in %s', async (mode) => {
-    lab = await startLab(stock, { settings: { mode } });
-    const { text } = await callPlain(lab.port, ['PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n']);
-    expect(text).toMatch(/^(HTTP\/1.1 400 |$)/);
-    expect(lab.served).toEqual([]);
-  });
 });
 
 describe('a mesh client', () => {

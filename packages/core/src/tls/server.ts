@@ -1,8 +1,9 @@
 import { createServer, type Server, type ServerOptions } from 'node:https';
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
-import { isEnmeshError } from '../errors.js';
-import type { MeshIdentity } from '../identity/source.js';
+import { errorTable, isEnmeshError } from '../errors.js';
+import type { MeshIdentity, Stop } from '../identity/source.js';
 import { stepEvents } from '../telemetry/events.js';
 import type { AcceptSettings } from './accept-settings.js';
 import { admitHandshake, mayUseTls, objectToFailedHandshake, type Objection } from './admit.js';
@@ -11,10 +12,13 @@ import { trackConnection } from './connections.js';
 import { createContextKeeper } from './context-keeper.js';
 import { httpOptions } from './http-options.js';
 import { recordConnection } from './peer.js';
+import { keepPeer } from './peer-records.js';
 import { createPendingConnections, type PendingConnection, type PendingConnections } from './pending.js';
-import { sniffFirstByte, tlsHandshakeByte } from './permissive.js';
-import { resetSocket, tellRefusal, type ConnectionRefusal } from './refusal.js';
+import { sniffStart, startOf, type Start } from './permissive.js';
+import { answerAndEnd, badRequest, http2GoAway, resetSocket, tellRefusal, type ConnectionRefusal } from './refusal.js';
 import { codeOf, type IdentityEpoch } from './secure-context.js';
+import { createStanding, type Era } from './standing.js';
+import { createSweeper, type Sweeper } from './sweep.js';
 
 export type { AcceptSettings } from './accept-settings.js';
 export type { ConnectionRefusal } from './refusal.js';
@@ -33,6 +37,14 @@ export interface TlsServerOptions {
   /** Told of each refused connection once. A throw in it is ignored. */
   readonly onRefused?: (refusal: ConnectionRefusal) => void;
   readonly clock?: () => number;
+  /** Tells that `accept` may answer otherwise now: open connections that it would no longer take are then ended at once, not at the next sweep. */
+  readonly watchAccept?: (onChange: () => void) => Stop;
+  /** Looks at each open connection that is still acceptable, at every sweep. */
+  readonly visit?: (socket: Duplex) => void;
+  /** Between sweeps over open connections; 10000 by default. */
+  readonly sweepMs?: number;
+  /** How long a request in flight may take on a connection that is to end; 15000 by default. */
+  readonly graceMs?: number;
 }
 
 type SocketListener = (socket: Socket) => void;
@@ -41,6 +53,8 @@ interface Reception {
   readonly server: Server;
   readonly options: TlsServerOptions;
   readonly pending: PendingConnections;
+  readonly era: Era;
+  readonly sweeper: Sweeper;
   readonly refreshContext: (settings: AcceptSettings) => IdentityEpoch;
   /** Node's own listeners: the one that begins TLS on a raw socket, and the one that attaches the HTTP parser. */
   readonly beginTls: readonly SocketListener[];
@@ -51,7 +65,9 @@ interface Reception {
  * Creates an HTTP server that takes connections as PeerAuthentication says (istio-semantics 1.5): STRICT resets plaintext without a byte, PERMISSIVE
  * tells TLS from plaintext by the first byte, DISABLE gives every byte to the HTTP parser. Wherever TLS is ended a verified client
  * certificate of the mesh is required. It is one `https.Server` that listens itself, so its timeouts and `close` are Node's own.
- * Refusals are told with `ENMESH_TLS_`, `ENMESH_X509_` or `ENMESH_IDENTITY_` codes and never answered.
+ * A connection that could not be opened any more (mode, trust domain, bundles, an expired certificate) ends within 30 s of that.
+ * Refusals are told with `ENMESH_TLS_`, `ENMESH_X509_` or `ENMESH_IDENTITY_` codes and answered only in the clear, where the
+ * client speaks what no port takes.
  */
 export function createTlsServer(options: TlsServerOptions): Server {
   const server = createServer({
@@ -67,11 +83,16 @@ export function createTlsServer(options: TlsServerOptions): Server {
     },
   });
   const pending = createPendingConnections(server);
+  const { accept, identity, clock = Date.now } = options;
+  const era: Era = { generation: 0, accept, identity, clock };
+  const { watchAccept, visit, sweepMs: everyMs, graceMs } = options;
   const reception: Reception = {
     server,
     options,
     pending,
-    refreshContext: createContextKeeper(server, options.identity),
+    era,
+    sweeper: createSweeper({ server, era, watchAccept, visit, everyMs, graceMs }),
+    refreshContext: createContextKeeper(server, era),
     beginTls: takeListeners(server, 'connection'),
     beginHttp: takeListeners(server, 'secureConnection'),
   };
@@ -120,23 +141,50 @@ function answerAlpn(pending: PendingConnections, socket: TLSSocket, offered: rea
 
 function receive(reception: Reception, socket: Socket): void {
   const { pending, options } = reception;
+  reception.sweeper.start();
   const connection = pending.add(socket);
   // A raw socket has no error listener yet, and an unheard error ends the process.
   socket.on('error', endOnError);
   connection.expireAfter(options.sniffTimeoutMs ?? 5_000, () => {
     refuse(reception, connection, { step: 'accept', code: 'ENMESH_TLS_ACCEPT_TIMEOUT', reason: 'the client sent nothing' });
   });
-  sniffFirstByte(socket, (byte) => guarded(reception, connection, () => route(reception, connection, byte)));
+  sniffStart(socket, (bytes) => {
+    let act: (() => void) | undefined;
+    guarded(reception, connection, () => (act = route(reception, connection, startOf(bytes))));
+    const decided = act;
+    return decided === undefined ? undefined : () => guarded(reception, connection, decided);
+  });
 }
 
-function route(reception: Reception, connection: PendingConnection, byte: number): void {
-  const settings = (connection.settings = reception.options.accept());
-  if (settings.mode !== 'DISABLE' && byte === tlsHandshakeByte) return startTls(reception, connection, settings);
-  if (settings.mode === 'STRICT') {
-    const reason = 'the port is STRICT and the client spoke plaintext';
-    return refuse(reception, connection, { step: 'accept', code: 'ENMESH_TLS_PLAINTEXT_REFUSED', reason });
-  }
-  return startPlain(reception, connection, settings);
+/** What to do with a connection that begins so; undefined while that cannot be told yet. */
+function route(reception: Reception, connection: PendingConnection, start: Start | undefined): (() => void) | undefined {
+  const { generation } = reception.era;
+  const settings = reception.options.accept();
+  const isStrict = settings.mode === 'STRICT';
+  // STRICT takes nothing that is not TLS, so it need not know what it is.
+  if (start === undefined && !isStrict) return undefined;
+  return () => {
+    connection.settings = settings;
+    connection.generation = generation;
+    if (start === 'tls' && settings.mode !== 'DISABLE') return startTls(reception, connection, settings);
+    if (start === 'http' && !isStrict) return startPlain(reception, connection, settings);
+    refuse(reception, connection, objectToStart(start, isStrict), isStrict ? 'reset' : answerTo(start));
+  };
+}
+
+function objectToStart(start: Start | undefined, isStrict: boolean): Objection {
+  const step = 'accept';
+  if (start === 'proxy-protocol')
+    return { step, code: 'ENMESH_TLS_PROXY_PROTOCOL', reason: 'the client, or what stands before it, spoke the PROXY protocol' };
+  if (start === 'http2') return { step, code: 'ENMESH_TLS_HTTP2_REFUSED', reason: 'the client began HTTP/2 in the clear' };
+  if (isStrict)
+    return { step, code: 'ENMESH_TLS_PLAINTEXT_REFUSED', reason: 'the port is STRICT and the client spoke plaintext' };
+  return { step, code: 'ENMESH_TLS_HANDSHAKE_FAILED', reason: 'the mode of the port is DISABLE and the client spoke TLS' };
+}
+
+function answerTo(start: Start | undefined): string | Uint8Array {
+  if (start === 'http2') return http2GoAway;
+  return badRequest(start === 'proxy-protocol' ? errorTable.ENMESH_TLS_PROXY_PROTOCOL.public : '');
 }
 
 function startTls(reception: Reception, connection: PendingConnection, settings: AcceptSettings): void {
@@ -153,25 +201,31 @@ function startPlain(reception: Reception, connection: PendingConnection, setting
   socket.removeListener('error', endOnError);
   // As http.Server has it; https.Server makes its sockets otherwise.
   socket.allowHalfOpen = true;
-  recordConnection(socket, { peer: undefined, mode: settings.mode });
+  recordConnection(socket, {
+    ...{ peer: undefined, mode: settings.mode },
+    standing: createStanding(reception.era, connection.generation),
+  });
   acceptPassed(socket, settings, false);
   beginHttp(reception, socket);
 }
 
 function completeTls(reception: Reception, socket: TLSSocket): void {
-  const { pending, options } = reception;
+  const { pending } = reception;
   const connection = pending.under(socket);
   const { settings, epoch, alpn } = connection ?? {};
   // Settled already, so told already.
   if (connection === undefined || settings === undefined || epoch === undefined) return void socket.destroy();
   guarded(reception, connection, () => {
-    const admission = admitHandshake(socket, { settings, epoch, alpn, now: (options.clock ?? Date.now)() });
+    const admission = admitHandshake(socket, { settings, epoch, alpn, now: reception.era.clock() });
     if (admission.objection !== undefined) {
       socket.destroy();
       return refuse(reception, connection, admission.objection);
     }
     pending.settle(connection);
-    recordConnection(socket, { peer: admission.peer, mode: settings.mode });
+    const { certificates } = admission;
+    const record = keepPeer(socket, { peer: admission.peer, certificates, bundles: epoch.bundles });
+    const standing = createStanding(reception.era, connection.generation, socket, record);
+    recordConnection(socket, { peer: record.peer, mode: settings.mode, standing });
     acceptPassed(socket, settings, true);
     if (stepEvents['peer-identity'].hasSubscribers) {
       const details = { peer: admission.peer.uri };
@@ -204,10 +258,17 @@ function guarded(reception: Reception, connection: PendingConnection, act: () =>
   }
 }
 
-function refuse(reception: Reception, connection: PendingConnection, objection: Objection): void {
+/** Refuses a connection, once: with a reset, an answer in the clear, or an end without a byte. */
+function refuse(
+  reception: Reception,
+  connection: PendingConnection,
+  objection: Objection,
+  ending?: 'reset' | string | Uint8Array,
+): void {
   if (!reception.pending.settle(connection)) return;
   const { socket, remoteAddress } = connection;
-  if (objection.code === 'ENMESH_TLS_PLAINTEXT_REFUSED') resetSocket(socket);
-  else socket.destroy();
+  if (ending === undefined) socket.destroy();
+  else if (ending === 'reset') resetSocket(socket);
+  else answerAndEnd(socket, ending);
   tellRefusal(socket, { ...objection, remoteAddress }, reception.options.onRefused);
 }
