@@ -162,9 +162,9 @@ describe('createIstioIdentity', () => {
     const env = { SECRET_GRACE_PERIOD_RATIO: '0.25', SECRET_GRACE_PERIOD_RATIO_JITTER: '0.001' };
     const { identity, clock } = openOnClock(ca, env);
     await identity.ready();
-    clock.advance(0.74 * hour);
+    clock.advance(0.75 * hour - 5_000);
     expect(ca.calls).toHaveLength(1);
-    clock.advance(0.02 * hour);
+    clock.advance(10_000);
     await until(() => ca.calls.length === 2);
   });
 
@@ -257,7 +257,7 @@ describe('proving who asks', () => {
     });
     writeFileSync(ca.tokenFile, 'worn.out.token');
     const { serial } = identity.svid.current();
-    clock.advance(0.6 * hour);
+    clock.advance(0.5 * hour + 5_000);
     await until(() => identity.svid.current().serial !== serial);
     expect(ca.calls.map(({ clientSerial }) => clientSerial)).toEqual([undefined, undefined, serial]);
     expect(told('identity-doubtful')[0]?.message).toMatch(/did not believe the token of .*; going on with the present SVID/);
@@ -455,7 +455,7 @@ describe('an answer that must not be taken', () => {
     await identity.ready();
     const { serial } = identity.svid.current();
     ca.behave(behaviour);
-    clock.advance(0.6 * hour);
+    clock.advance(0.5 * hour + 5_000);
     const notice = await failure(identity);
     expect(notice).toMatchObject({ code: 'ENMESH_ISSUANCE_CA_ANSWER', message: expect.stringMatching(message) as string });
     expect(identity.svid.current().serial).toBe(serial);
