@@ -18,12 +18,12 @@ import { registerMesh } from './inbound/enforce.js';
 import { createInbound } from './inbound/inbound.js';
 import { createProbe } from './inbound/probe.js';
 import { watchUndecided } from './inbound/undecided.js';
-import { createDevIdentity } from './issuance/dev-authority.js';
 import { createKeySets, type KeySets } from './jwt/key-sets.js';
 import { createJwtVerifier } from './jwt/verify.js';
 import type { Admin } from './mesh/admin.js';
 import { prepareAuthorizers } from './mesh/authorizers.js';
-import { firstIdentity } from './mesh/first-identity.js';
+import { createMeshBundles } from './mesh/mesh-bundles.js';
+import { openIdentity } from './mesh/open-identity.js';
 import type { MeshClients } from './outbound/clients.js';
 import { createKeyFetch, type KeyFetch } from './outbound/key-fetch.js';
 import type { OutboundOptions } from './outbound/options.js';
@@ -110,7 +110,7 @@ async function assemble(
   const store = await openStore(settings, authorizerFactory.admit);
   stops.push(() => store.close());
   const { trustDomain } = store.current().mesh;
-  const { identity, ready: identityReady } = await openIdentity(settings, trustDomain, stops);
+  const { identity, ready: identityReady } = await openMeshIdentity(settings, store, stops);
   const outbound = { identity, snapshot: () => store.current() };
   const clients = lazyClients(outbound, stops);
   const keySets = openKeySets(
@@ -169,23 +169,21 @@ function openStore(settings: Settings, admit: ConfigStoreOptions['admit'] & {}):
   return createConfigStore({ source, workload: settings.workload, admit });
 }
 
-async function openIdentity(
+/** The identity of the mesh; its trust bundles are joined with those of the configuration. */
+async function openMeshIdentity(
   settings: Settings,
-  trustDomain: string,
+  store: ConfigStore,
   stops: (() => void | Promise<void>)[],
 ): Promise<{ identity: MeshIdentity; ready: () => Promise<void> }> {
-  if ('svid' in settings.identity)
-    return { identity: settings.identity, ready: () => firstIdentity(settings.identity as MeshIdentity) };
-  const { dev } = settings.identity;
-  const identity = await createDevIdentity({
-    ...dev,
-    workload: settings.workload,
-    trustDomain,
-    env: settings.env,
-    clock: settings.clock,
+  const { trustDomain, trustDomainAliases } = store.current().mesh;
+  const opened = await openIdentity({ ...settings, trustDomain, trustDomainAliases });
+  stops.push(() => opened.close());
+  const bundles = createMeshBundles({
+    identity: opened.identity.bundles,
+    mesh: () => store.current().mesh,
+    watchMesh: (onChange) => store.watch(onChange),
   });
-  stops.push(() => identity.close());
-  return { identity, ready: () => identity.ready() };
+  return { identity: { svid: opened.identity.svid, bundles }, ready: () => opened.ready() };
 }
 
 function openKeySets(settings: Settings, store: ConfigStore, fetching: KeyFetch, stops: (() => void | Promise<void>)[]): KeySets {

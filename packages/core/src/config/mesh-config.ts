@@ -1,3 +1,4 @@
+import type { TrustBundle } from '../identity/trust-bundle.js';
 import type { ExtensionProvider } from '../policy/provider.js';
 import type { PathNormalization } from '../request/normalize.js';
 
@@ -8,6 +9,8 @@ export interface MeshSettings {
   readonly trustDomainAliases: readonly string[];
   /** `trustDomains` of `caCertificates[]`: they widen the client-certificate check of servers only. */
   readonly caTrustDomains: readonly string[];
+  /** The roots of `caCertificates[].pem`, by trust domain: one bundle for each; those without `trustDomains` are of the mesh's own. */
+  readonly caBundles: readonly TrustBundle[];
   /** Default `istio-system`. */
   readonly rootNamespace: string;
   readonly pathNormalization: PathNormalization;
@@ -27,6 +30,7 @@ export const defaultMeshSettings: MeshSettings = {
   trustDomain: 'cluster.local',
   trustDomainAliases: [],
   caTrustDomains: [],
+  caBundles: [],
   rootNamespace: 'istio-system',
   pathNormalization: 'BASE',
   outboundTrafficPolicy: 'ALLOW_ANY',

@@ -44,6 +44,28 @@ log: false
     expect(parseServiceFile('identity: dev\n', 'enmesh.yaml')).toEqual({ identity: { dev: {} } });
   });
 
+  it.each([
+    ['auto', { auto: true }],
+    ['files', { files: {} }],
+    ['istio', { istio: {} }],
+    ['spiffe', { spiffe: {} }],
+    ['{files: {directory: ./certs, roots: ca.pem}}', { files: { directory: './certs', roots: 'ca.pem' } }],
+    [
+      '{files: {certificate: a, privateKey: b, roots: c, federated: {partner.example: d}}}',
+      { files: { certificate: 'a', privateKey: 'b', roots: 'c', federated: { 'partner.example': 'd' } } },
+    ],
+    [
+      '{istio: {address: "[::1]:15012", ttlSeconds: 3600, keyType: ecdsa-p256, headers: {x-a: b}}}',
+      { istio: { address: '[::1]:15012', ttlSeconds: 3600, keyType: 'ecdsa-p256', headers: { 'x-a': 'b' } } },
+    ],
+    [
+      '{spiffe: {socket: "unix:///run/agent.sock", hint: internal}}',
+      { spiffe: { socket: 'unix:///run/agent.sock', hint: 'internal' } },
+    ],
+  ])('reads `identity: %s`', (text, identity) => {
+    expect(parseServiceFile(`identity: ${text}\n`, 'enmesh.yaml')).toEqual({ identity });
+  });
+
   it('finds nothing in an empty file', () => {
     expect(parseServiceFile('# nothing yet\n', 'enmesh.yaml')).toEqual({});
   });
@@ -62,11 +84,36 @@ log: false
     ],
     ['a flag in quotes', 'log: "false"\n', 'enmesh.yaml:1:6 log: must be true or false, not a string'],
     ['a flag of YAML 1.1', 'permissiveAnyAlpn: yes\n', 'must be true or false'],
-    ['an unknown identity', 'identity: Dev\n', 'is no source of identity (did you mean "dev"?)'],
-    ['an identity of a later version', 'identity: spiffe\n', 'identity spiffe is not in this version'],
-    ['a later identity as a map', 'identity: {files: {}}\n', 'identity files is not in this version'],
-    ['an empty identity', 'identity: {}\n', 'identity: lacks "dev"'],
+    ['an unknown identity', 'identity: Dev\n', 'enmesh.yaml:1:11 identity: "Dev" is no source of identity (did you mean "dev"?)'],
+    [
+      'a misspelt source',
+      'identity: {spifee: {}}\n',
+      'identity.spifee: there is no field "spifee" here (did you mean "spiffe"?)',
+    ],
+    ['an empty identity', 'identity: {}\n', 'identity: names no source (known here: dev, files, istio, spiffe)'],
+    [
+      'two sources',
+      'identity:\n  dev: {}\n  files: {directory: c}\n',
+      'enmesh.yaml:3:10 identity.files: a second source of identity',
+    ],
+    ['an identity that is a number', 'identity: 1\n', 'must be auto, dev, files, istio, spiffe or a map, not a number'],
     ['an unknown option of dev', 'identity: {dev: {ttl: 1}}\n', 'identity.dev.ttl: there is no field "ttl" here'],
+    [
+      'a directory beside files',
+      'identity: {files: {directory: a, certificate: b}}\n',
+      'directory and single files are both given',
+    ],
+    ['a certificate alone', 'identity: {files: {certificate: a}}\n', 'identity.files: lacks "privateKey"'],
+    ['a wrong federated domain', 'identity: {files: {federated: {Other: a}}}\n', '"Other" is no trust domain'],
+    ['an address without port', 'identity: {istio: {address: istiod}}\n', 'identity.istio.address: "istiod" is no host:port'],
+    ['a key type that is none', 'identity: {istio: {keyType: rsa2048}}\n', 'did you mean rsa-2048?'],
+    ['a life of nothing', 'identity: {istio: {ttlSeconds: 0}}\n', 'must be between 1 and'],
+    [
+      'a header that is the token',
+      'identity: {istio: {headers: {Authorization: x}}}\n',
+      'is no name of gRPC metadata that can be set',
+    ],
+    ['a socket without scheme', 'identity: {spiffe: {socket: /run/agent.sock}}\n', 'is no address of a Workload API'],
     ['an unknown option of a key set', 'jwks: {"https://a": {insecureHTP: true}}\n', 'did you mean "insecureHttp"?'],
     ['a list', '- a\n', 'must be a map, not a list'],
     ['two documents', 'log: true\n---\nlog: false\n', 'enmesh.yaml:3:1: a second document'],

@@ -1,26 +1,19 @@
 import { EnmeshError } from '../errors.js';
 import { readYamlDocuments } from './documents.js';
-import { describeNode } from './node.js';
-import { errorAt, placeAt, type Place } from './place.js';
+import { identityShape, type IdentitySettings } from './identity-settings.js';
+import { errorAt, placeAt } from './place.js';
 import { formatProblem, quote } from './problem.js';
 import { createProblemList, createReport } from './report.js';
-import { flag, invalidAt, mapOf, record, refined, text, type Shape } from './shape.js';
-import { spellingHint } from './spelling.js';
+import { flag, invalidAt, mapOf, record, refined, text } from './shape.js';
 import { isDnsLabel, isObjectName } from './validate/values.js';
-
-/** The development authority as the source of identity; `directory` is `.enmesh` when absent. */
-export interface DevIdentitySettings {
-  readonly directory?: string;
-  readonly allowAnywhere?: boolean;
-}
 
 /** What `enmesh.yaml` says of this workload; every field may be absent and come from the environment or from code. */
 export interface ServiceFile {
   readonly namespace?: string;
   readonly serviceAccount?: string;
   readonly labels?: Readonly<Record<string, string>>;
-  /** `identity: dev` is `{dev: {}}`. */
-  readonly identity?: { readonly dev: DevIdentitySettings };
+  /** `identity: dev` is `{dev: {}}`; paths are relative to the file. */
+  readonly identity?: IdentitySettings;
   /** Path of the configuration directory, relative to the file. */
   readonly config?: string;
   /** By issuer: whether its key set may be fetched over plain http. */
@@ -38,41 +31,11 @@ const serviceAccount = refined(text({ min: 1 }), (value, place) => {
   if (!isObjectName(value)) invalidAt(place, `${quote(value)} is no service account`, 'lower-case letters, digits, "-" and "."');
 });
 
-const laterIdentities = ['files', 'istio', 'spiffe'];
-
-const devSettings = record<DevIdentitySettings>({ directory: text({ min: 1 }), allowAnywhere: flag });
-const identityFields = record<{ dev: DevIdentitySettings }>(
-  { dev: devSettings },
-  { required: ['dev'], passedOver: laterIdentities },
-);
-
-const identity: Shape<{ readonly dev: DevIdentitySettings }> = (place) => {
-  const { node } = place;
-  if (node.kind === 'map') {
-    const later = node.entries.find((entry) => laterIdentities.includes(entry.key));
-    return later === undefined ? identityFields(place) : refuseLater(later.key, place);
-  }
-  if (node.kind !== 'scalar' || typeof node.value !== 'string')
-    return invalidAt(place, `must be dev or a map, not ${describeNode(node)}`);
-  if (node.value === 'dev') return { dev: {} };
-  if (laterIdentities.includes(node.value)) return refuseLater(node.value, place);
-  return invalidAt(place, `${quote(node.value)} is no source of identity`, spellingHint(node.value, ['dev', ...laterIdentities]));
-};
-
-function refuseLater(name: string, place: Place): undefined {
-  return errorAt(
-    place,
-    'ENMESH_CONFIG_UNSUPPORTED',
-    `identity ${name} is not in this version`,
-    'write dev, or give createMesh an identity',
-  );
-}
-
 const serviceFile = record<ServiceFile>({
   namespace,
   serviceAccount,
   labels: mapOf(text()),
-  identity,
+  identity: identityShape,
   config: text({ min: 1 }),
   jwks: mapOf(record<{ insecureHttp?: boolean }>({ insecureHttp: flag })),
   permissiveAnyAlpn: flag,

@@ -1,14 +1,28 @@
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { EnmeshError } from '../errors.js';
+import type { IdentityChoice } from '../identity/choice.js';
 import type { MeshIdentity } from '../identity/source.js';
 import type { Workload } from '../identity/workload.js';
 import type { ConfigSource } from './directory.js';
+import {
+  identitySources,
+  isIdentitySource,
+  placeIdentity,
+  settingsOf,
+  type IdentitySettings,
+  type IdentitySource,
+} from './identity-settings.js';
+import { quote } from './problem.js';
 import { parseServiceFile, type ServiceFile } from './service-file.js';
+import { spellingHint } from './spelling.js';
 
-/** Where the service's own identity comes from: the development authority, or values that implement the source contracts. */
-export type IdentityOption =
-  'dev' | { readonly dev: { readonly directory?: string; readonly allowAnywhere?: boolean } } | MeshIdentity;
+/**
+ * Where the service's own identity comes from: a source by its word, one with settings (paths relative to the working directory), or values that
+ * implement the source contracts, what `createFilesIdentity`, `createIstioIdentity` and `createSpiffeIdentity` give among them. Whoever makes such a value
+ * closes it: `mesh.ready()` waits for it, `mesh.close()` leaves it open, for other meshes may use it.
+ */
+export type IdentityOption = IdentitySource | IdentitySettings | MeshIdentity;
 
 /** Options of `createMesh`. Each wins over its environment variable, which wins over its field in enmesh.yaml. */
 export interface MeshOptions {
@@ -20,7 +34,7 @@ export interface MeshOptions {
   readonly labels?: Readonly<Record<string, string>>;
   /** The Istio configuration directory (`ENMESH_CONFIG`), or a source of documents. */
   readonly config?: string | ConfigSource;
-  /** Default `dev`. */
+  /** `ENMESH_IDENTITY`; default `auto`: what the platform offers, on a laptop the development authority. */
   readonly identity?: IdentityOption;
   /** Per issuer: `insecureHttp` allows its key set to be fetched over plain http. */
   readonly jwks?: Readonly<Record<string, { readonly insecureHttp?: boolean }>>;
@@ -53,7 +67,11 @@ export interface MeshOptions {
 export interface Settings {
   readonly workload: Workload;
   readonly config: string | ConfigSource;
-  readonly identity: MeshIdentity | { readonly dev: { readonly directory: string; readonly allowAnywhere: boolean } };
+  readonly identity: MeshIdentity | IdentityChoice;
+  /** Whether anybody said where the identity comes from. */
+  readonly isIdentitySaid: boolean;
+  /** Where a development authority is kept where `auto` ends in one. */
+  readonly devDirectory: string;
   readonly insecureHttp: (issuer: string) => boolean;
   readonly permissiveAnyAlpn: boolean;
   readonly istioHeaders: boolean;
@@ -87,7 +105,7 @@ export function readSettings(options: MeshOptions): Settings {
       labels: options.labels ?? parseLabels(env.ENMESH_LABELS) ?? file.labels ?? {},
     },
     config: configOf(options, env, file, base),
-    identity: identityOf(options.identity, env, file, base),
+    ...identityOf(options.identity, env, file, base),
     insecureHttp: (issuer) => (options.jwks ?? file.jwks)?.[issuer]?.insecureHttp === true,
     permissiveAnyAlpn: options.permissiveAnyAlpn ?? file.permissiveAnyAlpn ?? false,
     istioHeaders: options.istioHeaders ?? file.istioHeaders ?? false,
@@ -132,19 +150,42 @@ function identityOf(
   env: NodeJS.ProcessEnv,
   file: ServiceFile,
   base: string,
-): Settings['identity'] {
-  const fromEnv = env.ENMESH_IDENTITY;
-  if (fromEnv !== undefined && fromEnv !== 'dev')
-    throw new EnmeshError('ENMESH_CONFIG_IDENTITY_UNKNOWN', 'ENMESH_IDENTITY can only be `dev` in this version');
-  const option = given ?? fromEnv ?? file.identity ?? 'dev';
-  if (typeof option === 'object' && 'svid' in option) return option;
-  const dev = option === 'dev' ? {} : option.dev;
-  const from = given === undefined ? base : process.cwd();
-  const directory =
-    env.ENMESH_DEV_DIRECTORY === undefined || given !== undefined
-      ? resolve(from, dev.directory ?? '.enmesh')
-      : resolve(env.ENMESH_DEV_DIRECTORY);
-  return { dev: { directory, allowAnywhere: dev.allowAnywhere ?? false } };
+): Pick<Settings, 'identity' | 'isIdentitySaid' | 'devDirectory'> {
+  const fromEnv = env.ENMESH_IDENTITY === undefined || env.ENMESH_IDENTITY === '' ? undefined : env.ENMESH_IDENTITY;
+  const isIdentitySaid = (given ?? fromEnv ?? file.identity) !== undefined;
+  const ofEnv = env.ENMESH_DEV_DIRECTORY === undefined || env.ENMESH_DEV_DIRECTORY === '' ? undefined : env.ENMESH_DEV_DIRECTORY;
+  const devDirectory = ofEnv === undefined ? resolve(base, '.enmesh') : resolve(ofEnv);
+  if (typeof given === 'object' && 'svid' in given) return { identity: given, isIdentitySaid, devDirectory };
+  if (given !== undefined) {
+    const settings = typeof given === 'string' ? wordOf(given, 'createMesh: identity') : oneSource(given);
+    return { identity: placeIdentity(settings, process.cwd()), isIdentitySaid, devDirectory };
+  }
+  const inFile = file.identity ?? { auto: true };
+  const named = fromEnv === undefined ? inFile : wordOf(fromEnv, 'ENMESH_IDENTITY');
+  // The word in the environment chooses; what the file says of that very source still holds.
+  const settings = Object.keys(named)[0] === Object.keys(inFile)[0] ? inFile : named;
+  const identity = placeIdentity(settings, base);
+  if ('dev' in identity && ofEnv !== undefined)
+    return { identity: { dev: { ...identity.dev, directory: devDirectory } }, isIdentitySaid, devDirectory };
+  const directory = env.ENMESH_IDENTITY_DIRECTORY;
+  if ('files' in identity && identity.files.certificate === undefined && directory !== undefined && directory !== '')
+    return { identity: { files: { ...identity.files, directory: resolve(directory) } }, isIdentitySaid, devDirectory };
+  return { identity, isIdentitySaid, devDirectory };
+}
+
+function wordOf(word: string, where: string): IdentitySettings {
+  if (isIdentitySource(word)) return settingsOf(word);
+  const hint = spellingHint(word, identitySources);
+  throw new EnmeshError('ENMESH_CONFIG_IDENTITY_UNKNOWN', `${where}: ${quote(word)} is no source of identity (${hint})`);
+}
+
+/** Refuses settings from code that name no source, several, or one that does not exist: without TypeScript nobody else looks. */
+function oneSource(settings: IdentitySettings): IdentitySettings {
+  const names = Object.keys(settings);
+  const unknown = names.find((name) => !isIdentitySource(name));
+  if (unknown !== undefined) return wordOf(unknown, 'createMesh: identity');
+  if (names.length === 1) return settings;
+  throw new TypeError(`createMesh: identity must have one of ${identitySources.join(', ')}, and has ${names.length}`);
 }
 
 /** `app=product,version=v1`, as in kubectl's -l. */

@@ -23,10 +23,8 @@ describe('MeshConfig', () => {
 trustDomain: mesh.example
 trustDomainAliases: [old.example, td1]
 caCertificates:
-- pem: ignored
-  trustDomains: [partner.example]
-- spiffeBundleUrl: https://x
-  trustDomains: [other.example]
+- trustDomains: [partner.example]
+- trustDomains: [other.example]
 rootNamespace: mesh-root
 pathNormalization: {normalization: DECODE_AND_MERGE_SLASHES}
 outboundTrafficPolicy: {mode: REGISTRY_ONLY}
@@ -38,6 +36,7 @@ enableAutoMtls: false
         trustDomain: 'mesh.example',
         trustDomainAliases: ['old.example', 'td1'],
         caTrustDomains: ['partner.example', 'other.example'],
+        caBundles: [],
         rootNamespace: 'mesh-root',
         pathNormalization: 'DECODE_AND_MERGE_SLASHES',
         outboundTrafficPolicy: 'REGISTRY_ONLY',

@@ -1,12 +1,11 @@
 import { getCiphers } from 'node:tls';
-import { isEnmeshError } from '../../errors.js';
-import { parseTrustDomain } from '../../identity/trust-domain.js';
 import type { ExtensionProvider } from '../../policy/provider.js';
 import type { PathNormalization } from '../../request/normalize.js';
 import { defaultMeshSettings, type MeshSettings } from '../mesh-config.js';
 import { warnAt, type Place } from '../place.js';
 import { quote } from '../problem.js';
 import { flag, invalidAt, listOf, oneOf, record, refined, text, type Shape } from '../shape.js';
+import { caBundles, caCertificate, trustDomainName, type CaCertificate } from './ca-certificates.js';
 import { extensionProviders } from './extension-providers.js';
 import { isDnsLabel } from './values.js';
 
@@ -58,21 +57,6 @@ const otherFields = [
   ...['tlsDefaults', 'verifyCertificateAtClient'],
 ];
 
-const trustDomain = refined(text({ min: 1 }), (value, place) => {
-  if (!isTrustDomain(value))
-    invalidAt(place, `${quote(value)} is no trust domain`, 'lower-case letters, digits, ".", "-" and "_"');
-});
-
-/** A name only: the SPIFFE IDs that parseTrustDomain reads besides are no values of MeshConfig. */
-function isTrustDomain(value: string): boolean {
-  try {
-    return parseTrustDomain(value) === value;
-  } catch (error) {
-    if (isEnmeshError(error)) return false;
-    throw error;
-  }
-}
-
 const namespace = refined(text({ min: 1 }), (value, place) => {
   if (!isDnsLabel(value)) invalidAt(place, `${quote(value)} is no namespace`);
 });
@@ -93,7 +77,7 @@ const normalizations: Readonly<Record<string, PathNormalization>> = {
 interface MeshFields {
   readonly trustDomain?: string;
   readonly trustDomainAliases?: readonly string[];
-  readonly caCertificates?: readonly { readonly trustDomains?: readonly string[] }[];
+  readonly caCertificates?: readonly CaCertificate[];
   readonly rootNamespace?: string;
   readonly pathNormalization?: { readonly normalization?: string };
   readonly outboundTrafficPolicy?: { readonly mode?: 'ALLOW_ANY' | 'REGISTRY_ONLY' };
@@ -104,14 +88,9 @@ interface MeshFields {
 
 const meshFields = record<MeshFields>(
   {
-    trustDomain,
-    trustDomainAliases: listOf(trustDomain),
-    caCertificates: listOf(
-      record<{ trustDomains?: readonly string[] }>(
-        { trustDomains: listOf(trustDomain) },
-        { passedOver: ['pem', 'spiffeBundleUrl', 'certSigners'] },
-      ),
-    ),
+    trustDomain: trustDomainName,
+    trustDomainAliases: listOf(trustDomainName),
+    caCertificates: listOf(caCertificate, { max: 100 }),
     rootNamespace: namespace,
     pathNormalization: record<{ normalization?: string }>({
       normalization: oneOf('DEFAULT', 'NONE', 'BASE', 'MERGE_SLASHES', 'DECODE_AND_MERGE_SLASHES'),
@@ -136,6 +115,7 @@ export const meshConfig: Shape<MeshSettings> = (place) => {
   return {
     trustDomain: fields.trustDomain ?? defaultMeshSettings.trustDomain,
     trustDomainAliases: fields.trustDomainAliases ?? [],
+    caBundles: caBundles(fields.caCertificates ?? [], fields.trustDomain ?? defaultMeshSettings.trustDomain),
     caTrustDomains: (fields.caCertificates ?? []).flatMap((one) => one.trustDomains ?? []),
     rootNamespace: fields.rootNamespace ?? defaultMeshSettings.rootNamespace,
     pathNormalization:

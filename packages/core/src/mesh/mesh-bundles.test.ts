@@ -1,0 +1,106 @@
+import { describe, expect, it } from 'vitest';
+import { defaultMeshSettings, type MeshSettings } from '../config/mesh-config.js';
+import type { TrustBundleSource } from '../identity/source.js';
+import type { TrustBundleSet } from '../identity/trust-bundle.js';
+import { createMeshBundles } from './mesh-bundles.js';
+
+const bundlesOf = (roots: Readonly<Record<string, readonly string[]>>): TrustBundleSet =>
+  new Map(Object.entries(roots).map(([trustDomain, list]) => [trustDomain, { trustDomain, roots: list }]));
+
+/** A mesh whose identity and settings can be changed. */
+function world(roots: Readonly<Record<string, readonly string[]>>, first: Partial<MeshSettings> = {}) {
+  let given: TrustBundleSet | undefined = bundlesOf(roots);
+  let mesh: MeshSettings = { ...defaultMeshSettings, ...first };
+  const watchers = new Set<() => void>();
+  const watch = (tell: () => void) => {
+    watchers.add(tell);
+    return () => void watchers.delete(tell);
+  };
+  const identity: TrustBundleSource = {
+    current() {
+      if (given === undefined) throw new Error('none');
+      return given;
+    },
+    watch: (tell) => watch(() => given !== undefined && tell(given)),
+  };
+  const bundles = createMeshBundles({ identity, mesh: () => mesh, watchMesh: watch });
+  const tell = () => [...watchers].forEach((watcher) => watcher());
+  return {
+    bundles,
+    watchers,
+    roots: () => Object.fromEntries([...bundles.current()].map(([name, bundle]) => [name, bundle.roots])),
+    identityIs: (next: Readonly<Record<string, readonly string[]>> | undefined) => {
+      given = next && bundlesOf(next);
+      tell();
+    },
+    meshIs: (next: Partial<MeshSettings>) => {
+      mesh = { ...defaultMeshSettings, ...next };
+      tell();
+    },
+  };
+}
+
+const ca = (trustDomain: string, ...roots: string[]) => ({ trustDomain, roots });
+
+describe('createMeshBundles', () => {
+  it("adds roots of the configuration to the mesh's own domain, and takes those of another domain alone", () => {
+    const { roots } = world(
+      { 'cluster.local': ['a'], 'partner.example': ['p'] },
+      { caBundles: [ca('cluster.local', 'b', 'a'), ca('partner.example', 'q')] },
+    );
+    expect(roots()).toEqual({ 'cluster.local': ['a', 'b'], 'partner.example': ['q'] });
+  });
+
+  it("gives an alias the bundle of the mesh's domain unless it has roots of its own", () => {
+    const { roots } = world(
+      { 'cluster.local': ['a'], 'second.example': ['s'] },
+      { trustDomainAliases: ['old.example', 'second.example'] },
+    );
+    expect(roots()).toEqual({ 'cluster.local': ['a'], 'old.example': ['a'], 'second.example': ['s'] });
+  });
+
+  it('gives the domain of the mesh the bundle of its alias while the identity is still of the old name', () => {
+    expect(world({ 'old.example': ['o'] }, { trustDomainAliases: ['old.example'] }).roots()).toEqual({
+      'old.example': ['o'],
+      'cluster.local': ['o'],
+    });
+  });
+
+  it('gives no bundle to a domain that is neither listed with roots nor an alias', () => {
+    expect(world({ 'cluster.local': ['a'] }, { caTrustDomains: ['partner.example'] }).roots()).toEqual({
+      'cluster.local': ['a'],
+    });
+  });
+
+  it('stays the same object until something changes, and tells each change once', () => {
+    const { bundles, identityIs, meshIs, watchers } = world(
+      { 'cluster.local': ['a'] },
+      { caBundles: [ca('partner.example', 'p')] },
+    );
+    const seen: TrustBundleSet[] = [];
+    const stop = bundles.watch((now) => seen.push(now));
+    const first = bundles.current();
+    meshIs({ caBundles: [ca('partner.example', 'p')] });
+    expect(bundles.current()).toBe(first);
+    expect(seen).toEqual([]);
+    meshIs({ caBundles: [ca('partner.example', 'q')] });
+    identityIs({ 'cluster.local': ['b'] });
+    expect(seen.map((set) => [...set.values()].map(({ roots }) => roots[0]))).toEqual([
+      ['a', 'q'],
+      ['b', 'q'],
+    ]);
+    expect(bundles.current()).toBe(seen[1]);
+    stop();
+    expect(watchers.size).toBe(0);
+  });
+
+  it('tells the first bundle of an identity that comes later', () => {
+    const { bundles, identityIs } = world({});
+    identityIs(undefined);
+    const seen: TrustBundleSet[] = [];
+    bundles.watch((now) => seen.push(now));
+    expect(() => bundles.current()).toThrow('none');
+    identityIs({ 'cluster.local': ['a'] });
+    expect(seen).toHaveLength(1);
+  });
+});
