@@ -1,1 +1,19 @@
-export {};
+export { createJoinToken, type JoinToken, type JoinTokenOptions } from './join-tokens.js';
+export { formatDuration } from './fields.js';
+export { initAuthority, type InitOptions } from './make-files.js';
+export {
+  readRotation,
+  rotateRoot,
+  rotationSteps,
+  type RotationOptions,
+  type RotationStatus,
+  type RotationStep,
+} from './rotate-root.js';
+export { createCaServer, type CaServer } from './server.js';
+export {
+  parseCaSettings,
+  type CaSettings,
+  type IssuerSettings,
+  type LimitSettings,
+  type TokenReviewSettings,
+} from './settings.js';

@@ -1,0 +1,121 @@
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isEnmeshError, noticeEvents, type NoticeEvent, type Stop, type TrustBundleSet } from '@enmesh/core/issuance';
+import { markOf } from './durable.js';
+import { readSigner, readTrusted, signingFile, type Signer } from './signing-files.js';
+import { readState, stateFile, type CaState } from './state.js';
+
+/** Everything that an authority signs and believes with at one moment. */
+export interface AuthorityKeys {
+  readonly state: CaState;
+  readonly signer: Signer;
+  /** Signs the serving certificate. */
+  readonly serving: Signer;
+  /** The roots of all trusted directories, the signer's first: what every answer carries. PEM, one each. */
+  readonly roots: readonly string[];
+  readonly intermediates: readonly string[];
+  readonly bundles: TrustBundleSet;
+}
+
+/** The keys of an authority, kept as its files are. */
+export interface Authority {
+  current(): AuthorityKeys;
+  /** Reads the files again if one has changed; on any error the last good keys stay and one notice says why. Never rejects. */
+  refresh(): Promise<void>;
+  watch(onChange: (keys: AuthorityKeys) => void): Stop;
+}
+
+const soon = 60 * 86_400_000;
+
+/** Opens the keys of an authority. Rejects with `ENMESH_CA_FILES` or `ENMESH_CA_EXPIRED` when they cannot sign. */
+export async function openAuthority(o: {
+  readonly directory: string;
+  readonly trustDomain: string;
+  readonly clock: () => number;
+}): Promise<Authority> {
+  const { directory, trustDomain, clock } = o;
+  const watchers = new Set<(keys: AuthorityKeys) => void>();
+  let keys = await readKeys(directory, trustDomain, clock());
+  let mark = '';
+  let told = '';
+  const reload = async (): Promise<void> => {
+    const seen = await markFiles(directory, keys.state.trusted);
+    if (seen === mark) return;
+    const read = await readKeys(directory, trustDomain, clock());
+    // Marked as it was before reading, so that what changed meanwhile is read again; with other directories the mark is another anyway.
+    mark = seen;
+    told = '';
+    if (isSame(read, keys)) return;
+    keys = read;
+    tell('info', `Signing with ${describe(read)}`);
+    warnOfEnd(read, clock());
+    for (const watcher of [...watchers]) watcher(read);
+  };
+  warnOfEnd(keys, clock());
+  return {
+    current: () => keys,
+    async refresh() {
+      try {
+        await reload();
+      } catch (error) {
+        const message = isEnmeshError(error) ? error.message : 'the files cannot be read';
+        if (message !== told) tell('error', `${message}; the last good keys stay in use`, error);
+        told = message;
+      }
+    },
+    watch(onChange) {
+      const watcher = (read: AuthorityKeys): void => onChange(read);
+      watchers.add(watcher);
+      return () => void watchers.delete(watcher);
+    },
+  };
+}
+
+/** Reads state and files once. Throws `ENMESH_CA_FILES` or `ENMESH_CA_EXPIRED`. */
+export async function readKeys(directory: string, trustDomain: string, now: number): Promise<AuthorityKeys> {
+  const state = await readState(directory);
+  const signer = await readSigner(join(directory, state.signer), trustDomain, now);
+  const serving = state.serving === state.signer ? signer : await readSigner(join(directory, state.serving), trustDomain, now);
+  const order = [state.signer, ...state.trusted.filter((name) => name !== state.signer)];
+  const trusted = await Promise.all(order.map((name) => readTrusted(join(directory, name))));
+  const roots = [...new Set(trusted.flatMap((part) => part.roots))];
+  const intermediates = [...new Set(trusted.flatMap((part) => part.intermediates))];
+  return { state, signer, serving, roots, intermediates, bundles: new Map([[trustDomain, { trustDomain, roots }]]) };
+}
+
+function isSame(a: AuthorityKeys, b: AuthorityKeys): boolean {
+  const textOf = ({ state, signer, serving, roots, intermediates }: AuthorityKeys): string =>
+    JSON.stringify([state, signer.certificate, signer.intermediates, serving.certificate, roots, intermediates]);
+  return textOf(a) === textOf(b);
+}
+
+/** A text that differs when any file that counts is another one or was written to. */
+async function markFiles(directory: string, trusted: readonly string[]): Promise<string> {
+  const paths = trusted.flatMap((name) => Object.values(signingFile).map((file) => join(directory, name, file)));
+  const marks = await Promise.all(
+    [join(directory, stateFile), ...paths].map((path) =>
+      stat(path).then(
+        (stats) => markOf(stats),
+        () => '-',
+      ),
+    ),
+  );
+  return marks.join('\n');
+}
+
+function describe({ state, signer, roots }: AuthorityKeys): string {
+  const where = state.signer === '.' ? 'the signing certificate' : `the signing certificate of ${state.signer}`;
+  return `${where} until ${new Date(signer.notAfter).toISOString()}; ${roots.length} trusted root${roots.length === 1 ? '' : 's'}, phase ${state.phase}`;
+}
+
+function warnOfEnd({ signer }: AuthorityKeys, now: number): void {
+  const days = Math.floor((signer.notAfter - now) / 86_400_000);
+  if (signer.notAfter - now < soon)
+    tell('warn', `The signing certificate (or one above it) ends in ${days} days: plug in another, or rotate the root`);
+}
+
+function tell(level: NoticeEvent['level'], message: string, error?: unknown): void {
+  if (!noticeEvents.hasSubscribers) return;
+  const code = isEnmeshError(error) ? { code: error.code } : {};
+  noticeEvents.publish({ kind: 'authority-changed', level, message, ...code });
+}

@@ -1,0 +1,123 @@
+import { EnmeshError, formatIstioId, isEnmeshError, istioParts } from '@enmesh/core/issuance';
+import { readCertificateFacts, verifySvidChain } from '@enmesh/core/x509';
+import type { Authority } from './authority.js';
+import { findJoinToken, joinTokenPrefix } from './join-tokens.js';
+import type { TokenCallers } from './jwt-callers.js';
+import type { CaSettings } from './settings.js';
+import type { TokenReviewer } from './token-review.js';
+
+/** What a caller shows. Certificates are DER, from the live connection. */
+export interface Proof {
+  readonly token: string | undefined;
+  readonly certificate: ShownCertificate | undefined;
+}
+
+/** A client certificate as it came: `problem` is set when the handshake did not accept it. */
+export interface ShownCertificate {
+  readonly leaf: Buffer;
+  readonly intermediates: readonly Buffer[];
+  readonly problem: string | undefined;
+}
+
+/** Who calls, and how that is known. */
+export interface Caller {
+  readonly identity: string;
+  readonly method: 'certificate' | 'join-token' | 'jwt' | 'token-review';
+  /** For the log: a serial number, a token's id, an issuer. Never a token. */
+  readonly proof: string;
+  /** The serial number of the certificate that was shown. */
+  readonly serial?: string;
+  /** Uses the proof up where it counts once; false when somebody was quicker. */
+  take?(): Promise<boolean>;
+}
+
+/** Finds out who calls. Rejects with `ENMESH_CA_UNPROVED`, whose message has the cause for operators. */
+export type Authenticate = (proof: Proof, now: number) => Promise<Caller>;
+
+/**
+ * Proves callers by, in this order: the certificate that they renew, a join token, a token of a known issuer, Kubernetes' TokenReview. As with istiod
+ * a good certificate is enough, whatever token comes with it; one that is not good any more leaves the token to decide.
+ */
+export function createAuthenticator(o: {
+  readonly settings: CaSettings;
+  readonly authority: Authority;
+  readonly tokens: TokenCallers;
+  readonly reviewer: TokenReviewer | undefined;
+}): Authenticate {
+  const { settings, authority, tokens, reviewer } = o;
+  const { trustDomain } = settings;
+  const caller = (method: Caller['method'], proof: string, who: { namespace: string; serviceAccount: string }): Caller => ({
+    identity: identityOf({ trustDomain, namespace: who.namespace, serviceAccount: who.serviceAccount }),
+    method,
+    proof,
+  });
+  const byToken = async (token: string, now: number): Promise<Caller> => {
+    if (token.startsWith(joinTokenPrefix)) {
+      const found = settings.joinTokens ? await findJoinToken(settings.directory, token, now) : undefined;
+      if (found === undefined) throw unproved('the join token is unknown, was used, or has expired');
+      return { ...caller('join-token', found.id, found), take: () => found.take() };
+    }
+    const known = await tokens.identify(token, now);
+    if (known !== undefined) return caller('jwt', known.issuer, known);
+    if (reviewer === undefined) throw unproved('the token is of no known issuer');
+    return caller('token-review', settings.tokenReview?.url ?? '', await reviewer.review(token));
+  };
+  return async ({ token, certificate }, now) => {
+    let problem = '';
+    if (certificate !== undefined) {
+      const known = attempt(() => certificateCaller(certificate, authority, trustDomain, now));
+      if (typeof known !== 'string') return known;
+      problem = `the certificate: ${known}`;
+    }
+    if (token === undefined) throw unproved(problem === '' ? 'neither token nor certificate' : problem);
+    try {
+      return await byToken(token, now);
+    } catch (error) {
+      const reason = isEnmeshError(error) ? error.message : 'a check failed';
+      throw isEnmeshError(error, 'ENMESH_CA_UNPROVED') && problem === ''
+        ? error
+        : unproved([problem, reason].filter(Boolean).join('; '));
+    }
+  };
+}
+
+function certificateCaller(shown: ShownCertificate, authority: Authority, trustDomain: string, now: number): Caller {
+  if (shown.problem !== undefined) throw unproved(`the handshake did not accept it (${shown.problem})`);
+  const { bundles, intermediates } = authority.current();
+  const known = intermediates.map((pem) => Buffer.from(pem.replace(/-----.*-----|\s/g, ''), 'base64'));
+  const id = verifySvidChain({
+    leaf: shown.leaf,
+    intermediates: [...shown.intermediates.slice(0, 4), ...known].slice(0, 10),
+    bundles,
+    now,
+  });
+  const parts = istioParts(id);
+  if (parts === undefined) throw unproved(`${id.uri} is no identity of a service account`);
+  const { serial } = readCertificateFacts(shown.leaf);
+  return { identity: identityOf({ trustDomain, ...parts }), method: 'certificate', proof: serial, serial };
+}
+
+function identityOf(parts: {
+  readonly trustDomain: string;
+  readonly namespace: string;
+  readonly serviceAccount: string;
+}): string {
+  try {
+    return formatIstioId(parts);
+  } catch {
+    throw unproved('what the caller proved is no namespace and service account');
+  }
+}
+
+function attempt<T>(check: () => T): T | string {
+  try {
+    return check();
+  } catch (error) {
+    return isEnmeshError(error) ? error.message : 'it cannot be checked';
+  }
+}
+
+/** The refusal of a caller: `reason` is for operators and never goes to the caller. */
+export function unproved(reason: string): EnmeshError {
+  return new EnmeshError('ENMESH_CA_UNPROVED', reason);
+}
