@@ -2,3 +2,4 @@
 export type { RequestIdentity } from '../identity/caller.js';
 export { createBearerVerifier, type BearerIssuer, type BearerVerifier } from './bearer.js';
 export type { JwtRefusal } from './outcome.js';
+export { parseJwtBundle, readJwtSvid, verifyJwtSvid, type JwtBundle, type JwtBundleSet, type JwtSvid } from './jwt-svid.js';
