@@ -24,12 +24,14 @@ import type { Admin } from './mesh/admin.js';
 import { prepareAuthorizers } from './mesh/authorizers.js';
 import { createMeshBundles } from './mesh/mesh-bundles.js';
 import { openIdentity } from './mesh/open-identity.js';
+import { createReadiness, type Readiness } from './mesh/readiness.js';
 import type { MeshClients } from './outbound/clients.js';
 import { createKeyFetch, type KeyFetch } from './outbound/key-fetch.js';
 import type { OutboundOptions } from './outbound/options.js';
 import { evaluatePolicies, type Decision } from './policy/evaluate.js';
 import { currentContext, type RequestContext } from './propagation/context.js';
 import type { RequestAttributes } from './request/attributes.js';
+import { createMetrics, type Metrics, type MetricsOptions } from './telemetry/metrics.js';
 import { reportRuntime } from './telemetry/runtime.js';
 import { createVoice } from './telemetry/voice.js';
 import { drainServer } from './tls/drain.js';
@@ -65,14 +67,22 @@ export interface Mesh {
   evaluate(attributes: RequestAttributes): Decision;
   /** The request that the calling code handles, or undefined in background work. Needs `createMesh({requestContext: true})`. */
   context(): RequestContext | undefined;
+  /**
+   * Counts and gauges in Prometheus' text format 0.0.4, for a route of your own; the admin listener answers with them at `/metrics`. Counting begins when they
+   * are first asked for: until then it costs nothing.
+   */
+  metrics(): string;
   /** The port of the admin listener on 127.0.0.1; undefined without one. */
   readonly adminPort: number | undefined;
   /** Reads the configuration now; resolves true when a new one is in force. */
   reload(): Promise<boolean>;
   /** Resolves when an identity is held, the configuration is good and every key set was tried once. */
   ready(): Promise<void>;
-  /** Stops accepting, lets what is in flight finish (10 s at most), ends connections, timers and watches. */
-  close(): Promise<void>;
+  /**
+   * Stops accepting, lets what is in flight finish within `deadlineMs` (10000 by default), ends connections, timers and watches. After it nothing of the
+   * mesh keeps the process alive: `process.once('SIGTERM', () => void mesh.close())` ends it with 0, a second signal at once.
+   */
+  close(options?: { readonly deadlineMs?: number }): Promise<void>;
 }
 
 /** For applications in one bundle; otherwise `@enmesh/ext-authz` is loaded where a provider of kind envoyExtAuthzGrpc asks for it. */
@@ -126,8 +136,14 @@ async function assemble(
   );
   const parts = partsOf(settings, store, identity, keySets, authorizers);
   stops.push(watchUndecided());
-  const admin = await openAdminOf(settings, store, stops);
-  const mesh = meshOf(settings, { store, keySets, parts, clients, identityReady, trustDomain, adminPort: admin?.port }, stops);
+  const readiness = createReadiness(identity.svid, settings.clock);
+  const metrics = lazyMetrics(
+    { svid: identity.svid, generation: () => store.current().generation, isReady: readiness.isReady },
+    stops,
+  );
+  const admin = await openAdminOf(settings, store, metrics, stops);
+  const rooms = { store, keySets, parts, clients, identityReady, trustDomain, adminPort: admin?.port, readiness, metrics };
+  const mesh = meshOf(settings, rooms, stops);
   registerMesh(mesh, parts);
   return mesh;
 }
@@ -152,14 +168,29 @@ function lazyClients(outbound: OutboundOptions, stops: (() => void | Promise<voi
   };
 }
 
+function lazyMetrics(options: MetricsOptions, stops: (() => void | Promise<void>)[]): () => string {
+  let metrics: Metrics | undefined;
+  let isClosed = false;
+  stops.push(() => {
+    isClosed = true;
+    metrics?.close();
+  });
+  return () => {
+    if (isClosed && metrics === undefined)
+      throw new EnmeshError('ENMESH_MESH_CLOSED', 'metrics were asked for after mesh.close()');
+    return (metrics ??= createMetrics(options)).text();
+  };
+}
+
 async function openAdminOf(
   { adminPort: port, clock }: Settings,
   store: ConfigStore,
+  metrics: () => string,
   stops: (() => void | Promise<void>)[],
 ): Promise<Admin | undefined> {
   if (port === undefined) return undefined;
   const { openAdmin } = await import('./mesh/admin.js');
-  const admin = await openAdmin({ port, snapshot: () => store.current(), clock });
+  const admin = await openAdmin({ port, snapshot: () => store.current(), metrics, clock });
   stops.push(() => admin.close());
   return admin;
 }
@@ -231,16 +262,17 @@ interface Rooms {
   readonly identityReady: () => Promise<void>;
   readonly trustDomain: string;
   readonly adminPort: number | undefined;
+  readonly readiness: Readiness;
+  readonly metrics: () => string;
 }
 
 function meshOf(settings: Settings, rooms: Rooms, stops: (() => void | Promise<void>)[]): Mesh {
-  const { store, parts, clients } = rooms;
+  const { store, parts, clients, readiness } = rooms;
   const servers = new Set<Server>();
-  let isReady = false;
   let closing: Promise<void> | undefined;
   const ready = async (): Promise<void> => {
     await Promise.all([rooms.identityReady(), rooms.keySets.ready()]);
-    isReady = closing === undefined;
+    if (closing === undefined) readiness.begin();
   };
   // Probes answer from the mesh's state also where nobody awaits ready().
   ready().catch(() => {});
@@ -254,7 +286,7 @@ function meshOf(settings: Settings, rooms: Rooms, stops: (() => void | Promise<v
       // Policies that speak of a port nobody listens on are told as doubtful.
       server.on('listening', () => store.reportPort(options.workloadPort ?? (server.address() as AddressInfo).port));
       server.on('close', () => servers.delete(server));
-      return options.probePort === undefined ? server : withProbe(server, options.probePort, () => isReady);
+      return options.probePort === undefined ? server : withProbe(server, options.probePort, readiness.isReady);
     },
     get fetch() {
       return clients().fetch;
@@ -273,11 +305,12 @@ function meshOf(settings: Settings, rooms: Rooms, stops: (() => void | Promise<v
       if (!settings.requestContext) throw new TypeError('mesh.context() needs createMesh({requestContext: true})');
       return currentContext();
     },
+    metrics: rooms.metrics,
     adminPort: rooms.adminPort,
     reload: () => store.reload(),
     ready,
     close() {
-      isReady = false;
+      readiness.end();
       return (closing ??= Promise.all([...servers].map((server) => drainServer(server))).then(() => endAll(stops)));
     },
   };

@@ -16,7 +16,8 @@ const denied = (id: string, more: Partial<DeniedEvent> = {}): DeniedEvent => ({
 describe('the admin listener', () => {
   let admin: Admin | undefined;
   afterEach(() => admin?.close());
-  const open = async (): Promise<Admin> => (admin = await openAdmin({ port: 0, snapshot: () => snapshot, clock: () => 0 }));
+  const open = async (): Promise<Admin> =>
+    (admin = await openAdmin({ port: 0, snapshot: () => snapshot, metrics: () => 'enmesh_ready 1\n', clock: () => 0 }));
   const ask = (
     port: number,
     path: string,
@@ -37,6 +38,11 @@ describe('the admin listener', () => {
     const { status, body } = await ask(port, '/describe');
     expect(status).toBe(200);
     expect(JSON.parse(body)).toMatchObject({ workload: { spiffeId: 'spiffe://cluster.local/ns/shop/sa/product' } });
+  });
+
+  it('answers with the metrics of the mesh as text', async () => {
+    const { port } = await open();
+    expect(await ask(port, '/metrics')).toEqual({ status: 200, body: 'enmesh_ready 1\n' });
   });
 
   it('tells a denial by its id, and knows no other', async () => {
