@@ -1,0 +1,260 @@
+import { generateKeyPairSync, X509Certificate } from 'node:crypto';
+import { createServer, type Server } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { noticeEvents, type NoticeEvent } from '../telemetry/events.js';
+import { createTestAuthority, type TestAuthority } from '../testing/authority.js';
+import { createTestClock } from '../testing/clock.js';
+import { issueCertificate, rootOptions } from '../x509/certificate.js';
+import { createBundleEndpoint, type BundleEndpoint, type BundleEndpointOptions } from './bundle-endpoint.js';
+
+const endpointId = 'spiffe://partner.test/bundle';
+const failed = (words: RegExp) =>
+  expect.objectContaining({ code: 'ENMESH_ISSUANCE_BUNDLE', message: expect.stringMatching(words) as unknown }) as unknown;
+
+let authority: TestAuthority;
+let server: Server;
+let url: string;
+let answer: { status: number; headers: Record<string, string>; body: string | Buffer };
+let asked: number;
+let notices: NoticeEvent[];
+const ends: (() => unknown)[] = [];
+
+const listen = async (credentials: { readonly key: string; readonly cert: string }): Promise<Server> => {
+  const made = createServer(credentials, (_, response) => {
+    asked += 1;
+    response.writeHead(answer.status, answer.headers).end(answer.body);
+  });
+  await new Promise<void>((done) => made.listen(0, '127.0.0.1', done));
+  ends.push(() => new Promise((done) => made.close(done)));
+  ends.push(() => made.closeAllConnections());
+  return made;
+};
+const urlOf = (of: Server): string => `https://127.0.0.1:${(of.address() as AddressInfo).port}/bundle`;
+const credentialsOf = async (by: TestAuthority, id: string) => {
+  const { chain, privateKey } = await by.issueUri(id);
+  return { key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(), cert: chain };
+};
+
+const x509Key = (pem: string): object => {
+  const certificate = new X509Certificate(pem);
+  return { ...certificate.publicKey.export({ format: 'jwk' }), use: 'x509-svid', x5c: [certificate.raw.toString('base64')] };
+};
+const jwtKey = {
+  ...generateKeyPairSync('ec', { namedCurve: 'prime256v1' }).publicKey.export({ format: 'jwk' }),
+  use: 'jwt-svid',
+  kid: 'k',
+};
+const publish = (keys: readonly object[], members: object = {}): void => {
+  answer = { status: 200, headers: {}, body: JSON.stringify({ keys, spiffe_sequence: 1, spiffe_refresh_hint: 60, ...members }) };
+};
+const start = (options: Partial<BundleEndpointOptions> = {}): BundleEndpoint => {
+  const endpoint = createBundleEndpoint({
+    trustDomain: 'partner.test',
+    url,
+    profile: 'https_spiffe',
+    endpointSpiffeId: endpointId,
+    roots: authority.rootPem,
+    ...options,
+  });
+  ends.push(() => endpoint.close());
+  return endpoint;
+};
+const until = (check: () => void) => vi.waitFor(check, { timeout: 5000, interval: 5 });
+const lastFailure = (): string | undefined => notices.findLast(({ kind }) => kind === 'bundle-failed')?.message;
+
+beforeEach(async () => {
+  asked = 0;
+  notices = [];
+  authority = await createTestAuthority({ trustDomain: 'partner.test' });
+  server = await listen(await credentialsOf(authority, endpointId));
+  url = urlOf(server);
+  publish([x509Key(authority.rootPem), jwtKey]);
+  ends.push(noticeEvents.subscribe((notice) => void notices.push(notice)));
+});
+afterEach(async () => {
+  for (const end of ends.splice(0).reverse()) await end();
+});
+
+describe('a bundle endpoint of profile https_spiffe', () => {
+  it('gives the bundle of its trust domain, for X.509-SVIDs and JWT-SVIDs', async () => {
+    const endpoint = start();
+    await endpoint.ready();
+    expect(endpoint.current()).toEqual(new Map([['partner.test', { trustDomain: 'partner.test', roots: [authority.rootPem] }]]));
+    expect(endpoint.jwtBundle()?.keys.map(({ kid }) => kid)).toEqual(['k']);
+  });
+
+  it('is asked again when its refresh hint says, each time proved by the latest bundle, through a roll of its root', async () => {
+    const clock = createTestClock(Date.now());
+    const next = await createTestAuthority({ trustDomain: 'partner.test' });
+    const endpoint = start({ timer: clock.timer });
+    const heard: (readonly string[] | undefined)[] = [];
+    endpoint.watch((bundles) => void heard.push(bundles.get('partner.test')?.roots));
+    await endpoint.ready();
+    publish([x509Key(authority.rootPem), x509Key(next.rootPem)], { spiffe_sequence: 2 });
+    clock.advance(59_999);
+    expect(asked).toBe(1);
+    clock.advance(1);
+    await until(() => expect(heard).toEqual([[authority.rootPem, next.rootPem]]));
+    await until(() => expect(clock.pending).toBe(1));
+    server.setSecureContext(await credentialsOf(next, endpointId));
+    publish([x509Key(next.rootPem)], { spiffe_sequence: 3 });
+    clock.advance(60_000);
+    await until(() => expect(heard.at(-1)).toEqual([next.rootPem]));
+    await until(() => expect(clock.pending).toBe(1));
+    server.setSecureContext(await credentialsOf(authority, endpointId));
+    clock.advance(60_000);
+    await until(() => expect(lastFailure()).toMatch(/the last good bundle is kept/));
+    expect(endpoint.current().get('partner.test')?.roots).toEqual([next.rootPem]);
+  });
+
+  it('may be served by another trust domain, whose roots stay those configured', async () => {
+    const endpoint = start({ trustDomain: 'prod.partner.test' });
+    expect(() => endpoint.current()).toThrow(expect.objectContaining({ code: 'ENMESH_IDENTITY_NONE' }));
+    await endpoint.ready();
+    expect([...endpoint.current().keys()]).toEqual(['prod.partner.test']);
+  });
+
+  it.each<[string, RegExp, () => Promise<{ key: string; cert: string }>]>([
+    ['another SPIFFE ID', /is expected/, () => credentialsOf(authority, 'spiffe://partner.test/other')],
+    [
+      'an SVID of another root',
+      /cannot be reached|no such SVID/,
+      async () => credentialsOf(await createTestAuthority({ trustDomain: 'partner.test' }), endpointId),
+    ],
+    ['the ID in another trust domain', /no such SVID/, () => credentialsOf(authority, 'spiffe://other.test/bundle')],
+    ['no SVID', /no such SVID/, () => credentialsOf(authority, 'https://partner.test')],
+  ])('is not believed with %s', async (_, words, credentials) => {
+    server.setSecureContext(await credentials());
+    const endpoint = start();
+    await until(() => expect(lastFailure()).toMatch(words));
+    expect(asked).toBe(0);
+    expect(endpoint.jwtBundle()).toBeUndefined();
+  });
+
+  it('ends the trust when it takes back all keys', async () => {
+    publish([]);
+    const endpoint = start();
+    await endpoint.ready();
+    expect(endpoint.current().get('partner.test')?.roots).toEqual([]);
+    expect(notices.at(-1)).toMatchObject({ kind: 'bundle-refreshed', level: 'warn' });
+  });
+
+  it('does not go back to an older bundle', async () => {
+    const clock = createTestClock(Date.now());
+    publish([x509Key(authority.rootPem)], { spiffe_sequence: 7 });
+    const endpoint = start({ timer: clock.timer });
+    await endpoint.ready();
+    await until(() => expect(clock.pending).toBe(1));
+    publish([], { spiffe_sequence: 6 });
+    clock.advance(60_000);
+    await until(() => expect(lastFailure()).toMatch(/older \(spiffe_sequence 6\) than the one held \(7\)/));
+    expect(endpoint.current().get('partner.test')?.roots).toHaveLength(1);
+  });
+
+  it('leaves nothing running when closed, and rejects who waits', async () => {
+    const clock = createTestClock(Date.now());
+    answer.status = 500;
+    const endpoint = start({ timer: clock.timer });
+    const waiting = endpoint.ready();
+    await until(() => expect(clock.pending).toBe(1));
+    endpoint.close();
+    await expect(waiting).rejects.toThrow(expect.objectContaining({ code: 'ENMESH_IDENTITY_NONE' }));
+    await expect(endpoint.ready()).rejects.toThrow(expect.objectContaining({ code: 'ENMESH_IDENTITY_NONE' }));
+    expect(() => endpoint.current()).toThrow(expect.objectContaining({ code: 'ENMESH_IDENTITY_NONE' }));
+    expect(clock.pending).toBe(0);
+  });
+});
+
+describe('a bundle endpoint of profile https_web', () => {
+  const web = { profile: 'https_web', endpointSpiffeId: undefined } as unknown as Partial<BundleEndpointOptions>;
+  const key = generateKeyPairSync('ec', { namedCurve: 'prime256v1' }).privateKey;
+  const webServer = async () => {
+    const times = { notBefore: Date.now() - 60_000, notAfter: Date.now() + 3_600_000 };
+    const root = await issueCertificate({ ...rootOptions('web.test', key), ...times });
+    const leaf = { key, issuer: root, issuerKey: key, isCa: false, keyUsage: ['digitalSignature'] as const, ...times };
+    const cert = await issueCertificate({ ...leaf, dnsSans: ['localhost'] });
+    const made = await listen({ key: key.export({ type: 'pkcs8', format: 'pem' }).toString(), cert });
+    return { root, url: urlOf(made).replace('127.0.0.1', 'localhost') };
+  };
+
+  it('is known by its name and the authorities given', async () => {
+    const { root, url: webUrl } = await webServer();
+    const endpoint = start({ ...web, url: webUrl, roots: root });
+    await endpoint.ready();
+    expect(endpoint.current().get('partner.test')?.roots).toEqual([authority.rootPem]);
+    start({ ...web, url: webUrl.replace('localhost', '127.0.0.1'), roots: root });
+    await until(() => expect(lastFailure()).toMatch(/ERR_TLS_CERT_ALTNAME_INVALID/));
+    start({ ...web, url: webUrl, roots: authority.rootPem });
+    await until(() => expect(lastFailure()).toMatch(/UNABLE_TO_VERIFY_LEAF_SIGNATURE/));
+  });
+});
+
+describe('an answer of a bundle endpoint', () => {
+  it.each<[string, RegExp, () => Partial<typeof answer>]>([
+    ['with another status', /status 404/, () => ({ status: 404 })],
+    ['that is compressed', /compressed/, () => ({ headers: { 'content-encoding': 'gzip' } })],
+    ['that is larger than allowed', /larger than 4096/, () => ({ body: Buffer.alloc(5000, 0x20) })],
+    ['that leads to plain http', /not https/, () => ({ status: 302, headers: { location: 'http://127.0.0.1/' } })],
+    [
+      'that leads to a metadata address',
+      /link-local/,
+      () => ({ status: 302, headers: { location: 'https://169.254.169.254/' } }),
+    ],
+    ['that leads round in a circle', /more than 3 redirects/, () => ({ status: 302, headers: { location: '/bundle' } })],
+    ['that is no JSON', /not JSON/, () => ({ body: 'bundle' })],
+    ['with a member twice', /not JSON that every reader/, () => ({ body: '{"keys":[],"keys":[]}' })],
+    ['without keys', /no list "keys"/, () => ({ body: '{}' })],
+    ['with a sequence that is none', /spiffe_sequence/, () => ({ body: '{"keys":[],"spiffe_sequence":"1"}' })],
+    ['with a negative hint', /spiffe_refresh_hint/, () => ({ body: '{"keys":[],"spiffe_refresh_hint":-1}' })],
+    [
+      'with a key without a certificate',
+      /exactly one certificate/,
+      () => ({ body: JSON.stringify({ keys: [{ ...jwtKey, use: 'x509-svid' }] }) }),
+    ],
+    [
+      'with a certificate of another key',
+      /another key/,
+      () => ({ body: JSON.stringify({ keys: [{ ...x509Key(authority.rootPem), ...jwtKey, use: 'x509-svid' }] }) }),
+    ],
+    ['with a JWT key without kid', /no kid/, () => ({ body: JSON.stringify({ keys: [{ ...jwtKey, kid: undefined }] }) })],
+  ])('%s is not taken', async (_, words, change) => {
+    answer = { ...answer, ...change() };
+    const endpoint = start({ maxBytes: 4096 });
+    await until(() => expect(lastFailure()).toMatch(words));
+    expect(endpoint.current().get('partner.test')?.roots).toEqual([authority.rootPem]);
+    expect(endpoint.jwtBundle()).toBeUndefined();
+  });
+
+  it('is waited for no longer than allowed, and a failure is told once while it is the same', async () => {
+    server.removeAllListeners('request');
+    const clock = createTestClock(Date.now());
+    start({ timeoutMs: 30, timer: clock.timer });
+    for (const pause of [1000, 2000, 4000]) {
+      await until(() => expect(clock.pending).toBe(1));
+      clock.advance(pause - 1);
+      expect(clock.pending).toBe(1);
+      clock.advance(1);
+      expect(clock.pending).toBe(0);
+    }
+    expect(notices.filter(({ kind }) => kind === 'bundle-failed').map(({ message }) => message)).toEqual([
+      expect.stringContaining('no answer within 30 ms'),
+    ]);
+  });
+});
+
+describe('settings that can never work', () => {
+  it.each<[RegExp, Partial<BundleEndpointOptions>]>([
+    [/URL is none/, { url: 'partner' }],
+    [/not https/, { url: 'http://partner.test/' }],
+    [/has a user/, { url: 'https://me@partner.test/' }],
+    [/link-local/, { url: 'https://169.254.169.254/' }],
+    [/https_web or https_spiffe/, { profile: 'web' as never }],
+    [/belongs to the profile https_spiffe/, { profile: 'https_web' }],
+    [/needs endpointSpiffeId/, { endpointSpiffeId: undefined as never }],
+    [/needs roots/, { roots: undefined as never }],
+    [/no certificate/, { roots: '' }],
+  ])('are refused at once: %s', (words, options) => {
+    expect(() => start(options)).toThrow(failed(words));
+  });
+});

@@ -1,0 +1,231 @@
+import { EnmeshError, isEnmeshError } from '../errors.js';
+import type { TrustBundleSource, Stop } from '../identity/source.js';
+import { parseSpiffeId } from '../identity/spiffe-id.js';
+import type { TrustBundle, TrustBundleSet } from '../identity/trust-bundle.js';
+import { parseTrustDomain } from '../identity/trust-domain.js';
+import type { JwtBundle } from '../jwt/jwt-svid.js';
+import { noticeEvents, type NoticeEvent } from '../telemetry/events.js';
+import { formatPem, parsePem } from '../x509/pem.js';
+import { fetchBundle, parseEndpointUrl, type EndpointProof } from './bundle-fetch.js';
+import { parseSpiffeBundle, type SpiffeBundle } from './spiffe-bundle.js';
+import { unrefTimer, type Timer } from './timer.js';
+
+/** Where a foreign trust domain publishes its bundle (SPIFFE Federation section 5.1), and how its server is known. */
+export interface BundleEndpointOptions {
+  /** The trust domain that the bundle is of: the bundle itself does not say. */
+  readonly trustDomain: string;
+  /** `https://...`, without a user. */
+  readonly url: string;
+  /** `https_web`: a certificate for the URL's host. `https_spiffe`: an X.509-SVID with `endpointSpiffeId`. */
+  readonly profile: 'https_web' | 'https_spiffe';
+  /** Of the endpoint's server; with `https_spiffe`, where it has to be. */
+  readonly endpointSpiffeId?: string;
+  /**
+   * PEM. `https_web`: the authorities of the server's certificate, by default the public ones. `https_spiffe`: the roots of the trust domain of
+   * `endpointSpiffeId`, which have to be; if that is `trustDomain` itself they are its first bundle, and each bundle fetched takes their place.
+   */
+  readonly roots?: string;
+  /** For one fetch with its redirects; default 10 000 milliseconds. */
+  readonly timeoutMs?: number;
+  /** Largest bundle taken; default 1 MiB. */
+  readonly maxBytes?: number;
+  /** Milliseconds since the epoch; default `Date.now`. */
+  readonly clock?: () => number;
+  /** Default `setTimeout`, unref'ed. */
+  readonly timer?: Timer;
+}
+
+/** The bundle of one foreign trust domain, kept fresh until it is closed; to be joined with the own ones by `joinBundles`. */
+export interface BundleEndpoint extends TrustBundleSource {
+  /** The keys of its JWT-SVIDs; undefined before the first fetch. */
+  jwtBundle(): JwtBundle | undefined;
+  /** Resolves after the first good fetch; rejects with `ENMESH_IDENTITY_NONE` when closed before. */
+  ready(): Promise<void>;
+  close(): void;
+}
+
+const defaultRefresh = 300;
+const leastRefresh = 10;
+const mostRefresh = 24 * 3600;
+const longestBackOff = 60_000;
+const repeatAfter = 300_000;
+
+/**
+ * Keeps the trust bundle of a foreign trust domain from its SPIFFE bundle endpoint (SPIFFE Federation section 5): fetched at once, then as often as its
+ * refresh hint says (10 s to a day, five minutes without one), after failures with growing pauses. The last good bundle stays, and an older one (by
+ * `spiffe_sequence`) does not replace it. A bundle without keys ends the trust in that domain. Publishes the notices `bundle-refreshed` and `bundle-failed`.
+ * Throws `ENMESH_ISSUANCE_BUNDLE`, `ENMESH_IDENTITY_TRUST_DOMAIN_INVALID` or `ENMESH_IDENTITY_SPIFFE_ID_INVALID` for settings that can never work.
+ *
+ * @example
+ * const partner = createBundleEndpoint({ trustDomain: 'partner.example', url: 'https://partner.example/bundle', profile: 'https_web' });
+ * const bundles = joinBundles([identity.bundles, partner]);
+ */
+export function createBundleEndpoint(options: BundleEndpointOptions): BundleEndpoint {
+  return new PolledEndpoint(options);
+}
+
+class PolledEndpoint implements BundleEndpoint {
+  readonly #trustDomain: string;
+  readonly #url: URL;
+  readonly #proof: () => EndpointProof;
+  readonly #options: BundleEndpointOptions;
+  readonly #clock: () => number;
+  readonly #timer: Timer;
+  readonly #watchers = new Set<(bundles: TrustBundleSet) => void>();
+  readonly #waiting = new Set<{ readonly resolve: () => void; readonly reject: (error: Error) => void }>();
+  readonly #closing = new AbortController();
+  #bundles: TrustBundleSet | undefined;
+  #fetched: SpiffeBundle | undefined;
+  #failures = 0;
+  #told: { readonly message: string; readonly at: number } | undefined;
+  #stopTimer: () => void = () => {};
+
+  constructor(options: BundleEndpointOptions) {
+    this.#options = options;
+    this.#trustDomain = parseTrustDomain(options.trustDomain);
+    this.#url = parseEndpointUrl(options.url);
+    this.#clock = options.clock ?? Date.now;
+    this.#timer = options.timer ?? unrefTimer;
+    this.#proof = options.profile === 'https_spiffe' ? this.#proveBySvid(options) : this.#proveByName(options);
+    void this.#refresh();
+  }
+
+  current(): TrustBundleSet {
+    if (this.#closing.signal.aborted) throw none('The bundle endpoint is closed');
+    if (this.#bundles === undefined) throw none(`No bundle of ${this.#trustDomain} has been fetched yet`);
+    return this.#bundles;
+  }
+
+  watch(onChange: (bundles: TrustBundleSet) => void): Stop {
+    const watcher = (bundles: TrustBundleSet): void => onChange(bundles);
+    this.#watchers.add(watcher);
+    return () => void this.#watchers.delete(watcher);
+  }
+
+  jwtBundle(): JwtBundle | undefined {
+    return this.#fetched?.jwt;
+  }
+
+  ready(): Promise<void> {
+    if (this.#closing.signal.aborted) return Promise.reject(none('The bundle endpoint is closed'));
+    if (this.#fetched !== undefined) return Promise.resolve();
+    return new Promise((resolve, reject) => void this.#waiting.add({ resolve, reject }));
+  }
+
+  close(): void {
+    this.#closing.abort();
+    this.#stopTimer();
+    this.#watchers.clear();
+    this.#bundles = undefined;
+    this.#fetched = undefined;
+    for (const { reject } of this.#waiting) reject(none('The bundle endpoint is closed'));
+    this.#waiting.clear();
+  }
+
+  #proveByName({ profile, endpointSpiffeId, roots }: BundleEndpointOptions): () => EndpointProof {
+    if (profile !== 'https_web') throw unusable(`profile has to be https_web or https_spiffe, not ${JSON.stringify(profile)}`);
+    if (endpointSpiffeId !== undefined) throw unusable('endpointSpiffeId belongs to the profile https_spiffe');
+    return () => ({ roots });
+  }
+
+  #proveBySvid({ endpointSpiffeId, roots }: BundleEndpointOptions): () => EndpointProof {
+    if (endpointSpiffeId === undefined) throw unusable('the profile https_spiffe needs endpointSpiffeId');
+    if (roots === undefined)
+      throw unusable('the profile https_spiffe needs roots, those of the trust domain of endpointSpiffeId');
+    const { uri: spiffeId, trustDomain } = parseSpiffeId(endpointSpiffeId);
+    const certificates = parsePem(roots, 'CERTIFICATE').map((der) => formatPem('CERTIFICATE', der));
+    if (certificates.length === 0) throw unusable('roots holds no certificate');
+    const first = setOf({ trustDomain, roots: certificates });
+    const isSelfServing = trustDomain === this.#trustDomain;
+    if (isSelfServing) this.#bundles = first;
+    return () => ({ spiffeId, bundles: isSelfServing ? (this.#bundles ?? first) : first, now: this.#clock() });
+  }
+
+  async #refresh(): Promise<void> {
+    let pause: number;
+    try {
+      const { timeoutMs = 10_000, maxBytes = 1 << 20 } = this.#options;
+      const { signal } = this.#closing;
+      // In the promise, so that what a proof lacks counts as a failed fetch.
+      const text = await fetchBundle(this.#url, this.#proof(), { timeoutMs, maxBytes, signal });
+      if (signal.aborted) return;
+      pause = this.#accept(parseSpiffeBundle(this.#trustDomain, text));
+    } catch (error) {
+      if (this.#closing.signal.aborted) return;
+      pause = this.#fail(error);
+    }
+    this.#stopTimer = this.#timer(() => void this.#refresh(), pause);
+  }
+
+  #accept(bundle: SpiffeBundle): number {
+    const before = this.#fetched?.sequence;
+    if (before !== undefined && bundle.sequence !== undefined && bundle.sequence < before)
+      throw unusable(`its bundle is older (spiffe_sequence ${bundle.sequence}) than the one held (${before})`);
+    this.#failures = 0;
+    this.#told = undefined;
+    this.#fetched = bundle;
+    const held = this.#bundles?.get(this.#trustDomain);
+    if (held === undefined || !isSameBundle(held, bundle.x509)) this.#hold(bundle);
+    for (const { resolve } of this.#waiting) resolve();
+    this.#waiting.clear();
+    return 1000 * Math.min(mostRefresh, Math.max(leastRefresh, bundle.refreshHint ?? defaultRefresh));
+  }
+
+  #hold({ x509, sequence }: SpiffeBundle): void {
+    const bundles = setOf(x509);
+    this.#bundles = bundles;
+    const count = x509.roots.length;
+    const message =
+      count === 0
+        ? `Trust domain ${this.#trustDomain} has taken back all its roots: none of its peers is accepted`
+        : `Holding ${count} root(s) of trust domain ${this.#trustDomain} from its bundle endpoint`;
+    publish({
+      kind: 'bundle-refreshed',
+      level: count === 0 ? 'warn' : 'info',
+      message,
+      details: { trustDomain: this.#trustDomain, sequence },
+    });
+    for (const watcher of [...this.#watchers]) {
+      try {
+        watcher(bundles);
+      } catch {
+        publish({ kind: 'bundle-failed', level: 'error', message: `A listener did not take the bundle of ${this.#trustDomain}` });
+      }
+    }
+  }
+
+  #fail(error: unknown): number {
+    const reason = isEnmeshError(error) ? error.message : 'the fetch failed';
+    const kept = this.#bundles === undefined ? 'none of its peers is accepted yet' : 'the last good bundle is kept';
+    const message = `No new bundle of trust domain ${this.#trustDomain} from ${this.#url.origin}: ${reason}; ${kept}`;
+    const now = this.#clock();
+    // The same sentence once, and again every five minutes while it stays true.
+    if (this.#told?.message !== message || Math.abs(now - this.#told.at) >= repeatAfter) {
+      this.#told = { message, at: now };
+      const code = isEnmeshError(error) ? error.code : 'ENMESH_ISSUANCE_BUNDLE';
+      publish({ kind: 'bundle-failed', level: 'warn', code, message, details: { trustDomain: this.#trustDomain } });
+    }
+    this.#failures = Math.min(this.#failures + 1, 16);
+    return Math.min(longestBackOff, 1000 * 2 ** (this.#failures - 1));
+  }
+}
+
+function setOf(bundle: TrustBundle): TrustBundleSet {
+  return new Map([[bundle.trustDomain, bundle]]);
+}
+
+function isSameBundle(a: TrustBundle, b: TrustBundle): boolean {
+  return a.roots.length === b.roots.length && a.roots.every((root) => b.roots.includes(root));
+}
+
+function publish(event: NoticeEvent): void {
+  if (noticeEvents.hasSubscribers) noticeEvents.publish(event);
+}
+
+function none(message: string): EnmeshError {
+  return new EnmeshError('ENMESH_IDENTITY_NONE', message);
+}
+
+function unusable(reason: string): EnmeshError {
+  return new EnmeshError('ENMESH_ISSUANCE_BUNDLE', `The bundle endpoint cannot be used: ${reason}`);
+}
