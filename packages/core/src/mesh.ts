@@ -22,8 +22,8 @@ import { createKeySets, type KeySets } from './jwt/key-sets.js';
 import { createJwtVerifier } from './jwt/verify.js';
 import type { Admin } from './mesh/admin.js';
 import { prepareAuthorizers } from './mesh/authorizers.js';
-import { createMeshBundles } from './mesh/mesh-bundles.js';
-import { openIdentity } from './mesh/open-identity.js';
+import { metricsWhenAsked } from './mesh/metrics-when-asked.js';
+import { openMeshIdentity } from './mesh/mesh-identity.js';
 import { createReadiness, type Readiness } from './mesh/readiness.js';
 import type { MeshClients } from './outbound/clients.js';
 import { createKeyFetch, type KeyFetch } from './outbound/key-fetch.js';
@@ -31,7 +31,6 @@ import type { OutboundOptions } from './outbound/options.js';
 import { evaluatePolicies, type Decision } from './policy/evaluate.js';
 import { currentContext, type RequestContext } from './propagation/context.js';
 import type { RequestAttributes } from './request/attributes.js';
-import { createMetrics, type Metrics, type MetricsOptions } from './telemetry/metrics.js';
 import { reportRuntime } from './telemetry/runtime.js';
 import { createVoice } from './telemetry/voice.js';
 import { drainServer } from './tls/drain.js';
@@ -120,7 +119,8 @@ async function assemble(
   const store = await openStore(settings, authorizerFactory.admit);
   stops.push(() => store.close());
   const { trustDomain } = store.current().mesh;
-  const { identity, ready: identityReady } = await openMeshIdentity(settings, store, stops);
+  const { identity, ready: identityReady, close: closeIdentity } = await openMeshIdentity(settings, store);
+  stops.push(closeIdentity);
   const outbound = { identity, snapshot: () => store.current() };
   const clients = lazyClients(outbound, stops);
   const keySets = openKeySets(
@@ -137,10 +137,9 @@ async function assemble(
   const parts = partsOf(settings, store, identity, keySets, authorizers);
   stops.push(watchUndecided());
   const readiness = createReadiness(identity.svid, settings.clock);
-  const metrics = lazyMetrics(
-    { svid: identity.svid, generation: () => store.current().generation, isReady: readiness.isReady },
-    stops,
-  );
+  const generation = (): number => store.current().generation;
+  const { metrics, close: closeMetrics } = metricsWhenAsked({ svid: identity.svid, generation, isReady: readiness.isReady });
+  stops.push(closeMetrics);
   const admin = await openAdminOf(settings, store, metrics, stops);
   const rooms = { store, keySets, parts, clients, identityReady, trustDomain, adminPort: admin?.port, readiness, metrics };
   const mesh = meshOf(settings, rooms, stops);
@@ -168,20 +167,6 @@ function lazyClients(outbound: OutboundOptions, stops: (() => void | Promise<voi
   };
 }
 
-function lazyMetrics(options: MetricsOptions, stops: (() => void | Promise<void>)[]): () => string {
-  let metrics: Metrics | undefined;
-  let isClosed = false;
-  stops.push(() => {
-    isClosed = true;
-    metrics?.close();
-  });
-  return () => {
-    if (isClosed && metrics === undefined)
-      throw new EnmeshError('ENMESH_MESH_CLOSED', 'metrics were asked for after mesh.close()');
-    return (metrics ??= createMetrics(options)).text();
-  };
-}
-
 async function openAdminOf(
   { adminPort: port, clock }: Settings,
   store: ConfigStore,
@@ -198,23 +183,6 @@ async function openAdminOf(
 function openStore(settings: Settings, admit: ConfigStoreOptions['admit'] & {}): Promise<ConfigStore> {
   const source = typeof settings.config === 'string' ? createDirectorySource({ path: settings.config }) : settings.config;
   return createConfigStore({ source, workload: settings.workload, admit });
-}
-
-/** The identity of the mesh; its trust bundles are joined with those of the configuration. */
-async function openMeshIdentity(
-  settings: Settings,
-  store: ConfigStore,
-  stops: (() => void | Promise<void>)[],
-): Promise<{ identity: MeshIdentity; ready: () => Promise<void> }> {
-  const { trustDomain, trustDomainAliases } = store.current().mesh;
-  const opened = await openIdentity({ ...settings, trustDomain, trustDomainAliases });
-  stops.push(() => opened.close());
-  const bundles = createMeshBundles({
-    identity: opened.identity.bundles,
-    mesh: () => store.current().mesh,
-    watchMesh: (onChange) => store.watch(onChange),
-  });
-  return { identity: { svid: opened.identity.svid, bundles }, ready: () => opened.ready() };
 }
 
 function openKeySets(settings: Settings, store: ConfigStore, fetching: KeyFetch, stops: (() => void | Promise<void>)[]): KeySets {

@@ -1,4 +1,4 @@
-import { EnmeshError } from '../errors.js';
+import { EnmeshError, isEnmeshError } from '../errors.js';
 import type { FilesIdentitySettings } from '../identity/choice.js';
 import type { X509Svid } from '../identity/svid.js';
 import type { TrustBundle, TrustBundleSet } from '../identity/trust-bundle.js';
@@ -120,8 +120,9 @@ class FilesIdentity implements PlatformIdentity {
       paths = await this.#paths();
       await this.#read(paths);
     } catch (error) {
-      // Where no name is there at all, nobody is in the middle of writing.
-      this.#fail(error, paths === undefined && !this.#held.isHeld);
+      // Where no name is there at all, or chain and key are whole and somebody else's, nobody is in the middle of writing.
+      const isWhole = isEnmeshError(error) && error.code === 'ENMESH_ISSUANCE_TRUST_DOMAIN';
+      this.#fail(error, (paths === undefined || isWhole) && !this.#held.isHeld);
     }
     const isNew = await this.#watches.follow(this.#followed(paths));
     this.#isLooking = false;
