@@ -63,15 +63,9 @@ export function readCount(least: number, most: number): Reader<number> {
 const units: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 };
 
 /** A duration such as `90s`, `15m`, `24h` or `7d`, in seconds. */
-export const readDuration: Reader<number> = (value, where) => {
+export const parseDuration: Reader<number> = (value, where) => {
   const [, amount = '', unit = ''] = /^([1-9]\d{0,8})([smhd])$/.exec(typeof value === 'string' ? value : '') ?? [];
   const factor = units[unit];
   if (factor === undefined) throw settingsError(where, 'must be a duration such as 90s, 15m, 24h or 7d');
   return Number(amount) * factor;
 };
-
-/** A duration in seconds as people write it. */
-export function formatDuration(seconds: number): string {
-  const [name, factor] = Object.entries(units).findLast(([, size]) => seconds % size === 0) ?? ['s', 1];
-  return `${seconds / factor}${name}`;
-}

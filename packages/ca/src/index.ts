@@ -1,5 +1,5 @@
 export { createJoinToken, type JoinToken, type JoinTokenOptions } from './join-tokens.js';
-export { formatDuration } from './fields.js';
+export { parseDuration } from './fields.js';
 export { initAuthority, type InitOptions } from './make-files.js';
 export {
   readRotation,
@@ -11,7 +11,9 @@ export {
 } from './rotate-root.js';
 export { createCaServer, type CaServer } from './server.js';
 export {
+  defaultNames,
   parseCaSettings,
+  parseListen,
   type CaSettings,
   type IssuerSettings,
   type LimitSettings,

@@ -46,6 +46,7 @@ export function createIssuer(o: {
   const { limits } = settings;
   const byAddress = createRateLimit({ perMinute: limits.perAddressPerMinute, clock });
   const byCaller = createRateLimit({ perMinute: limits.perCallerPerMinute, clock });
+  const tellRefused = createTeller(clock);
   let running = 0;
   const decide = async (request: SigningRequest): Promise<readonly string[]> => {
     if (!byAddress.take(request.address)) throw limited('too many requests from its address');
@@ -151,18 +152,25 @@ async function sign(o: {
   return [leaf, ...signer.intermediates, roots.join('')];
 }
 
-function tellRefused(error: unknown, address: string): void {
-  if (!noticeEvents.hasSubscribers) return;
-  const known = isEnmeshError(error);
-  const message = `${address}: ${known ? error.message : 'the request failed'}`;
-  const level = known && error.status < 500 ? 'warn' : 'error';
-  noticeEvents.publish({
-    kind: 'certificate-refused',
-    level,
-    message,
-    details: { address },
-    ...(known ? { code: error.code } : {}),
-  });
+/** Tells of refusals; of those by a limit one a second, with the number of the others: whoever is over a limit must not fill the log. */
+function createTeller(clock: () => number): (error: unknown, address: string) => void {
+  let toldAt = -Infinity;
+  let held = 0;
+  return (error, address) => {
+    if (!noticeEvents.hasSubscribers) return;
+    const known = isEnmeshError(error) ? error : undefined;
+    let more = '';
+    if (known?.code === 'ENMESH_CA_LIMIT') {
+      if (Math.abs(clock() - toldAt) < 1000) return void held++;
+      toldAt = clock();
+      more = held === 0 ? '' : `; and ${held} times before`;
+      held = 0;
+    }
+    const message = `${address}: ${known?.message ?? 'the request failed'}${more}`;
+    const level = known !== undefined && known.status < 500 ? 'warn' : 'error';
+    const code = known === undefined ? {} : { code: known.code };
+    noticeEvents.publish({ kind: 'certificate-refused', level, message, details: { address }, ...code });
+  };
 }
 
 function badRequest(problem: string): EnmeshError {

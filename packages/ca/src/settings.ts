@@ -3,7 +3,7 @@ import { formatIstioId, isEnmeshError, parseTrustDomain } from '@enmesh/core/iss
 import {
   optional,
   readCount,
-  readDuration,
+  parseDuration,
   readFlag,
   readList,
   readObject,
@@ -85,10 +85,10 @@ export function parseCaSettings(value: unknown, directory: string): CaSettings {
   const path: Reader<string> = (item, where) => resolve(root, readText(item, where));
   const parsed = readObject({
     trustDomain: readTrustDomain,
-    listen: optional(readListen, { host: '127.0.0.1', port: 15_012 }),
+    listen: optional(parseListen, { host: '127.0.0.1', port: 15_012 }),
     names: optional(readList(readDnsName), defaultNames),
-    ttl: optional(readDuration, day),
-    maxTtl: optional(readDuration),
+    ttl: optional(parseDuration, day),
+    maxTtl: optional(parseDuration),
     joinTokens: optional(readFlag, true),
     jwt: optional(readList(issuerReader(path)), []),
     tokenReview: optional(
@@ -158,7 +158,8 @@ const readTrustDomain: Reader<string> = (value, where) => {
   }
 };
 
-const readListen: Reader<CaSettings['listen']> = (value, where) => {
+/** Reads `host:port`, or a port of 127.0.0.1. Throws `ENMESH_CA_SETTINGS`. */
+export const parseListen: Reader<CaSettings['listen']> = (value, where) => {
   const text = readText(typeof value === 'number' ? String(value) : value, where);
   const [, host = '127.0.0.1', port] = /^(?:([\w.-]+|\[[\da-f:]+\]):)?(\d{1,5})$/i.exec(text) ?? [];
   if (port === undefined || Number(port) > 65_535) throw settingsError(where, 'must be host:port');

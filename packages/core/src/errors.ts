@@ -768,7 +768,7 @@ export const errorTable = table({
     status: 500,
     public: 'The certificate authority is not configured',
     meaning: 'A setting of the certificate authority is unknown, missing or impossible.',
-    remedy: 'Mend the setting that the message names in ca.yaml; docs/ca.md lists all of them.',
+    remedy: 'Mend the setting of ca.yaml, or the flag, that the message names; docs/ca.md lists all of them.',
   },
   ENMESH_CA_FILES: {
     status: 503,

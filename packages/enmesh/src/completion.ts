@@ -9,6 +9,7 @@ export type Shell = (typeof shells)[number];
 interface Completed {
   readonly name: string;
   readonly description: string;
+  readonly subcommands: readonly string[];
   readonly options: readonly { readonly flags: readonly string[]; readonly description: string }[];
 }
 
@@ -19,13 +20,16 @@ export function formatCompletion(shell: Shell, program: Command): string {
 }
 
 function describe(command: Command): Completed {
-  const options = command.options.map((option) => ({
+  // The options of subcommands are offered together: a shell that knew which one it is in would need a parser.
+  const all = new Map([command, ...command.commands].flatMap(({ options }) => options).map((option) => [option.long, option]));
+  const options = [...all.values()].map((option) => ({
     flags: [option.short, option.long].filter((flag) => flag !== undefined && flag !== null),
     description: option.description,
   }));
   return {
     name: command.name(),
     description: command.description(),
+    subcommands: command.commands.map((subcommand) => subcommand.name()),
     options: [...options, { flags: ['-h', '--help'], description: 'display help for command' }],
   };
 }
@@ -33,10 +37,13 @@ function describe(command: Command): Completed {
 const wordsOf = ({ options }: Completed): string => options.flatMap(({ flags }) => flags).join(' ');
 
 function bash(commands: readonly Completed[]): string {
-  const cases = commands.map((command) => `    ${command.name}) words='${wordsOf(command)}' ;;`);
+  const cases = commands.map((command) => {
+    const below = command.subcommands.length === 0 ? '' : ` below='${command.subcommands.join(' ')}'`;
+    return `    ${command.name}) words='${wordsOf(command)}'${below} ;;`;
+  });
   return `# enmesh completion for bash: source <(enmesh completion bash)
 _enmesh() {
-  local current="\${COMP_WORDS[COMP_CWORD]}" words=''
+  local current="\${COMP_WORDS[COMP_CWORD]}" words='' below=''
   COMPREPLY=()
   if [ "$COMP_CWORD" -eq 1 ]; then
     COMPREPLY=($(compgen -W '${commands.map(({ name }) => name).join(' ')} help --help --version' -- "$current"))
@@ -45,7 +52,9 @@ _enmesh() {
   case "\${COMP_WORDS[1]}" in
 ${cases.join('\n')}
   esac
-  if [ "\${current#-}" != "$current" ]; then
+  if [ "$COMP_CWORD" -eq 2 ] && [ -n "$below" ]; then
+    COMPREPLY=($(compgen -W "$below --help" -- "$current"))
+  elif [ "\${current#-}" != "$current" ]; then
     COMPREPLY=($(compgen -W "$words" -- "$current"))
   fi
 }
@@ -59,9 +68,10 @@ const zshText = (text: string): string => quoted(text.replace(/[[\]:\\]/g, '\\$&
 
 function zsh(commands: readonly Completed[]): string {
   const names = commands.map(({ name, description }) => `    '${name}:${zshText(description)}'`);
-  const cases = commands.map(({ name, options }) => {
+  const cases = commands.map(({ name, subcommands, options }) => {
+    const below = subcommands.length === 0 ? '' : `'1:command:(${subcommands.join(' ')})' `;
     const lines = options.flatMap(({ flags, description }) => flags.map((flag) => `'${flag}[${zshText(description)}]'`));
-    return `    ${name}) _arguments ${lines.join(' ')} '*:file:_files' ;;`;
+    return `    ${name}) _arguments ${below}${lines.join(' ')} '*:file:_files' ;;`;
   });
   return `#compdef enmesh
 # enmesh completion for zsh: source <(enmesh completion zsh)
@@ -88,13 +98,18 @@ function fish(commands: readonly Completed[]): string {
   const names = commands.map(
     ({ name, description }) => `complete -c enmesh -n __fish_use_subcommand -f -a ${name} -d '${fishText(description)}'`,
   );
+  const below = commands
+    .filter(({ subcommands }) => subcommands.length > 0)
+    .map(
+      ({ name, subcommands }) => `complete -c enmesh -n '__fish_seen_subcommand_from ${name}' -f -a '${subcommands.join(' ')}'`,
+    );
   const options = commands.flatMap(({ name, options }) =>
     options.map(({ flags, description }) => {
       const words = flags.map((flag) => (flag.startsWith('--') ? `-l ${flag.slice(2)}` : `-s ${flag.slice(1)}`));
       return `complete -c enmesh -n '__fish_seen_subcommand_from ${name}' ${words.join(' ')} -d '${fishText(description)}'`;
     }),
   );
-  return `# enmesh completion for fish: enmesh completion fish | source\n${[...names, ...options].join('\n')}\n`;
+  return `# enmesh completion for fish: enmesh completion fish | source\n${[...names, ...below, ...options].join('\n')}\n`;
 }
 
 const fishText = (text: string): string => text.replace(/[\\']/g, '\\$&');

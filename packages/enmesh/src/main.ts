@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { createRequire } from 'node:module';
+import { register as registerCa } from './commands/ca.js';
 import { register as registerCompletion } from './commands/completion.js';
 import { register as registerConvert } from './commands/convert.js';
 import { register as registerEvaluate } from './commands/evaluate.js';
@@ -35,6 +36,7 @@ const registrations: readonly ((program: Command) => void)[] = [
   registerConvert,
   registerToken,
   registerJwks,
+  registerCa,
   registerCompletion,
 ];
 
