@@ -1,6 +1,7 @@
 import type { TrustBundle } from '../identity/trust-bundle.js';
 import type { ExtensionProvider } from '../policy/provider.js';
 import type { PathNormalization } from '../request/normalize.js';
+import type { TlsDefaults } from '../tls/origination.js';
 
 /** The fields of Istio's MeshConfig that enmesh obeys, defaults filled in. */
 export interface MeshSettings {
@@ -19,6 +20,8 @@ export interface MeshSettings {
   /** `meshMTLS`; cipher suites in OpenSSL's names, empty for the default list. */
   readonly minProtocolVersion: 'TLSv1.2' | 'TLSv1.3';
   readonly cipherSuites: readonly string[];
+  /** `tlsDefaults`, in OpenSSL's names: for TLS to servers outside the mesh (SIMPLE and MUTUAL). Empty lists are OpenSSL's own. */
+  readonly tlsDefaults: TlsDefaults;
   /** Default true. */
   readonly enableAutoMtls: boolean;
   /** `extensionProviders`: the external authorizers among them. */
@@ -36,6 +39,7 @@ export const defaultMeshSettings: MeshSettings = {
   outboundTrafficPolicy: 'ALLOW_ANY',
   minProtocolVersion: 'TLSv1.2',
   cipherSuites: [],
+  tlsDefaults: { cipherSuites: [], ecdhCurves: [] },
   enableAutoMtls: true,
   extensionProviders: [],
 };

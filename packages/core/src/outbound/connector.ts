@@ -167,13 +167,14 @@ function openTcp(host: string, port: number, timeoutMs: number, callback: Socket
 type Place = Pick<TlsConnectOptions, 'host' | 'port'> & { readonly timeoutMs: number };
 
 /** Files are read for each connection, so that renewed ones count at once. */
-async function openTls({ destination, askedHost, service }: ServicePlan, place: Place): Promise<TlsConnectOptions> {
+async function openTls({ destination, askedHost, service, tlsDefaults }: ServicePlan, place: Place): Promise<TlsConnectOptions> {
   const { ca, certificate, sni, autoSni, autoSan, subjectAltNames } = destination;
   const isAddress = /^(?:\[|\d+\.\d+\.\d+\.\d+$)/.test(askedHost);
   const serverName = autoSni === true ? (isAddress ? '' : askedHost) : (sni ?? '');
   const [certFile, keyFile] = certificate?.startsWith('file:') === true ? certificate.slice('file:'.length).split('~') : [];
   return {
     ...place,
+    defaults: tlsDefaults,
     serverName,
     subjectAltNames: subjectAltNames ?? [],
     ...(autoSan === true && { verifyHost: isAddress ? askedHost.replace(/^\[|\]$/g, '') : askedHost }),

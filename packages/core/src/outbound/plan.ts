@@ -2,6 +2,7 @@ import type { MeshSettings } from '../config/mesh-config.js';
 import type { Registry } from '../config/registry.js';
 import { EnmeshError, isEnmeshError } from '../errors.js';
 import type { Workload } from '../identity/workload.js';
+import type { TlsDefaults } from '../tls/origination.js';
 import { resolve, type ClientTlsMode, type Destination, type Resolved } from './destination.js';
 import { parseHostName } from './host-name.js';
 
@@ -30,6 +31,8 @@ export interface ServicePlan {
   /** The host in the URL, in the form names are compared in. */
   readonly askedHost: string;
   readonly destination: Destination;
+  /** For targets reached by SIMPLE or MUTUAL. */
+  readonly tlsDefaults: TlsDefaults;
   /** Headers that carry an identity do not go there. */
   readonly strips: boolean;
 }
@@ -73,10 +76,10 @@ export function planCall(sources: PlanSources, target: CallTarget): CallPlan {
     if (destination.policy === 'ALLOW_ANY') return { kind: 'pass', declared: false, strips: true };
     return refuse('ENMESH_OUTBOUND_UNDECLARED', `no service declares ${label} and outboundTrafficPolicy is REGISTRY_ONLY`);
   }
-  return planService(resolved, target, label);
+  return planService(resolved, target, label, sources.mesh.tlsDefaults);
 }
 
-function planService(resolved: Resolved, target: CallTarget, service: string): CallPlan {
+function planService(resolved: Resolved, target: CallTarget, service: string, tlsDefaults: TlsDefaults): CallPlan {
   const { destination } = resolved;
   const askedHost = parseHostName(target.host) ?? target.host;
   const targets = destination.endpoints ?? unlistedTargets(resolved, askedHost);
@@ -91,8 +94,8 @@ function planService(resolved: Resolved, target: CallTarget, service: string): C
   const unsupported = unsupportedSettings(destination);
   if (unsupported !== undefined) return refuse('ENMESH_OUTBOUND_TLS_SETTINGS', `call to ${service} refused: ${unsupported}`);
   const strips = destination.external === true;
-  const key = JSON.stringify([service, askedHost, targets, destination]);
-  return { kind: 'service', key, service, targets, askedHost, destination, strips };
+  const key = JSON.stringify([service, askedHost, targets, destination, tlsDefaults]);
+  return { kind: 'service', key, service, targets, askedHost, destination, tlsDefaults, strips };
 }
 
 /** ORIGINAL_DST means the address the client resolves; a Kubernetes Service that lists nobody is met at its own name. */

@@ -6,6 +6,7 @@ import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { isEnmeshError } from '../errors.js';
 import { issueCertificate, rootOptions } from '../x509/certificate.js';
 import { connectTls, type TlsConnectOptions } from './client.js';
+import type { TlsDefaults } from './origination.js';
 
 const validity = { notBefore: Date.now() - 60_000, notAfter: Date.now() + 3_600_000 };
 const newKey = (): ReturnType<typeof generateKeyPairSync>['privateKey'] =>
@@ -115,5 +116,28 @@ describe('connectTls', () => {
     const { port, clients } = await listen({ requestCert: true, rejectUnauthorized: true, ca });
     expect(await attempt({ ...base, port, ca, ...client, verifyHost: 'api.partner.example' })).toBe('connected');
     expect(clients).toEqual(['DNS:client.partner.example']);
+  });
+
+  const curves = (ecdhCurves: string[]): TlsDefaults => ({ cipherSuites: [], ecdhCurves });
+  const suites = (cipherSuites: string[]): TlsDefaults => ({ cipherSuites, ecdhCurves: [] });
+  const limits: readonly [title: string, server: TlsOptions, defaults: TlsDefaults, outcome: string][] = [
+    ['agrees on a curve of the defaults', { ecdhCurve: 'P-384' }, curves(['P-256', 'P-384']), 'connected'],
+    ['offers no curve beside the defaults', { ecdhCurve: 'P-384' }, curves(['P-256', 'X25519']), 'ENMESH_TLS_CONNECT_FAILED'],
+    [
+      'agrees on a suite of the defaults',
+      { maxVersion: 'TLSv1.2', ciphers: 'ECDHE-ECDSA-AES128-GCM-SHA256' },
+      suites(['ECDHE-ECDSA-AES256-GCM-SHA384', 'ECDHE-ECDSA-AES128-GCM-SHA256']),
+      'connected',
+    ],
+    [
+      'offers no suite beside the defaults',
+      { maxVersion: 'TLSv1.2', ciphers: 'ECDHE-ECDSA-AES128-GCM-SHA256' },
+      suites(['ECDHE-ECDSA-AES256-GCM-SHA384']),
+      'ENMESH_TLS_CONNECT_FAILED',
+    ],
+  ];
+  it.each(limits)('%s', async (_title, options, defaults, outcome) => {
+    const { port } = await listen(options);
+    expect(await attempt({ ...base, port, ca, verifyHost: 'api.partner.example', defaults })).toBe(outcome);
   });
 });

@@ -4,6 +4,12 @@ import { EnmeshError } from '../errors.js';
 import { readCertificateFacts } from '../x509/certificate-facts.js';
 import { attemptTls, type ConnectCallback } from './connect.js';
 
+/** What a mesh asks of TLS that it originates to servers outside it, in OpenSSL's names (MeshConfig `tlsDefaults`); empty lists are OpenSSL's own. */
+export interface TlsDefaults {
+  readonly cipherSuites: readonly string[];
+  readonly ecdhCurves: readonly string[];
+}
+
 /** One TLS connection by a DestinationRule of mode SIMPLE or MUTUAL. Certificates and key are PEM. */
 export interface TlsConnectOptions {
   readonly host: string;
@@ -25,6 +31,7 @@ export interface TlsConnectOptions {
   readonly signal?: AbortSignal;
   /** None by default. */
   readonly alpn?: readonly string[];
+  readonly defaults?: TlsDefaults;
   /** A fresh TCP connection to the endpoint, for clients that dial themselves; without it one is opened. */
   readonly socket?: Socket;
 }
@@ -82,6 +89,8 @@ function connectionOptions(o: TlsConnectOptions): ConnectionOptions {
     ...(o.key === undefined ? {} : { key: o.key }),
     ...(o.alpn === undefined ? {} : { ALPNProtocols: [...o.alpn] }),
     ...(o.socket === undefined ? {} : { socket: o.socket }),
+    ...(o.defaults !== undefined && o.defaults.cipherSuites.length > 0 && { ciphers: o.defaults.cipherSuites.join(':') }),
+    ...(o.defaults !== undefined && o.defaults.ecdhCurves.length > 0 && { ecdhCurve: o.defaults.ecdhCurves.join(':') }),
     minVersion: 'TLSv1.2',
     rejectUnauthorized: o.insecureSkipVerify !== true,
     checkServerIdentity: (_host, certificate) => hostProblem(o, certificate),

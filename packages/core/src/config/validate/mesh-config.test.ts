@@ -29,6 +29,7 @@ rootNamespace: mesh-root
 pathNormalization: {normalization: DECODE_AND_MERGE_SLASHES}
 outboundTrafficPolicy: {mode: REGISTRY_ONLY}
 meshMTLS: {minProtocolVersion: TLSV1_3, cipherSuites: [ECDHE-ECDSA-AES256-GCM-SHA384]}
+tlsDefaults: {cipherSuites: [ECDHE-RSA-AES256-GCM-SHA384], ecdhCurves: [P-384, X25519]}
 enableAutoMtls: false
 `;
     expect(read(text)).toEqual({
@@ -42,6 +43,7 @@ enableAutoMtls: false
         outboundTrafficPolicy: 'REGISTRY_ONLY',
         minProtocolVersion: 'TLSv1.3',
         cipherSuites: ['ECDHE-ECDSA-AES256-GCM-SHA384'],
+        tlsDefaults: { cipherSuites: ['ECDHE-RSA-AES256-GCM-SHA384'], ecdhCurves: ['P-384', 'X25519'] },
         enableAutoMtls: false,
         extensionProviders: [],
       },
@@ -71,6 +73,9 @@ enableAutoMtls: false
     ['an unknown normalization', 'pathNormalization: {normalization: MERGE_SLASH}\n', 'did you mean MERGE_SLASHES?'],
     ['an unknown outbound mode', 'outboundTrafficPolicy: {mode: DENY}\n', 'must be one of ALLOW_ANY, REGISTRY_ONLY'],
     ['an old TLS version', 'meshMTLS: {minProtocolVersion: TLSV1_1}\n', 'must be one of TLS_AUTO, TLSV1_2, TLSV1_3'],
+    ['an unknown curve', 'tlsDefaults: {ecdhCurves: [P-257]}\n', '"P-257" is no curve'],
+    ['several curves in one', 'tlsDefaults: {ecdhCurves: ["P-256:P-384"]}\n', 'is no curve'],
+    ['an unknown cipher suite for clients', 'tlsDefaults: {cipherSuites: [ROT13]}\n', '"ROT13" is no cipher suite'],
     ['an unknown cipher suite', 'meshMTLS: {cipherSuites: [ROT13]}\n', '"ROT13" is no cipher suite'],
     ['a namespace that is none', 'rootNamespace: a/b\n', 'is no namespace'],
     ['a list', '[]', 'must be a map, not a list'],

@@ -1,6 +1,7 @@
-import { getCiphers } from 'node:tls';
+import { createSecureContext, getCiphers } from 'node:tls';
 import type { ExtensionProvider } from '../../policy/provider.js';
 import type { PathNormalization } from '../../request/normalize.js';
+import type { TlsDefaults } from '../../tls/origination.js';
 import { defaultMeshSettings, type MeshSettings } from '../mesh-config.js';
 import { warnAt, type Place } from '../place.js';
 import { quote } from '../problem.js';
@@ -54,7 +55,7 @@ const otherFields = [
     'tcpKeepalive',
     'thriftConfig',
   ],
-  ...['tlsDefaults', 'verifyCertificateAtClient'],
+  'verifyCertificateAtClient',
 ];
 
 const namespace = refined(text({ min: 1 }), (value, place) => {
@@ -64,6 +65,17 @@ const namespace = refined(text({ min: 1 }), (value, place) => {
 const cipherSuite = refined(text({ min: 1 }), (value, place) => {
   if (!getCiphers().includes(value.toLowerCase()))
     invalidAt(place, `${quote(value)} is no cipher suite of this Node.js`, "write OpenSSL's name");
+});
+
+/** Curves are known by what OpenSSL takes: newer lines of Node know more of them. */
+const ecdhCurve = refined(text({ min: 1 }), (value, place) => {
+  const problem = `${quote(value)} is no curve of this Node.js`;
+  if (!/^[\w-]+$/.test(value)) return void invalidAt(place, problem);
+  try {
+    createSecureContext({ ecdhCurve: value });
+  } catch {
+    invalidAt(place, problem, 'such as P-256, P-384 or X25519');
+  }
 });
 
 const normalizations: Readonly<Record<string, PathNormalization>> = {
@@ -82,6 +94,7 @@ interface MeshFields {
   readonly pathNormalization?: { readonly normalization?: string };
   readonly outboundTrafficPolicy?: { readonly mode?: 'ALLOW_ANY' | 'REGISTRY_ONLY' };
   readonly meshMTLS?: { readonly minProtocolVersion?: string; readonly cipherSuites?: readonly string[] };
+  readonly tlsDefaults?: Partial<TlsDefaults>;
   readonly enableAutoMtls?: boolean;
   readonly extensionProviders?: readonly ExtensionProvider[];
 }
@@ -99,6 +112,10 @@ const meshFields = record<MeshFields>(
     meshMTLS: record<{ minProtocolVersion?: string; cipherSuites?: readonly string[] }>(
       { minProtocolVersion: oneOf('TLS_AUTO', 'TLSV1_2', 'TLSV1_3'), cipherSuites: listOf(cipherSuite) },
       { passedOver: ['ecdhCurves'] },
+    ),
+    tlsDefaults: record<Partial<TlsDefaults>>(
+      { cipherSuites: listOf(cipherSuite), ecdhCurves: listOf(ecdhCurve) },
+      { passedOver: ['minProtocolVersion'] },
     ),
     enableAutoMtls: flag,
     extensionProviders,
@@ -123,6 +140,10 @@ export const meshConfig: Shape<MeshSettings> = (place) => {
     outboundTrafficPolicy: fields.outboundTrafficPolicy?.mode ?? defaultMeshSettings.outboundTrafficPolicy,
     minProtocolVersion: meshMTLS?.minProtocolVersion === 'TLSV1_3' ? 'TLSv1.3' : 'TLSv1.2',
     cipherSuites: meshMTLS?.cipherSuites ?? [],
+    tlsDefaults: {
+      cipherSuites: fields.tlsDefaults?.cipherSuites ?? [],
+      ecdhCurves: fields.tlsDefaults?.ecdhCurves ?? [],
+    },
     enableAutoMtls: fields.enableAutoMtls ?? defaultMeshSettings.enableAutoMtls,
     extensionProviders: fields.extensionProviders ?? [],
   };
