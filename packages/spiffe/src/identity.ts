@@ -220,7 +220,8 @@ class SpiffeIdentity implements PlatformIdentity {
   }
 
   #planRenewal(svid: X509Svid): void {
-    const life = svid.notAfter - svid.notBefore;
+    // From now on: agents date their SVIDs back a little.
+    const life = svid.notAfter - this.#clock();
     this.#reopenAt = svid.notAfter - life / 4;
     const pause = Math.min(30_000, Math.max(250, life / 40));
     const tick = (): void => {
