@@ -1,9 +1,8 @@
 import { generateKeyPair, type KeyObject } from 'node:crypto';
 import { promisify } from 'node:util';
-import type { ServiceError } from '@grpc/grpc-js';
-import { EnmeshError, isEnmeshError, type Timer, type X509Svid } from '@enmesh/core/issuance';
+import { EnmeshError, type Timer, type X509Svid } from '@enmesh/core/issuance';
 import { createCsr } from '@enmesh/core/x509';
-import { readAnswer, unusable, type Answer } from './answer.js';
+import { readAnswer, type Answer } from './answer.js';
 import { callCa } from './call.js';
 import { collectProofs, type Proof } from './proofs.js';
 import { isPassing, isTtlRefused, mayAnotherProofDo, refusalOf } from './refusal.js';
@@ -69,7 +68,7 @@ export function createAuthority(options: AuthorityOptions): () => Promise<Answer
       try {
         return await ask(proof, until);
       } catch (error) {
-        if (!isServiceError(error) || !isTtlRefused(error) || ttlSeconds === 0) throw error;
+        if (!isTtlRefused(error) || ttlSeconds === 0) throw error;
         warn(`The CA gives no certificate for ${ttlSeconds} s, its maximum is shorter: taking the life that it gives by itself`);
         ttlSeconds = 0;
         return ask(proof, until);
@@ -90,10 +89,8 @@ async function askInTurn(options: AuthorityOptions, proofs: readonly Proof[], as
     try {
       return await askAgain(options, () => ask(proof, until), until);
     } catch (error) {
-      if (isEnmeshError(error)) throw error;
-      if (!isServiceError(error)) throw unusable('its messages cannot be read', error);
-      const next = performance.now() < until && mayAnotherProofDo(error, proof) ? proofs[index + 1] : undefined;
       const refusal = refusalOf(error, options.settings, proofs.slice(0, index + 1));
+      const next = performance.now() < until && mayAnotherProofDo(error, proof) ? proofs[index + 1] : undefined;
       if (next === undefined) throw refusal;
       options.warn(`${refusal.message}; going on with ${next.description}`);
     }
@@ -108,14 +105,11 @@ async function askAgain<T>({ timer, random, signal }: AuthorityOptions, ask: () 
     } catch (error) {
       const pause = firstPauseMs * 2 ** (done - 1) * (1 + spread * (2 * random() - 1));
       const isOver = done >= tries || performance.now() + pause >= until || signal.aborted;
-      if (isOver || !isServiceError(error) || !isPassing(error)) throw error;
+      if (isOver || !isPassing(error)) throw error;
       await new Promise<void>((wake) => void timer(wake, pause));
+      if (signal.aborted) throw error;
     }
   }
-}
-
-function isServiceError(error: unknown): error is ServiceError {
-  return error instanceof Error && typeof (error as Partial<ServiceError>).code === 'number' && 'details' in error;
 }
 
 function metadataOf(certSigner: string | undefined): object {

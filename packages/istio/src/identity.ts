@@ -43,7 +43,7 @@ export function openIstioIdentity(
   const { clock = Date.now, env = process.env } = options;
   const settings = readIstioSettings(options);
   const description = `Istio's CA at ${settings.host}:${settings.port}`;
-  const warn = createWarner();
+  const warn = createWarner(clock);
   for (const sentence of passedOver(env)) warn(sentence);
   const ended = new AbortController();
   const trust = createTrust({ settings, timer, warn });
@@ -83,12 +83,19 @@ function heldBy(rotation: Rotation): X509Svid | undefined {
   }
 }
 
-/** Tells each thing once, and again only after something else was told: an attempt a minute shall not fill a log. */
-function createWarner(): (message: string) => void {
-  let last: string | undefined;
+const warnAgainMs = 3_600_000;
+const maxWarnings = 32;
+
+/** Tells each thing at most once an hour: an attempt a minute shall not fill a log. */
+function createWarner(clock: () => number): (message: string) => void {
+  const told = new Map<string, number>();
   return (message) => {
-    if (message === last) return;
-    last = message;
+    const now = clock();
+    const last = told.get(message);
+    if (last !== undefined && Math.abs(now - last) < warnAgainMs) return;
+    const [oldest] = told.keys();
+    if (told.size >= maxWarnings && oldest !== undefined) told.delete(oldest);
+    told.set(message, now);
     if (noticeEvents.hasSubscribers) noticeEvents.publish({ kind: 'identity-doubtful', level: 'warn', message });
   };
 }

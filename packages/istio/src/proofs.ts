@@ -29,9 +29,7 @@ const maxPemBytes = 256 * 1024;
 export async function collectProofs(settings: IstioSettings, held: X509Svid | undefined, now: number): Promise<Proofs> {
   const [token, provided] = await Promise.all([readToken(settings.tokenFile), readProvided(settings.provCert, now)]);
   const own: Proof[] =
-    held === undefined
-      ? []
-      : [{ description: `the present SVID, serial ${held.serial}`, certificate: { chain: held.chain, key: held.privateKey } }];
+    held === undefined ? [] : [{ description: 'the present SVID', certificate: { chain: held.chain, key: held.privateKey } }];
   const found = [token, ...own, ...(provided === undefined ? [] : [provided])];
   return {
     proofs: found.filter((proof) => typeof proof !== 'string'),

@@ -15,24 +15,27 @@ const passing: ReadonlySet<number> = new Set([
 ]);
 
 /** Whether a failed call may succeed when it is made again at once; an answer that was too long would be too long again. */
-export function isPassing(error: ServiceError): boolean {
-  return passing.has(error.code) && !isTooLong(error);
+export function isPassing(error: unknown): boolean {
+  return isServiceError(error) && passing.has(error.code) && !isTooLong(error);
 }
 
 /** Whether another proof may be believed where this one was not, or may get through where a certificate broke the handshake. */
-export function mayAnotherProofDo(error: ServiceError, proof: Proof): boolean {
+export function mayAnotherProofDo(error: unknown, proof: Proof): boolean {
+  // A certificate that OpenSSL does not take is no proof.
+  if (!isServiceError(error)) return proof.certificate !== undefined;
   const isDisbelieved = error.code === status.UNAUTHENTICATED || error.code === status.PERMISSION_DENIED;
   return isDisbelieved || (proof.certificate !== undefined && error.code === status.UNAVAILABLE);
 }
 
 /** Whether the CA refused the life that was asked for: istiod does not shorten it by itself. */
-export function isTtlRefused(error: ServiceError): boolean {
-  return error.code === status.INVALID_ARGUMENT && /\bTTL\b.*\bmax/i.test(error.details);
+export function isTtlRefused(error: unknown): boolean {
+  return isServiceError(error) && error.code === status.INVALID_ARGUMENT && /\bTTL\b.*\bmax/i.test(error.details);
 }
 
 /** What a failed call means for people: what happened, and what to look at. Texts of the other side are cut, and nothing in them that could be a secret is repeated. */
-export function refusalOf(error: ServiceError, settings: IstioSettings, proofs: readonly Proof[]): EnmeshError {
+export function refusalOf(error: unknown, settings: IstioSettings, proofs: readonly Proof[]): EnmeshError {
   const ca = `the CA at ${settings.host}:${settings.port}`;
+  if (!isServiceError(error)) return unpreparedOf(error, ca, proofs.at(-1));
   const shown = proofs.map(({ description }) => description).join(' and ');
   const said = `${status[error.code] ?? error.code}${quoted(error.details)}`;
   const refused = (text: string): EnmeshError => new EnmeshError('ENMESH_ISSUANCE_CA_REFUSED', text);
@@ -52,6 +55,13 @@ export function refusalOf(error: ServiceError, settings: IstioSettings, proofs: 
   }
 }
 
+/** The connection itself could not be made ready: only the code of OpenSSL or of the system is repeated. */
+function unpreparedOf(error: unknown, ca: string, proof: Proof | undefined): EnmeshError {
+  const { code = 'unknown error' } = error as NodeJS.ErrnoException;
+  const text = `a connection to ${ca} cannot be prepared with ${proof?.description ?? 'nothing to prove'} (${code})`;
+  return new EnmeshError('ENMESH_ISSUANCE_CA_UNREACHABLE', text);
+}
+
 function unreachable({ details }: ServiceError, settings: IstioSettings, said: string): EnmeshError {
   const { host, port, serverName, rootCert = 'the roots of the system' } = settings;
   const failed = (advice: string): EnmeshError =>
@@ -67,6 +77,10 @@ function unreachable({ details }: ServiceError, settings: IstioSettings, said: s
 
 const isTooLong = ({ code, details }: ServiceError): boolean =>
   code === status.RESOURCE_EXHAUSTED && /larger than max/i.test(details);
+
+function isServiceError(error: unknown): error is ServiceError {
+  return error instanceof Error && typeof (error as Partial<ServiceError>).code === 'number' && 'details' in error;
+}
 
 function quoted(details: string): string {
   // A long run of characters without a space may be a token or key that the other side repeats.

@@ -1,0 +1,101 @@
+import { rmSync, writeFileSync } from 'node:fs';
+import { status } from '@grpc/grpc-js';
+import { describe, expect, it } from 'vitest';
+import { CaRefusal, createSigner, good } from '../../../test/support/istio-ca.js';
+import {
+  createLeaf,
+  failure,
+  hour,
+  open,
+  openOnClock,
+  start,
+  told,
+  until,
+  useIstioStage,
+  writeProvided,
+} from '../../../test/support/istio-stage.js';
+
+useIstioStage();
+
+describe('proving who asks', () => {
+  it.each([
+    ['absent', undefined, 'it is not there'],
+    ['empty', ' \n', 'it is empty'],
+    ['no token', 'two words', 'what it holds is none'],
+    ['too big', 'x'.repeat(100_000), 'it is bigger than'],
+  ])('says so when the token is %s and nothing else is there', async (_what, content, reason) => {
+    const ca = await start();
+    if (content === undefined) rmSync(ca.tokenFile);
+    else writeFileSync(ca.tokenFile, content);
+    const notice = await failure(open(ca));
+    expect(notice.code).toBe('ENMESH_ISSUANCE_CREDENTIAL_MISSING');
+    expect(notice.message).toContain(`no token in ${ca.tokenFile}: ${reason}`);
+    expect(notice.message).not.toContain('two words');
+    expect(ca.calls).toHaveLength(0);
+  });
+
+  it('goes on by client certificate when the token is gone, and says so', async () => {
+    const signer = await createSigner();
+    const byToken = await start({ signer });
+    const byCertificate = await start({ signer, clientCertificate: 'required' });
+    writeProvided(byCertificate, await createLeaf(signer));
+    rmSync(byCertificate.tokenFile);
+    const identity = open(byCertificate, { provCert: byCertificate.directory, ttlSeconds: 1 });
+    await identity.ready();
+    expect(byCertificate.calls[0]?.authorization).toBeUndefined();
+    const { serial } = identity.svid.current();
+    // From then on the SVID itself is the proof.
+    await until(() => byCertificate.calls.some(({ clientSerial }) => clientSerial === serial));
+    expect(told('identity-doubtful')[0]?.message).toMatch(
+      /no token in .*: it is not there; going on with the client certificate/,
+    );
+    expect(byToken.calls).toHaveLength(0);
+  });
+
+  it('never shows a certificate beside a token: the certificate would win', async () => {
+    const ca = await start();
+    writeProvided(ca, await createLeaf(ca));
+    const identity = open(ca, { provCert: ca.directory, ttlSeconds: 1 });
+    await identity.ready();
+    await until(() => ca.calls.length >= 2);
+    for (const { authorization, clientSerial } of ca.calls)
+      expect([authorization, clientSerial]).toEqual(['Bearer first.token.x', undefined]);
+  });
+
+  it('is not locked out by an expired client certificate: the token does', async () => {
+    const ca = await start();
+    writeProvided(ca, await createLeaf(ca, -2 * hour, -hour));
+    const identity = open(ca, { provCert: ca.directory });
+    await identity.ready();
+    expect(told('identity-doubtful')[0]?.message).toMatch(/no client certificate in .*: it expired at/);
+  });
+
+  it('is not locked out by a foreign client certificate: without it, by the token that comes back', async () => {
+    const ca = await start({ clientCertificate: 'required' });
+    writeProvided(ca, await createLeaf(await createSigner()));
+    rmSync(ca.tokenFile);
+    const notice = await failure(open(ca, { provCert: ca.directory }));
+    expect(notice.code).toBe('ENMESH_ISSUANCE_CA_UNREACHABLE');
+    const other = await start();
+    writeProvided(other, await createLeaf(await createSigner()));
+    const identity = open(other, { provCert: other.directory });
+    await identity.ready();
+    expect(other.calls[0]).toMatchObject({ authorization: 'Bearer first.token.x', clientSerial: undefined });
+  });
+
+  it('shows the SVID it holds where the token is not believed any more', async () => {
+    const ca = await start({ clientCertificate: 'optional' });
+    const { identity, clock } = openOnClock(ca);
+    await identity.ready();
+    ca.behave((call, self) => {
+      if (call.authorization !== undefined) throw new CaRefusal(status.UNAUTHENTICATED, 'request authenticate failure');
+      return good(call, self);
+    });
+    writeFileSync(ca.tokenFile, 'worn.out.token');
+    const { serial } = identity.svid.current();
+    clock.advance(0.5 * hour + 5_000);
+    await until(() => identity.svid.current().serial !== serial);
+    expect(ca.calls.map(({ clientSerial }) => clientSerial)).toEqual([undefined, undefined, serial]);
+    expect(told('identity-doubtful')[0]?.message).toMatch(/did not believe the token of .*; going on with the present SVID/);
+  });
+});
