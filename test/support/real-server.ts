@@ -20,7 +20,7 @@ const cache = process.env['ENMESH_SERVERS_CACHE'] ?? join(homedir(), '.cache/enm
 /** What must stand in the cache before a suite starts a server that takes minutes to build: `npm run interop:prepare` makes it. */
 const built: Readonly<Record<string, readonly string[]>> = {
   'kube-apiserver': ['kube-apiserver'],
-  istiod: ['kube-apiserver', 'istiod'],
+  istiod: ['kube-apiserver', 'pilot-discovery'],
   'step-ca': ['step-ca'],
   keycloak: ['keycloak'],
 };
