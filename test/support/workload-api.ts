@@ -58,6 +58,8 @@ export interface FakeWorkloadApi {
   rotate(uri: string): Promise<void>;
   /** Adds a federated trust domain's certificates, or with undefined takes them out. */
   federate(trustDomain: string, bundle: TestAuthority | Buffer | undefined): void;
+  /** Revocation lists in DER that go with every message from now on. */
+  revoke(...lists: readonly Buffer[]): void;
   /** The message as it would be sent now. */
   message(): Exclude<X509Message, Buffer>;
   /** Sends this to every open stream, and to those opened later, in place of the state; undefined ends that. */
@@ -129,6 +131,7 @@ class Fake implements FakeWorkloadApi {
   readonly #federated = new Map<string, Buffer>();
   readonly #jwtKeys: { readonly kid: string; readonly pair: ReturnType<typeof newKey> }[] = [];
   #server: Server | undefined;
+  #crls: readonly Buffer[] = [];
   #override: X509Message | undefined;
   #misbehaviour: 'silent' | { readonly code: number } | undefined;
 
@@ -206,10 +209,15 @@ class Fake implements FakeWorkloadApi {
     this.#send();
   }
 
+  revoke(...lists: readonly Buffer[]): void {
+    this.#crls = lists;
+    this.#send();
+  }
+
   message(): Exclude<X509Message, Buffer> {
     return {
       svids: [...this.#entries.values()].map(({ wire }) => wire),
-      crl: [],
+      crl: this.#crls,
       federated_bundles: Object.fromEntries(this.#federated),
     };
   }

@@ -140,13 +140,15 @@ class SpiffeIdentity implements PlatformIdentity {
 
   #svidOf(message: X509SvidMessage, bundles: TrustBundleSet): X509Svid {
     const latest = this.#latest;
+    // Each renewal of another identity of this process sends this one again.
+    if (latest !== undefined && isSameSvid(latest.message, message) && bundles === this.#bundles) return latest.svid;
     const svid = readSvid(message, bundles, this.#clock());
     const { trustDomain } = svid.id;
     if (!this.#trustDomains.includes(trustDomain)) {
       const text = `The Workload API issues for trust domain ${trustDomain}, and the mesh is ${this.#trustDomains.join(', ')}`;
       throw new EnmeshError('ENMESH_ISSUANCE_TRUST_DOMAIN', text);
     }
-    return latest !== undefined && latest.svid.chain === svid.chain ? latest.svid : svid;
+    return latest !== undefined && isSameSvid(latest.message, message) ? latest.svid : svid;
   }
 
   #putAside(error: unknown): void {
@@ -236,6 +238,10 @@ class SpiffeIdentity implements PlatformIdentity {
     this.#stopTick();
     this.#stopTick = this.#timer(tick, pause);
   }
+}
+
+function isSameSvid(a: X509SvidMessage, b: X509SvidMessage): boolean {
+  return a.spiffe_id === b.spiffe_id && a.x509_svid.equals(b.x509_svid) && a.x509_svid_key.equals(b.x509_svid_key);
 }
 
 function publish(event: NoticeEvent): void {

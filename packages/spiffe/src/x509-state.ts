@@ -1,4 +1,4 @@
-import { createHash, createPrivateKey, type KeyObject } from 'node:crypto';
+import { createPrivateKey, type KeyObject } from 'node:crypto';
 import { EnmeshError, isEnmeshError, parseSpiffeId, parseTrustDomain } from '@enmesh/core/issuance';
 import type { TrustBundle, TrustBundleSet, X509Svid } from '@enmesh/core/issuance';
 import {
@@ -64,14 +64,14 @@ export function readBundles(response: X509SvidResponse, before: TrustBundleSet):
   const bundles = new Map<string, TrustBundle>();
   for (const message of response.svids) {
     const { trustDomain } = parseSpiffeId(message.spiffe_id);
-    if (!bundles.has(trustDomain)) bundles.set(trustDomain, readBundle(trustDomain, message.bundle, crls));
+    if (!bundles.has(trustDomain)) bundles.set(trustDomain, readBundle(trustDomain, { der: message.bundle, crls }, before));
   }
   for (const [name, der] of Object.entries(response.federated_bundles)) {
     try {
       const trustDomain = parseTrustDomain(name);
       // The own bundle is not for others to give.
       if (bundles.has(trustDomain)) throw misshapen(`two bundles of trust domain ${trustDomain}; the later one is left out`);
-      bundles.set(trustDomain, readBundle(trustDomain, der, crls));
+      bundles.set(trustDomain, readBundle(trustDomain, { der, crls }, before));
     } catch (error) {
       problems.push(asProblem(error, `The federated bundle of ${JSON.stringify(name.slice(0, 255))} is left out`));
     }
@@ -79,12 +79,31 @@ export function readBundles(response: X509SvidResponse, before: TrustBundleSet):
   return { bundles: reuse(bundles, before), problems };
 }
 
-function readBundle(trustDomain: string, der: Buffer, crls: readonly Buffer[]): TrustBundle {
+/** What a bundle was read from. */
+interface BundleSource {
+  readonly der: Buffer;
+  readonly crls: readonly Buffer[];
+}
+
+const sources = new WeakMap<TrustBundle, BundleSource>();
+
+function readBundle(trustDomain: string, source: BundleSource, before: TrustBundleSet): TrustBundle {
+  const known = before.get(trustDomain);
+  // Every renewal of any identity brings all bundles again: what did not change is not read again.
+  if (known !== undefined && isSameSource(sources.get(known), source)) return known;
+  const { der, crls } = source;
   const certificates = splitDer(der, maxRoots);
   if (certificates.length === 0) throw misshapen(`the bundle of ${trustDomain} is empty`);
   for (const certificate of certificates) readCertificateFacts(certificate);
   const roots = certificates.map((certificate) => formatPem('CERTIFICATE', certificate));
-  return crls.length === 0 ? { trustDomain, roots } : { trustDomain, roots, crls };
+  const bundle: TrustBundle = crls.length === 0 ? { trustDomain, roots } : { trustDomain, roots, crls };
+  sources.set(bundle, source);
+  return bundle;
+}
+
+function isSameSource(a: BundleSource | undefined, b: BundleSource): boolean {
+  if (a === undefined || !a.der.equals(b.der) || a.crls.length !== b.crls.length) return false;
+  return a.crls.every((crl, index) => b.crls[index]?.equals(crl) === true);
 }
 
 function readCrls(lists: readonly Buffer[], problems: EnmeshError[]): Buffer[] {
@@ -111,31 +130,11 @@ function readKey(der: Buffer): KeyObject {
   return key;
 }
 
-/** Same content, same object: whoever compares by identity sees only what is new. */
-function reuse(bundles: ReadonlyMap<string, TrustBundle>, before: TrustBundleSet): TrustBundleSet {
-  let isSame = bundles.size === before.size;
-  const joined = new Map<string, TrustBundle>();
-  for (const [trustDomain, bundle] of bundles) {
-    const known = before.get(trustDomain);
-    const same = known !== undefined && digestOf(known) === digestOf(bundle);
-    isSame &&= same;
-    joined.set(trustDomain, same ? known : bundle);
-  }
-  return isSame ? before : joined;
-}
-
-const digests = new WeakMap<TrustBundle, string>();
-
-function digestOf(bundle: TrustBundle): string {
-  let digest = digests.get(bundle);
-  if (digest === undefined) {
-    const hash = createHash('sha256');
-    // The order of roots means nothing.
-    for (const root of [...bundle.roots].sort()) hash.update(root);
-    for (const crl of bundle.crls ?? []) hash.update(`crl ${crl.length}`).update(crl);
-    digests.set(bundle, (digest = hash.digest('hex')));
-  }
-  return digest;
+/** Nothing new, same set: whoever compares by identity sees only what changed. */
+function reuse(bundles: TrustBundleSet, before: TrustBundleSet): TrustBundleSet {
+  const isSame =
+    bundles.size === before.size && [...bundles].every(([trustDomain, bundle]) => before.get(trustDomain) === bundle);
+  return isSame ? before : bundles;
 }
 
 function asProblem(error: unknown, what: string): EnmeshError {

@@ -2,6 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import type { DetailedPeerCertificate, TLSSocket } from 'node:tls';
 import { isEnmeshError } from '../errors.js';
 import type { PeerIdentity } from '../identity/caller.js';
+import type { TrustBundle } from '../identity/trust-bundle.js';
 import type { TrustBundleSet } from '../identity/trust-bundle.js';
 import { parsePem } from '../x509/pem.js';
 import { verifySvidChain } from '../x509/svid-verify.js';
@@ -57,8 +58,9 @@ export function verifyPeer(certificates: PeerCertificates, epoch: IdentityEpoch,
     verifySvidChain({ ...certificates, bundles, now });
   } catch (error) {
     if (!isEnmeshError(error, 'ENMESH_X509_UNTRUSTED') || !isIssuerHidden(certificates, epoch)) throw error;
-    // OpenSSL has verified the chain, hidden part and all, and had the roots of no other trust domain to do it with.
-    if (bundles.size === 1 && bundles.has(peer.trustDomain)) return peer;
+    // OpenSSL has verified the chain, hidden part and all, and had the roots of no other trust domain to do it with. Revocation lists it had not.
+    const bundle = bundles.get(peer.trustDomain);
+    if (bundles.size === 1 && bundle !== undefined && bundle.crls === undefined) return peer;
     // Workloads of one trust domain mostly share their intermediates, so our own chain may have what is missing.
     verifySvidChain({ leaf: certificates.leaf, intermediates: parsePem(epoch.svid.chain, 'CERTIFICATE').slice(1), bundles, now });
   }
@@ -76,7 +78,7 @@ export function verifyPeerAgain(
 ): void {
   const { bundles, now } = o;
   const bundle = bundles.get(peer.trustDomain);
-  if (bundle !== undefined && vouchedBy?.roots.every((root) => bundle.roots.includes(root)) === true) return;
+  if (bundle !== undefined && vouchedBy !== undefined && isNoStricter(bundle, vouchedBy)) return;
   try {
     verifySvidChain({ ...certificates, bundles, now });
   } catch (error) {
@@ -85,6 +87,11 @@ export function verifyPeerAgain(
     if (intermediates.length === 0) throw error;
     verifySvidChain({ leaf: certificates.leaf, intermediates, bundles, now });
   }
+}
+
+/** Whether a bundle accepts all that another did: no root is gone, no revocation list is new. */
+function isNoStricter({ roots, crls = [] }: TrustBundle, before: TrustBundle): boolean {
+  return before.roots.every((root) => roots.includes(root)) && crls.every((crl) => before.crls?.includes(crl) === true);
 }
 
 /** Whether the peer must have sent intermediates that this Node does not show to a server (nodejs/node#65579, in 24.21.0 and 26.8.0). */

@@ -1,58 +1,12 @@
-import { generateKeyPairSync, sign, type KeyObject } from 'node:crypto';
+import { generateKeyPairSync } from 'node:crypto';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { crlExtension, writeCrl } from '../../../../test/support/crl.js';
 import type { TrustBundleSet } from '../identity/trust-bundle.js';
 import { issueCertificate, rootOptions, svidOptions } from './certificate.js';
 import { readCertificateFacts } from './certificate-facts.js';
 import { parseCrl } from './crl.js';
 import { parsePem } from './pem.js';
 import { verifySvidChain } from './svid-verify.js';
-
-const tlv = (tag: number, ...parts: Uint8Array[]): Buffer => {
-  const content = Buffer.concat(parts);
-  const { length } = content;
-  const size = length < 0x80 ? [length] : length < 0x100 ? [0x81, length] : [0x82, length >> 8, length & 0xff];
-  return Buffer.concat([Buffer.of(tag, ...size), content]);
-};
-const sequence = (...parts: Uint8Array[]): Buffer => tlv(0x30, ...parts);
-const time = (text: string): Buffer => tlv(0x17, Buffer.from(text));
-const integer = (hex: string): Buffer => {
-  const magnitude = Buffer.from(hex, 'hex');
-  return tlv(0x02, (magnitude[0] ?? 0) < 0x80 ? magnitude : Buffer.concat([Buffer.of(0), magnitude]));
-};
-const ecdsaSha256 = sequence(tlv(0x06, Buffer.from('2a8648ce3d040302', 'hex')));
-/** OID 2.5.29.27, a delta list. */
-const extension = (critical: boolean): Buffer =>
-  sequence(
-    tlv(0x06, Buffer.of(0x55, 0x1d, 0x1b)),
-    ...(critical ? [tlv(0x01, Buffer.of(0xff))] : []),
-    tlv(0x04, Buffer.of(2, 1, 0)),
-  );
-
-interface ListOptions {
-  readonly issuer: string;
-  readonly key: KeyObject;
-  readonly serials: readonly string[];
-  readonly nextUpdate?: string;
-  readonly listExtensions?: Buffer;
-  readonly entryExtensions?: Buffer;
-}
-
-const writeCrl = ({ issuer, key, serials, nextUpdate, listExtensions, entryExtensions }: ListOptions): Buffer => {
-  const { subjectDer } = readCertificateFacts(parsePem(issuer, 'CERTIFICATE')[0]!);
-  const entries = serials.map((serial) =>
-    sequence(integer(serial), time('260101000000Z'), ...(entryExtensions ? [sequence(entryExtensions)] : [])),
-  );
-  const body = sequence(
-    tlv(0x02, Buffer.of(1)),
-    ecdsaSha256,
-    subjectDer,
-    time('260101000000Z'),
-    ...(nextUpdate === undefined ? [] : [time(nextUpdate)]),
-    ...(entries.length === 0 ? [] : [sequence(...entries)]),
-    ...(listExtensions === undefined ? [] : [tlv(0xa0, sequence(listExtensions))]),
-  );
-  return sequence(body, ecdsaSha256, tlv(0x03, Buffer.of(0), sign('sha256', body, key)));
-};
 
 const newKey = () => generateKeyPairSync('ec', { namedCurve: 'prime256v1' }).privateKey;
 const rootKey = newKey();
@@ -107,8 +61,8 @@ describe('revocation lists of a trust domain', () => {
 
   it('of a kind that is not understood count for nothing and do not read', () => {
     const serials = [serialOf(leaf)];
-    const delta = writeCrl({ issuer: root, key: rootKey, serials, listExtensions: extension(true) });
-    const indirect = writeCrl({ issuer: root, key: rootKey, serials, entryExtensions: extension(true) });
+    const delta = writeCrl({ issuer: root, key: rootKey, serials, listExtension: crlExtension(true) });
+    const indirect = writeCrl({ issuer: root, key: rootKey, serials, entryExtension: crlExtension(true) });
     for (const list of [delta, indirect, Buffer.from('no list'), Buffer.alloc(70_000, 0x30)]) {
       expect(() => parseCrl(list)).toThrow(expect.objectContaining({ code: 'ENMESH_X509_CRL_INVALID' }));
       expect(check(leaf, [list]).uri).toBe('spiffe://td.test/a');
@@ -120,8 +74,8 @@ describe('revocation lists of a trust domain', () => {
       issuer: root,
       key: rootKey,
       serials: ['0a', 'ff01'],
-      listExtensions: extension(false),
-      entryExtensions: extension(false),
+      listExtension: crlExtension(false),
+      entryExtension: crlExtension(false),
     };
     expect(parseCrl(writeCrl({ ...options, nextUpdate: '270101000000Z' }))).toEqual({
       issuerDer: readCertificateFacts(derOf(root)).subjectDer,
