@@ -127,7 +127,7 @@ describe('createRotation', () => {
       throw new Error('secret');
     };
     const { svid: source } = start({ first: svid(), issue });
-    for (let step = 0; step < 59 * 60 * 4; step++) {
+    for (let step = 0; step < 50 * 60 * 4; step++) {
       clock.advance(250);
       await settled();
     }
@@ -135,9 +135,29 @@ describe('createRotation', () => {
     expect(pauses.slice(0, 7)).toEqual([750, 1500, 3000, 6000, 12_000, 24_000, 45_000]);
     expect(new Set(pauses.slice(7))).toEqual(new Set([45_000]));
     expect(source.current().serial).toBe('1');
-    await pass(minute);
+    await pass(10 * minute);
     expect(() => source.current()).toThrow(none);
     expect(JSON.stringify(notices)).not.toContain('secret');
+  });
+
+  it('asks more often as the end comes near, and within four seconds once there is nothing to show', async () => {
+    let isDown = true;
+    let tries = 0;
+    const issue = async () => {
+      tries += 1;
+      if (isDown) throw new Error('down');
+      return svid();
+    };
+    const { svid: source } = start({ first: svid(), issue, random: () => 0.9999999 });
+    await pass(59 * minute);
+    tries = 0;
+    await pass(3 * minute);
+    expect(() => source.current()).toThrow(none);
+    expect(tries).toBeGreaterThan(30);
+    expect(tries).toBeLessThan(60);
+    isDown = false;
+    await pass(5 * second);
+    expect(source.current().notAfter).toBeGreaterThan(clock.now());
   });
 
   it('warns once when the SVID nears its end without renewal, and once when it has expired', async () => {
