@@ -13,4 +13,5 @@ export { createBundleEndpoint, type BundleEndpoint, type BundleEndpointOptions }
 export { createHeldIdentity, type HeldIdentity } from './held-identity.js';
 export type { IdentityRequest, PlatformIdentity } from './provider.js';
 export { createRotation, type Rotation, type RotationOptions } from './rotation.js';
+export { parseSpiffeBundle, type SpiffeBundle } from './spiffe-bundle.js';
 export { unrefTimer, withDeadline, type Timer } from './timer.js';
