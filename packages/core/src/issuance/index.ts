@@ -1,5 +1,5 @@
 // The entry `@enmesh/core/issuance`: what packages need that get an identity from somewhere, or give one.
-export type { IstioIdentitySettings, SpiffeIdentitySettings } from '../identity/choice.js';
+export type { FilesIdentitySettings, IstioIdentitySettings, SpiffeIdentitySettings } from '../identity/choice.js';
 export { EnmeshError, isEnmeshError, type ErrorCode } from '../errors.js';
 export type { MeshIdentity, Stop, SvidSource, TrustBundleSource } from '../identity/source.js';
 export { formatIstioId, istioParts, parseSpiffeId, type SpiffeId } from '../identity/spiffe-id.js';
@@ -10,6 +10,7 @@ export type { Workload } from '../identity/workload.js';
 export { joinBundles } from '../identity/join-bundles.js';
 export { noticeEvents, type NoticeEvent } from '../telemetry/events.js';
 export { createBundleEndpoint, type BundleEndpoint, type BundleEndpointOptions } from './bundle-endpoint.js';
+export { createFilesIdentity, type FilesIdentityOptions } from './files.js';
 export { createHeldIdentity, type HeldIdentity } from './held-identity.js';
 export type { IdentityRequest, PlatformIdentity } from './provider.js';
 export { createRotation, type Rotation, type RotationOptions } from './rotation.js';
