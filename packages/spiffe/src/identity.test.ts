@@ -2,10 +2,11 @@ import { createServer, type Server } from 'node:net';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { generateKeyPairSync } from 'node:crypto';
+import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { noticeEvents, type NoticeEvent, type PlatformIdentity } from '@enmesh/core/issuance';
+import { noticeEvents, unrefTimer, type NoticeEvent, type PlatformIdentity, type Timer } from '@enmesh/core/issuance';
 import { createTestAuthority, createTestClock } from '@enmesh/core/testing';
+import { issueCertificate, rootOptions, svidOptions } from '@enmesh/core/x509';
 import { createFakeWorkloadApi, derOf, type FakeWorkloadApi, type X509Entry } from '../../../test/support/workload-api.js';
 import { createSpiffeIdentity, type SpiffeIdentityOptions } from './identity.js';
 
@@ -30,8 +31,11 @@ afterEach(async () => {
   for (const end of ends.splice(0).reverse()) await end();
 });
 
+/** Pauses of seconds are over in a twentieth. */
+const hasty: Timer = (run, ms) => unrefTimer(run, ms / 20);
 const start = async (options: Partial<SpiffeIdentityOptions> = {}): Promise<PlatformIdentity> => {
-  const identity = await createSpiffeIdentity({ socket: api.uri, workload, trustDomain: 'td.test', env: {}, ...options });
+  const fixed = { socket: api.uri, workload, trustDomain: 'td.test', env: {}, timer: hasty };
+  const identity = await createSpiffeIdentity({ ...fixed, ...options });
   ends.push(() => identity.close());
   return identity;
 };
@@ -102,12 +106,11 @@ describe('createSpiffeIdentity', () => {
     const identity = await start();
     await identity.ready();
     const serials = new Set<string>();
-    const deadline = Date.now() + 2500;
-    while (Date.now() < deadline) {
+    while (serials.size < 3) {
       serials.add(identity.svid.current().serial);
       await new Promise((done) => setTimeout(done, 10));
     }
-    expect(serials.size).toBeGreaterThanOrEqual(3);
+    expect(told('identity-rotated').length).toBeGreaterThanOrEqual(3);
   });
 
   it('takes up a new root and a federated domain, and lets go of what is no longer there', async () => {
@@ -126,12 +129,22 @@ describe('createSpiffeIdentity', () => {
     expect(told('identity-rotated')).toHaveLength(1);
   });
 
-  it('waits while the agent knows of no identity, which is no alarm at first', async () => {
-    const identity = await start();
+  it('waits while the agent knows of no identity, which is an alarm after 10 seconds only', async () => {
+    const clock = createTestClock(Date.now());
+    const identity = await start({ clock: clock.now, timer: clock.timer });
     await until(() => expect(told('identity-waiting')).toHaveLength(1));
     expect(notices[0]).toMatchObject({ level: 'info', code: 'ENMESH_ISSUANCE_WORKLOAD_API' });
     expect(notices[0]?.message).toMatch(/register an entry whose selectors match/);
+    // After 1, 2, 3 and 4 seconds.
+    for (let pause = 1; pause <= 4; pause++) {
+      await until(() => expect(clock.pending).toBe(1));
+      clock.advance(pause * 1000);
+      await until(() => expect(api.opened).toBe(pause + 1));
+    }
+    await until(() => expect(told('identity-waiting').map(({ level }) => level)).toEqual(['info', 'warn']));
     await api.register(web);
+    await until(() => expect(clock.pending).toBe(1));
+    clock.advance(5000);
     await identity.ready();
   });
 
@@ -184,7 +197,7 @@ describe('createSpiffeIdentity', () => {
     }) as unknown;
     await expect(identity.ready()).rejects.toThrow(refusal);
     await expect(identity.ready()).rejects.toThrow(refusal);
-    await new Promise((done) => setTimeout(done, 1200));
+    await new Promise((done) => setTimeout(done, 200));
     expect(api.opened).toBe(1);
   });
 
@@ -270,14 +283,38 @@ describe('createSpiffeIdentity', () => {
   });
 });
 
+it('an SVID comes with the intermediate that signed it, and is not taken without', async () => {
+  const [rootKey, signerKey, key] = [1, 2, 3].map(() => generateKeyPairSync('ec', { namedCurve: 'prime256v1' }).privateKey) as [
+    KeyObject,
+    KeyObject,
+    KeyObject,
+  ];
+  const times = { notBefore: Date.now() - 60_000, notAfter: Date.now() + 3_600_000 };
+  const root = await issueCertificate({ ...rootOptions('td.test', rootKey), ...times });
+  const ca = { isCa: true, keyUsage: ['keyCertSign'] as const, subject: { organization: 'upstream' } };
+  const signer = await issueCertificate({ key: signerKey, issuer: root, issuerKey: rootKey, ...ca, ...times });
+  const uri = 'spiffe://td.test/ns/shop/sa/web';
+  const leaf = await issueCertificate({ ...svidOptions(uri, key), issuer: signer, issuerKey: signerKey, ...times });
+  const entry = {
+    spiffe_id: uri,
+    x509_svid: derOf(leaf + signer),
+    x509_svid_key: key.export({ type: 'pkcs8', format: 'der' }),
+    bundle: derOf(root),
+  };
+  api.override({ svids: [entry] });
+  const identity = await start();
+  await identity.ready();
+  expect(identity.svid.current().chain).toBe(leaf + signer);
+  api.override({ svids: [{ ...entry, x509_svid: derOf(leaf) }] });
+  await until(() => expect(notices.at(-1)?.code).toBe('ENMESH_X509_UNTRUSTED'));
+});
+
 describe('bad content of a message', () => {
   const foreign = createTestAuthority({ trustDomain: 'td.test' });
   const weak = generateKeyPairSync('rsa', { modulusLength: 1024 }).privateKey.export({ type: 'pkcs8', format: 'der' });
   const empty = Buffer.alloc(0);
   const cut = (der: Buffer): Buffer => der.subarray(0, der.length - 1);
-  const of = async (
-    make: Promise<{ chain: string; privateKey: import('node:crypto').KeyObject }>,
-  ): Promise<Partial<X509Entry>> => {
+  const of = async (make: Promise<{ chain: string; privateKey: KeyObject }>): Promise<Partial<X509Entry>> => {
     const { chain, privateKey } = await make;
     return { x509_svid: derOf(chain), x509_svid_key: privateKey.export({ type: 'pkcs8', format: 'der' }) };
   };
@@ -324,15 +361,15 @@ describe('bad content of a message', () => {
     const identity = await start();
     await identity.ready();
     const { serial } = identity.svid.current();
-    const bad = [
-      Buffer.from('\x0a\xff\xff\xff\xff\x0fgarbage', 'latin1'),
-      Buffer.concat([Buffer.of(0x7a, 0x80, 0x80, 0x80, 0x02), Buffer.alloc(4 << 20)]),
-      empty,
+    const big = Buffer.concat([Buffer.of(0x7a, 0x80, 0x80, 0x80, 0x02), Buffer.alloc(4 << 20)]);
+    const bad: [Buffer, RegExp][] = [
+      [Buffer.from('\x0a\xff\xff\xff\xff\x0fgarbage', 'latin1'), /answered FetchX509SVID with what is no message of it/],
+      [big, /sent a message of more than 4 MiB/],
+      [empty, /it has no X\.509-SVID/],
     ];
-    for (const message of bad) {
+    for (const [message, words] of bad) {
       api.override(message);
-      await until(() => expect(told('identity-renewal-failed').length).toBeGreaterThan(0));
-      notices.length = 0;
+      await until(() => expect(told('identity-renewal-failed').at(-1)?.message).toMatch(words));
       expect(identity.svid.current().serial).toBe(serial);
     }
     api.override(undefined);

@@ -25,6 +25,7 @@ import { checkX509Message, readBundles, readSvid } from './x509-state.js';
 /** Whose identity, where its Workload API is, and a timer for tests. */
 export type SpiffeIdentityOptions = SpiffeIdentitySettings & IdentityRequest & { readonly timer?: Timer };
 
+/** How long silence and denials are as usual. */
 const silence = 10_000;
 const repeatAfter = 300_000;
 
@@ -60,7 +61,8 @@ class SpiffeIdentity implements PlatformIdentity {
   #refusal: EnmeshError | undefined;
   #latest: { readonly message: X509SvidMessage; readonly svid: X509Svid } | undefined;
   #bundles: TrustBundleSet = new Map();
-  #told: { readonly message: string; readonly at: number } | undefined;
+  #told: { readonly event: NoticeEvent; readonly at: number } | undefined;
+  #waitingSince: number | undefined;
   #doubts = '';
   #reopenAt = Infinity;
   #isClosed = false;
@@ -124,6 +126,7 @@ class SpiffeIdentity implements PlatformIdentity {
       this.#bundles = bundles;
       this.#latest = { message, svid };
       this.#told = undefined;
+      this.#waitingSince = undefined;
       this.#tellDoubts(svid, problems);
       this.#held.accept(svid, bundles);
       this.#planRenewal(svid);
@@ -166,8 +169,10 @@ class SpiffeIdentity implements PlatformIdentity {
     if (end.code === status.PERMISSION_DENIED && this.#held.isHeld) return this.#lose('the agent took it back');
     const again = end.retryInMs === undefined ? '' : '; trying again';
     const isHeld = this.#held.isHeld;
-    // An agent that has just started, or a new entry that it does not know yet, answers like this.
-    const isUsual = end.code === status.OK || (end.code === status.PERMISSION_DENIED && this.#told === undefined);
+    const now = this.#clock();
+    this.#waitingSince ??= now;
+    // An agent that has just started, or that does not know a new entry yet, denies for some seconds.
+    const isUsual = end.code === status.OK || (end.code === status.PERMISSION_DENIED && now - this.#waitingSince < silence);
     this.#tell({
       kind: isHeld ? 'identity-renewal-failed' : 'identity-waiting',
       level: isUsual ? 'info' : 'warn',
@@ -216,8 +221,9 @@ class SpiffeIdentity implements PlatformIdentity {
   #tell(event: NoticeEvent): void {
     const now = this.#clock();
     const told = this.#told;
-    if (told?.message === event.message && Math.abs(now - told.at) < repeatAfter) return;
-    this.#told = { message: event.message, at: now };
+    const isSame = told?.event.message === event.message && told.event.level === event.level;
+    if (isSame && Math.abs(now - told.at) < repeatAfter) return;
+    this.#told = { event, at: now };
     publish(event);
   }
 
