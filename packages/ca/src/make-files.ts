@@ -12,6 +12,9 @@ import { stateFile } from './state.js';
 /** The key of a root that was made here. Nothing needs it but the making of another intermediate: keep it elsewhere. */
 export const rootKeyFile = 'root-key.pem';
 
+/** The roots that are trusted now, for handing out: services that hold it keep up with a rotation. A copy; nothing reads it. */
+export const trustBundleFile = 'trust-bundle.pem';
+
 const day = 86_400_000;
 const rootLife = 3_652 * day;
 const intermediateLife = 3 * 365 * day;
@@ -42,7 +45,8 @@ export async function initAuthority(options: InitOptions): Promise<{ readonly ro
   const now = clock();
   return makeDirectory(directory, async (draft) => {
     await (from === undefined ? writeSigningFiles(draft, trustDomain, now) : plugIn(draft, from));
-    await readSigner(draft, trustDomain, now);
+    const { roots } = await readSigner(draft, trustDomain, now);
+    await writeNew(join(draft, trustBundleFile), roots.join(''), 0o644);
     const state = { version: 1, phase: 'settled', signer: '.', serving: '.', trusted: ['.'], since: now };
     await writeNew(join(draft, stateFile), `${JSON.stringify(state, undefined, 2)}\n`, 0o600);
     await writeNew(join(draft, settings.name), settings.text, 0o644);

@@ -40,6 +40,7 @@ describe('a root rotation', () => {
     expect(before.roots).toHaveLength(1);
     expect(await step('prepare')).toMatchObject({ state: { phase: 'prepared' }, next: 'activate' });
     const prepared = await keys();
+    expect(readFileSync(join(directory, 'trust-bundle.pem'), 'utf8')).toBe(prepared.roots.join(''));
     expect(prepared.signer.certificate).toBe(before.signer.certificate);
     expect(prepared.roots).toEqual([before.roots[0], expect.not.stringMatching(before.roots[0] ?? '')]);
     await step('activate');
@@ -53,6 +54,7 @@ describe('a root rotation', () => {
     });
     const after = await keys();
     expect(after.roots).toEqual([prepared.roots[1]]);
+    expect(readFileSync(join(directory, 'trust-bundle.pem'), 'utf8')).toBe(prepared.roots[1]);
     expect(after.serving).toBe(after.signer);
     expect(existsSync(join(directory, 'ca-key.pem')) || existsSync(join(directory, 'root-key.pem'))).toBe(false);
   });

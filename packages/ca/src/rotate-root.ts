@@ -1,10 +1,10 @@
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { EnmeshError } from '@enmesh/core/issuance';
-import { codeOf } from './durable.js';
+import { codeOf, replaceFile } from './durable.js';
 import { issuanceLogFile } from './issuance-log.js';
-import { makeSigningDirectory, rootKeyFile } from './make-files.js';
-import { readSigner, signingFile } from './signing-files.js';
+import { makeSigningDirectory, rootKeyFile, trustBundleFile } from './make-files.js';
+import { readSigner, readTrusted, signingFile } from './signing-files.js';
 import { readState, writeState, type CaState } from './state.js';
 
 /** The steps of a root rotation, in their order. */
@@ -55,7 +55,14 @@ export async function rotateRoot(step: RotationStep, options: RotationOptions): 
       `It is too early to ${step}: certificates given out before the last step live until ${new Date(safeFrom).toISOString()}. Their holders may not know the roots yet.`,
     );
   await { prepare, activate, retire }[step](state, options, now);
+  await writeTrustBundle(directory);
   return readRotation(directory);
+}
+
+async function writeTrustBundle(directory: string): Promise<void> {
+  const { trusted } = await readState(directory);
+  const parts = await Promise.all(trusted.map((name) => readTrusted(join(directory, name))));
+  await replaceFile(join(directory, trustBundleFile), [...new Set(parts.flatMap(({ roots }) => roots))].join(''), 0o644);
 }
 
 async function prepare(state: CaState, o: RotationOptions, now: number): Promise<void> {

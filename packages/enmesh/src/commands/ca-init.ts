@@ -29,7 +29,7 @@ export function registerInit(ca: Command): void {
     .option('-t, --trust-domain <name>', 'whose identities it gives out', 'cluster.local')
     .option('--name <name>', 'DNS name it is reached by, besides those of istiod; may be repeated', collect)
     .option('--from <directory>', 'plug in the files of an existing authority')
-    .option('--json', 'print {"directory": .., "rootCert": .., "rootKey": ..}')
+    .option('--json', 'print {"directory": .., "trustBundle": .., "rootKey": ..}')
     .addHelpText('after', examples)
     .action((flags: InitFlags) => withAuthority(() => init(flags)));
 }
@@ -46,13 +46,13 @@ async function init(flags: InitFlags): Promise<void> {
     settings: { name: settingsFile, text: settingsText(flags.trustDomain, names) },
     ...(flags.from === undefined ? {} : { from: flags.from }),
   });
-  const made = { directory, rootCert: `${directory}/root-cert.pem`, rootKey: rootKey ?? null };
+  const made = { directory, trustBundle: `${directory}/trust-bundle.pem`, rootKey: rootKey ?? null };
   if (flags.json === true) return writeOut(formatJson(made));
   const shown = flags.directory.replace(/\/+$/, '');
   const lines = [
     `${shown}/ is the certificate authority of trust domain ${flags.trustDomain}.`,
     ...(rootKey === undefined ? [] : [`Keep ${shown}/root-key.pem offline: nothing needs it day by day.`]),
-    `Give ${shown}/root-cert.pem to the services, and start it: enmesh ca run -d ${shown}`,
+    `Give ${shown}/trust-bundle.pem to the services, and start it: enmesh ca run -d ${shown}`,
   ];
   return writeOut(`${lines.join('\n')}\n`);
 }
