@@ -13,6 +13,8 @@ export interface SeenCall {
   readonly metadata: Readonly<Record<string, unknown>>;
   /** The serial number of the client's certificate in lower-case hexadecimal. */
   readonly clientSerial: string | undefined;
+  /** Whether the client gave the call up. */
+  readonly isCancelled: () => boolean;
 }
 
 /** Throw it, with a gRPC status, to refuse a call. */
@@ -165,10 +167,13 @@ export async function startTestCa(options: TestCaOptions = {}): Promise<TestCa> 
 function seenOf(call: ServerUnaryCall<CertificateRequest, CertificateResponse>): SeenCall {
   const metadata = call.metadata.getMap();
   const certificate = call.getAuthContext().sslPeerCertificate;
+  let isCancelled = false;
+  call.on('cancelled', () => (isCancelled = true));
   return {
     request: call.request,
     authorization: metadata['authorization']?.toString(),
     metadata,
     clientSerial: certificate?.serialNumber?.toLowerCase(),
+    isCancelled: () => isCancelled,
   };
 }

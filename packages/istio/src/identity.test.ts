@@ -14,6 +14,7 @@ import {
   hour,
   open,
   openOnClock,
+  soon,
   start,
   told,
   until,
@@ -92,10 +93,19 @@ describe('createIstioIdentity', () => {
     const env = { SECRET_GRACE_PERIOD_RATIO: '0.25', SECRET_GRACE_PERIOD_RATIO_JITTER: '0.001' };
     const { identity, clock } = openOnClock(ca, env);
     await identity.ready();
-    clock.advance(0.75 * hour - 5_000);
-    expect(ca.calls).toHaveLength(1);
-    clock.advance(10_000);
+    // Had it asked before, nobody would have answered while the clock ran on.
+    clock.advance(0.75 * hour + 5_000);
     await until(() => ca.calls.length === 2);
+    expect(told('identity-renewal-failed')).toEqual([]);
+  });
+
+  it('gives a call up at close', async () => {
+    const ca = await start();
+    ca.behave(() => new Promise(() => undefined));
+    const identity = open(ca, {}, { ...soon, callTimeoutMs: 60_000 });
+    await until(() => ca.calls.length === 1);
+    await identity.close();
+    await until(() => ca.calls[0]?.isCancelled() === true);
   });
 
   it('ends at close: no call, no timer, no SVID', async () => {

@@ -1,7 +1,10 @@
+import { randomBytes } from 'node:crypto';
 import { rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { formatPem } from '@enmesh/core/x509';
 import { status } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
-import { CaRefusal, createSigner, good } from '../../../test/support/istio-ca.js';
+import { CaRefusal, createSigner, good, newKey } from '../../../test/support/istio-ca.js';
 import {
   createLeaf,
   failure,
@@ -97,5 +100,32 @@ describe('proving who asks', () => {
     await until(() => identity.svid.current().serial !== serial);
     expect(ca.calls.map(({ clientSerial }) => clientSerial)).toEqual([undefined, undefined, serial]);
     expect(told('identity-doubtful')[0]?.message).toMatch(/did not believe the token of .*; going on with the present SVID/);
+  });
+
+  it('says which proof OpenSSL does not take', async () => {
+    const ca = await start();
+    const { chain, key } = await createLeaf(ca);
+    writeProvided(ca, { chain: chain + formatPem('CERTIFICATE', randomBytes(200)), key });
+    rmSync(ca.tokenFile);
+    const notice = await failure(open(ca, { provCert: ca.directory }));
+    expect(notice.code).toBe('ENMESH_ISSUANCE_CA_UNREACHABLE');
+    expect(notice.message).toMatch(/cannot be prepared with the client certificate in .* \(ERR_/);
+  });
+
+  it.each([
+    ['cert-chain.pem', '', 'cert-chain.pem holds none'],
+    ['cert-chain.pem', undefined, 'it is not there'],
+    ['key.pem', undefined, 'it is not there'],
+    ['key.pem', 'no key', 'Expected one private key'],
+    ['key.pem', newKey().export({ type: 'pkcs8', format: 'pem' }) as string, 'key.pem is not its key'],
+  ])('names what is wrong with a client certificate: %s', async (file, content, reason) => {
+    const ca = await start();
+    writeProvided(ca, await createLeaf(ca));
+    if (content === undefined) rmSync(join(ca.directory, file));
+    else writeFileSync(join(ca.directory, file), content);
+    rmSync(ca.tokenFile);
+    const notice = await failure(open(ca, { provCert: ca.directory }));
+    expect(notice.code).toBe('ENMESH_ISSUANCE_CREDENTIAL_MISSING');
+    expect(notice.message).toContain(`no client certificate in ${ca.directory}: ${reason}`);
   });
 });

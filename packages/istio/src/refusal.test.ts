@@ -105,6 +105,16 @@ describe('a CA that fails or refuses', () => {
     expect(ca.calls).toHaveLength(0);
   });
 
+  it('is not believed under the roots of the system when it has a private one', async () => {
+    const notice = await failure(open({ ...(await start()), rootFile: 'SYSTEM' }));
+    expect(notice.message).toContain('not signed by the roots of the system');
+  });
+
+  it('is found by the name of the machine, which is no name in its certificate', async () => {
+    const ca = await start();
+    await open({ ...ca, address: `localhost:${ca.port}` }).ready();
+  });
+
   it.each([
     ['is not there', undefined],
     ['holds nothing', ''],
