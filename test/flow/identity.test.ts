@@ -1,13 +1,14 @@
 import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { get } from 'node:http';
+import { get, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import { createMesh, noticeEvents, type Mesh, type NoticeEvent, type X509Svid } from '@enmesh/core';
+import { createMesh, noticeEvents, type Mesh, type NoticeEvent, type RequestEnmesh, type X509Svid } from '@enmesh/core';
 import { createTestAuthority } from '@enmesh/core/testing';
 
 type Authority = Awaited<ReturnType<typeof createTestAuthority>>;
+type Judged = IncomingMessage & { readonly enmesh: RequestEnmesh };
 type MeshOptions = NonNullable<Parameters<typeof createMesh>[0]>;
 
 const strict = `
@@ -70,7 +71,7 @@ const open = async (options: MeshOptions): Promise<Mesh> => {
   return mesh;
 };
 const listen = async (mesh: Mesh, options = {}): Promise<number> => {
-  const server = mesh.createServer((request, response) => response.end(request.enmesh.peer?.uri), options);
+  const server = mesh.createServer((request, response) => response.end((request as Judged).enmesh.peer?.uri), options);
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
   return (server.address() as AddressInfo).port;
 };
