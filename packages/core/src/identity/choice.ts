@@ -15,9 +15,9 @@ export interface FilesIdentitySettings {
 export interface IstioIdentitySettings {
   /** `host:port` of the CA (`CA_ADDR`); default `istiod.istio-system.svc:15012`. */
   readonly address?: string;
-  /** The name that the CA's certificate must carry (`ISTIOD_SAN`); default the host of `address`, for the default address and IPs `istiod.istio-system.svc`. */
+  /** The name that the CA's certificate must carry (`ISTIOD_SAN`); default the host of `address`, for IPs and localhost `istiod.istio-system.svc`. */
   readonly serverName?: string;
-  /** File of the CA's root certificates (`CA_ROOT_CA`), or `SYSTEM`; default `/var/run/secrets/istio/root-cert.pem`. */
+  /** File of the CA's root certificates (`CA_ROOT_CA`), or `SYSTEM`; default `root-cert.pem` of `provCert`, else `/var/run/secrets/istio/root-cert.pem`. */
   readonly rootCert?: string;
   /** File of the projected service-account token, read for every call; default `/var/run/secrets/tokens/istio-token`. */
   readonly tokenFile?: string;
