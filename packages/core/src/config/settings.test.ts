@@ -63,4 +63,17 @@ describe('where the identity comes from', () => {
     expect(() => read('dev', {}, { identity: { isto: {} } as unknown as { istio: object } })).toThrow(unknown);
     expect(() => read('dev', {}, { identity: { istio: {}, dev: {} } })).toThrow(TypeError);
   });
+
+  it('is held to the rules of the file in code too', () => {
+    const misspelt = { files: { dir: '/certs' } } as unknown as { files: object };
+    expect(() => read('dev', {}, { identity: misspelt })).toThrow(
+      new TypeError(
+        'createMesh: identity.files.dir: there is no field "dir" here (known here: directory, certificate, privateKey, roots, federated)',
+      ),
+    );
+    expect(() => read('dev', {}, { identity: { istio: { address: 'istiod' } } })).toThrow(
+      'createMesh: identity.istio.address: "istiod"',
+    );
+    expect(read('dev', {}, { identity: { spiffe: { hint: 'a' } } }).identity).toEqual({ spiffe: { hint: 'a' } });
+  });
 });

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { EnmeshError } from '../errors.js';
+import { EnmeshError, isEnmeshError } from '../errors.js';
 import type { IdentityChoice } from '../identity/choice.js';
 import type { MeshIdentity } from '../identity/source.js';
 import type { Workload } from '../identity/workload.js';
@@ -179,13 +179,20 @@ function wordOf(word: string, where: string): IdentitySettings {
   throw new EnmeshError('ENMESH_CONFIG_IDENTITY_UNKNOWN', `${where}: ${quote(word)} is no source of identity (${hint})`);
 }
 
-/** Refuses settings from code that name no source, several, or one that does not exist: without TypeScript nobody else looks. */
+/** Settings from code under the rules of the file: without TypeScript nobody else looks, and a misspelt field would be a default. */
 function oneSource(settings: IdentitySettings): IdentitySettings {
   const names = Object.keys(settings);
   const unknown = names.find((name) => !isIdentitySource(name));
   if (unknown !== undefined) return wordOf(unknown, 'createMesh: identity');
-  if (names.length === 1) return settings;
-  throw new TypeError(`createMesh: identity must have one of ${identitySources.join(', ')}, and has ${names.length}`);
+  if (names.length !== 1)
+    throw new TypeError(`createMesh: identity must have one of ${identitySources.join(', ')}, and has ${names.length}`);
+  if ('auto' in settings) return settings;
+  try {
+    return parseServiceFile(JSON.stringify({ identity: settings }), 'createMesh').identity ?? settings;
+  } catch (cause) {
+    if (!isEnmeshError(cause)) throw cause;
+    throw new TypeError(cause.message.replace(/^createMesh:\d+:\d+ /gm, 'createMesh: '), { cause });
+  }
 }
 
 /** `app=product,version=v1`, as in kubectl's -l. */

@@ -299,6 +299,14 @@ describe('createFilesIdentity', () => {
     expect(identity!.svid.current()).toBe(held);
   });
 
+  it('joins the roots of its own domain with those federated under its name', async () => {
+    const next = await createTestAuthority();
+    await write(await issue());
+    await writeFile(join(folder, 'next.pem'), next.rootPem);
+    await (await open({ federated: { 'cluster.local': join(folder, 'next.pem') } })).ready();
+    expect(identity!.bundles.current().get('cluster.local')?.roots).toEqual([authority.rootPem, next.rootPem]);
+  });
+
   it('warns before the certificate ends, gives none out afterwards, and comes back with the next', async () => {
     const svid = await issue({ notBefore: clock.now() - minute, notAfter: clock.now() + 9 * minute });
     await write(svid);

@@ -200,10 +200,9 @@ class FilesIdentity implements PlatformIdentity {
     this.#failure = undefined;
     this.#trouble.ended();
     const before = this.#current;
-    const bundles: TrustBundleSet = new Map([
-      ...[...this.#federated].map(([name, one]) => [name, one.bundle] as const),
-      [bundle.trustDomain, bundle],
-    ]);
+    const bundles = new Map([...this.#federated].map(([name, one]) => [name, one.bundle] as const));
+    const more = bundles.get(bundle.trustDomain)?.roots ?? [];
+    bundles.set(bundle.trustDomain, { ...bundle, roots: [...new Set([...bundle.roots, ...more])] });
     const kept = {
       svid: before !== undefined && before.svid.chain === svid.chain ? before.svid : svid,
       bundles: before !== undefined && isSameSet(before.bundles, bundles) ? before.bundles : bundles,
