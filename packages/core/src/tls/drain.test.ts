@@ -130,6 +130,26 @@ describe('drainServer', () => {
     expect(connectionsOf(lab.server).size).toBe(0);
   });
 
+  it('closes a WebSocket whose library shows it with 1001, long before the deadline', async () => {
+    lab = await startLab(stock);
+    const closes: unknown[] = [];
+    lab.server.on('upgrade', (_request, socket) => {
+      socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n');
+      const close = (...args: unknown[]): void => {
+        closes.push(args);
+        socket.end();
+      };
+      Object.assign(socket, { [Symbol('websocket')]: { close } });
+    });
+    const upgraded = await connected();
+    upgraded.write('GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n');
+    await once(upgraded, 'data');
+    const ended = readToEnd(upgraded);
+    await drainServer(lab.server, { deadlineMs: 60_000 });
+    await ended;
+    expect(closes).toEqual([[1001, 'going away']]);
+  });
+
   it('is one drain however often it is called', async () => {
     lab = await startLab(stock);
     const first = drainServer(lab.server);

@@ -1,6 +1,7 @@
 import type { Server } from 'node:https';
 import type { Duplex } from 'node:stream';
 import { closeAfter, connectionsOf, responseOn } from './connections.js';
+import { closeWebSocket } from './end-stream.js';
 
 const draining = new WeakMap<Server, Promise<void>>();
 
@@ -9,8 +10,8 @@ const sweepMs = 25;
 
 /**
  * Closes a server of `createTlsServer` without cutting anyone off: it stops accepting at once, ends what is idle or has not asked anything yet,
- * lets requests in flight finish with `Connection: close`, and destroys whatever is left (upgraded sockets too) after `deadlineMs`,
- * 10000 by default. Resolves when the last connection is gone. A second call waits for the first.
+ * lets requests in flight finish with `Connection: close`, closes WebSockets of `ws` with 1001, and destroys whatever is left (upgraded sockets too)
+ * after `deadlineMs`, 10000 by default. Resolves when the last connection is gone. A second call waits for the first.
  */
 export function drainServer(server: Server, o: { readonly deadlineMs?: number } = {}): Promise<void> {
   let done = draining.get(server);
@@ -35,6 +36,7 @@ function drain(server: Server, deadlineMs: number): Promise<void> {
     const deadline = setTimeout(() => endAll(server), deadlineMs);
     server.prependListener('request', (_request, response) => closeAfter(response));
     sweepConnections(server);
+    for (const socket of connectionsOf(server)) closeWebSocket(socket, 1001, 'going away');
     // An error says that it was closed already or never listened; its connections are waited for all the same.
     server.close(() => {
       isClosed = true;

@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 
-/** Status code of a WebSocket close frame: the message, or whoever sent it, violates a policy (RFC 6455 section 7.4.1). */
-const policyViolation = 1008;
+/** Status codes of a WebSocket close frame (RFC 6455 section 7.4.1): 1001 the server goes away, 1008 a policy is violated. */
+export type CloseCode = 1001 | 1008;
 
 /** How long a WebSocket library gets for its closing handshake, in milliseconds. */
 const closingMs = 2_000;
@@ -12,18 +12,26 @@ interface WebSocketLike {
 }
 
 /**
- * Ends a connection whose exchange may go on no longer. A WebSocket of the library `ws` is closed with 1008 and `reason`, as only it knows where
- * one frame ends and the next may begin; every other stream ends where it stands, so that no reader can take it for complete.
+ * Ends a connection whose exchange may go on no longer. A WebSocket of the library `ws` is closed with 1008 and `reason`; every other stream ends where
+ * it stands, so that no reader can take it for complete.
  */
 export function endStream(socket: Duplex, reason = 'no longer authorized'): void {
-  const webSocket = webSocketOf(socket);
-  if (webSocket === undefined) return void socket.destroy();
+  if (!closeWebSocket(socket, 1008, reason)) return void socket.destroy();
   const deadline = setTimeout(() => socket.destroy(), closingMs).unref();
   socket.once('close', () => clearTimeout(deadline));
+}
+
+/**
+ * Begins the closing handshake of a WebSocket of the library `ws`, as only it knows where one frame ends and the next may begin. False where the
+ * socket carries something else.
+ */
+export function closeWebSocket(socket: Duplex, code: CloseCode, reason: string): boolean {
   try {
-    webSocket.close(policyViolation, reason);
+    const webSocket = webSocketOf(socket);
+    webSocket?.close(code, reason);
+    return webSocket !== undefined;
   } catch {
-    socket.destroy();
+    return false;
   }
 }
 

@@ -1,11 +1,12 @@
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { X509Svid } from '../identity/svid.js';
-import type { TrustBundleSet } from '../identity/trust-bundle.js';
+import type { TrustBundle, TrustBundleSet } from '../identity/trust-bundle.js';
 import { createTestAuthority } from '../testing/authority.js';
 import { issueCertificate, rootOptions, svidOptions } from '../x509/certificate.js';
+import { readPeerIdentity } from './peer.js';
 import { parsePem } from '../x509/pem.js';
-import { verifyPeer, type PeerCertificates } from './peer-certificate.js';
+import { verifyPeer, verifyPeerAgain, type PeerCertificates } from './peer-certificate.js';
 
 const hour = 3_600_000;
 const start = Date.now() - 60_000;
@@ -75,6 +76,61 @@ describe('verifyPeer, of a peer that OpenSSL has verified', () => {
     const verify = (): unknown =>
       verifyPeer(certificates(), { svid: { ...svid, chain: chain() }, bundles: bundles() }, Date.now() + later);
     if (isTaken) expect(verify()).toMatchObject({ uri: 'spiffe://cluster.local/ns/shop/sa/gateway' });
+    else expect(verify).toThrow(expect.objectContaining({ code: 'ENMESH_X509_UNTRUSTED' }));
+  });
+});
+
+describe('verifyPeerAgain, of a peer whose connection outlives a change of bundles', () => {
+  const bundle = (...roots: string[]): TrustBundle => ({ trustDomain: 'cluster.local', roots });
+  const sent = (): PeerCertificates => ({ leaf, intermediates: [derOf(middle)] });
+  const hidden = (): PeerCertificates => ({ leaf, intermediates: [] });
+  const none = (): string => svid.chain;
+
+  const cases: readonly [
+    string,
+    () => PeerCertificates,
+    () => TrustBundle,
+    () => TrustBundle | undefined,
+    () => string,
+    boolean,
+  ][] = [
+    ['keeps it where a root was added', sent, () => bundle(root), () => bundle(otherRoot, root), none, true],
+    ['keeps it where a root left that did not sign it', sent, () => bundle(root, otherRoot), () => bundle(root), none, true],
+    ['refuses it where its root left', sent, () => bundle(root, otherRoot), () => bundle(otherRoot), none, false],
+    ['refuses it where its trust domain has no bundle any more', sent, () => bundle(root), () => undefined, none, false],
+    ['keeps a hidden chain where a root was added', hidden, () => bundle(root), () => bundle(otherRoot, root), none, true],
+    [
+      'refuses a hidden chain where a root left, though it may be another',
+      hidden,
+      () => bundle(root, otherRoot),
+      () => bundle(root),
+      none,
+      false,
+    ],
+    [
+      'keeps it where our own chain has what is hidden',
+      hidden,
+      () => bundle(root, otherRoot),
+      () => bundle(root),
+      () => svid.chain + middle,
+      true,
+    ],
+    [
+      'refuses that where our own chain leads to a root that left',
+      hidden,
+      () => bundle(root, otherRoot),
+      () => bundle(otherRoot),
+      () => svid.chain + middle,
+      false,
+    ],
+  ];
+  it.each(cases)('%s', (_title, certificates, before, after, chain, isKept) => {
+    const peer = readPeerIdentity(leaf);
+    const next = after();
+    const bundles: TrustBundleSet = new Map(next === undefined ? [] : [['cluster.local', next]]);
+    const verify = (): void =>
+      verifyPeerAgain({ peer, certificates: certificates(), vouchedBy: before() }, { bundles, ownChain: chain, now: Date.now() });
+    if (isKept) expect(verify).not.toThrow();
     else expect(verify).toThrow(expect.objectContaining({ code: 'ENMESH_X509_UNTRUSTED' }));
   });
 });
