@@ -236,11 +236,14 @@ describe('createSpiffeIdentity', () => {
   });
 
   it('leaves nothing running when closed, and rejects who waits', async () => {
-    const identity = await start();
+    api.misbehave('silent');
+    const clock = createTestClock();
+    const identity = await start({ timer: clock.timer });
     const waiting = identity.ready();
     await identity.close();
     await expect(waiting).rejects.toThrow(none);
     expect(() => identity.svid.current()).toThrow(none);
+    expect(clock.pending).toBe(0);
     await api.register(web);
     expect(api.streams).toBe(0);
   });
@@ -257,6 +260,8 @@ describe('createSpiffeIdentity', () => {
     clock.advance(600_000);
     expect(told('identity-expiring').map(({ level }) => level)).toEqual(['warn', 'error']);
     expect(() => identity.svid.current()).toThrow(/expired/);
+    identity.close();
+    expect(clock.pending).toBe(0);
   });
 
   it('says once that its SVID is of another workload than configured', async () => {
@@ -311,7 +316,14 @@ it('an SVID comes with the intermediate that signed it, and is not taken without
 
 describe('bad content of a message', () => {
   const foreign = createTestAuthority({ trustDomain: 'td.test' });
-  const weak = generateKeyPairSync('rsa', { modulusLength: 1024 }).privateKey.export({ type: 'pkcs8', format: 'der' });
+  const weakLeaf = async (): Promise<Partial<X509Entry>> => {
+    const rootKey = generateKeyPairSync('ec', { namedCurve: 'prime256v1' }).privateKey;
+    const key = generateKeyPairSync('rsa', { modulusLength: 1024 }).privateKey;
+    const times = { notBefore: Date.now() - 60_000, notAfter: Date.now() + 3_600_000 };
+    const root = await issueCertificate({ ...rootOptions('td.test', rootKey), ...times });
+    const recipe = { ...svidOptions('spiffe://td.test/ns/shop/sa/web', key), issuer: root, issuerKey: rootKey, ...times };
+    return { ...(await of(issueCertificate(recipe).then((chain) => ({ chain, privateKey: key })))), bundle: derOf(root) };
+  };
   const empty = Buffer.alloc(0);
   const cut = (der: Buffer): Buffer => der.subarray(0, der.length - 1);
   const of = async (make: Promise<{ chain: string; privateKey: KeyObject }>): Promise<Partial<X509Entry>> => {
@@ -331,7 +343,7 @@ describe('bad content of a message', () => {
       'ENMESH_X509_KEY_INVALID',
       async () => ({ x509_svid_key: (await of((await foreign).issue(web))).x509_svid_key! }),
     ],
-    ['with a weak key', 'ENMESH_X509_KEY_INVALID', () => ({ x509_svid_key: weak })],
+    ['with a weak key', 'ENMESH_X509_SVID_INVALID', weakLeaf],
     ['with a key that is none', 'ENMESH_X509_KEY_INVALID', () => ({ x509_svid_key: Buffer.from('key') })],
     ['with a cut certificate', 'ENMESH_X509_MALFORMED', ({ x509_svid: der }) => ({ x509_svid: cut(der) })],
     ['with a cut bundle', 'ENMESH_X509_MALFORMED', ({ bundle }) => ({ bundle: cut(bundle) })],

@@ -42,7 +42,7 @@ export function checkX509Message(response: X509SvidResponse): void {
 }
 
 /**
- * Makes an SVID of its message: a leaf that is the X.509-SVID it is said to be, its own strong key, valid now and signed by the bundle of its trust
+ * Makes an SVID of its message: a leaf that is the X.509-SVID it is said to be, its own key, valid now and signed by the bundle of its trust
  * domain. Throws `ENMESH_ISSUANCE_WORKLOAD_MESSAGE` or the `ENMESH_X509_` code that says why not.
  */
 export function readSvid(message: X509SvidMessage, bundles: TrustBundleSet, now: number): X509Svid {
@@ -119,15 +119,11 @@ function readCrls(lists: readonly Buffer[], problems: EnmeshError[]): Buffer[] {
 }
 
 function readKey(der: Buffer): KeyObject {
-  let key: KeyObject;
   try {
-    key = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });
+    return createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });
   } catch {
     throw new EnmeshError('ENMESH_X509_KEY_INVALID', 'The private key from the Workload API is no PKCS #8');
   }
-  if (!isStrongKey(key))
-    throw new EnmeshError('ENMESH_X509_KEY_INVALID', 'The private key from the Workload API is too weak or of another kind');
-  return key;
 }
 
 /** Nothing new, same set: whoever compares by identity sees only what changed. */

@@ -54,6 +54,16 @@ describe('revocation lists of a trust domain', () => {
     expect(check(leaf, [writeCrl({ issuer: root, key: signerKey, serials: [serialOf(leaf)] })]).uri).toBe('spiffe://td.test/a');
   });
 
+  it('count only from a signer that may issue them', async () => {
+    const ca = { isCa: true, keyUsage: ['keyCertSign'] as const, subject: { organization: 'signer' } };
+    const silent = await issueCertificate({ key: signerKey, issuer: root, issuerKey: rootKey, ...times, ...ca });
+    const crls = [writeCrl({ issuer: silent, key: signerKey, serials: [serialOf(below)] })];
+    const bundles: TrustBundleSet = new Map([['td.test', { trustDomain: 'td.test', roots: [root], crls }]]);
+    const query = { leaf: derOf(below), bundles, now: Date.now() };
+    expect(verifySvidChain({ ...query, intermediates: [derOf(silent)] }).uri).toBe('spiffe://td.test/b');
+    expect(() => verifySvidChain({ ...query, intermediates: [derOf(signer)] })).toThrow(revoked);
+  });
+
   it('count after their next update too: what was revoked stays so', () => {
     const serials = [serialOf(leaf)];
     expect(() => check(leaf, [writeCrl({ issuer: root, key: rootKey, serials, nextUpdate: '260102000000Z' })])).toThrow(revoked);
