@@ -50,6 +50,11 @@ describe('revocation lists of a trust domain', () => {
     expect(() => check(below, [writeCrl({ issuer: signer, key: signerKey, serials })])).toThrow(revoked);
   });
 
+  it('count for one name of a key only', async () => {
+    const renamed = await issueCertificate({ ...rootOptions('td.test', rootKey), subject: { organization: 'other' }, ...times });
+    expect(check(leaf, [writeCrl({ issuer: renamed, key: rootKey, serials: [serialOf(leaf)] })]).uri).toBe('spiffe://td.test/a');
+  });
+
   it('count only with the signature of that issuer', () => {
     expect(check(leaf, [writeCrl({ issuer: root, key: signerKey, serials: [serialOf(leaf)] })]).uri).toBe('spiffe://td.test/a');
   });
