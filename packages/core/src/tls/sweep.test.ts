@@ -257,7 +257,7 @@ describe('what is in flight on a connection that is to end', () => {
     ['finishes with Connection: close before its head', false],
     ['finishes when its head has gone out, and the connection after it', true],
   ])('%s', async (_title, begun) => {
-    const world = await startWorld();
+    const world = await startWorld({ graceMs: 60_000 });
     const held = hold();
     const socket = await openTls();
     const outcome = readToEnd(socket);
