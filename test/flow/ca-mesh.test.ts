@@ -1,13 +1,17 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import type { IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createMesh, type Mesh } from '@enmesh/core';
+import { createMesh, type Mesh, type RequestEnmesh } from '@enmesh/core';
 import { createTestIssuer } from '@enmesh/core/testing';
 import { runEnmesh } from '../support/command-line.js';
+
+/** What the door adds to a request. */
+type Judged = IncomingMessage & { readonly enmesh: RequestEnmesh };
 
 const bin = resolve(import.meta.dirname, '../../packages/enmesh/dist/bin.js');
 const gatewayUri = 'spiffe://cluster.local/ns/shop/sa/gateway';
@@ -131,7 +135,7 @@ describe('two services with identities of enmesh ca', () => {
     for (const name of ['product', 'gateway']) mkdirSync(join(work, name));
     writeFileSync(join(work, 'product/policies.yaml'), policies);
     const server = await joinMesh('product', join(work, 'product'), join(work, 'product.token'));
-    const listening = server.createServer((request, response) => response.end(request.enmesh.peer?.uri));
+    const listening = server.createServer((request, response) => response.end((request as Judged).enmesh.peer?.uri));
     await new Promise<void>((done) => listening.listen(0, '127.0.0.1', done));
     writeFileSync(join(work, 'gateway/product.yaml'), entryOf((listening.address() as AddressInfo).port));
     client = await joinMesh('gateway', join(work, 'gateway'), join(work, 'gateway.token'));

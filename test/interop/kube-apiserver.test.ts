@@ -17,6 +17,11 @@ interface KubeReady {
   readonly adminToken: string;
 }
 
+/** What is read of the API's answers. */
+interface KubeObject {
+  readonly status?: { readonly token?: string };
+}
+
 const server = await startRealServer<KubeReady>('kube-apiserver');
 
 describe.skipIf(server === undefined)('a certificate authority that asks a real Kubernetes API server about tokens', () => {
@@ -32,25 +37,25 @@ describe.skipIf(server === undefined)('a certificate authority that asks a real 
     path: string,
     body?: object,
     token = kube.adminToken,
-  ): Promise<{ status: number; body: Record<string, any> }> =>
+  ): Promise<{ status: number; body: KubeObject }> =>
     new Promise((done, fail) => {
       const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
       const call = request(`${kube.address}${path}`, { method, headers, ca: readFileSync(kube.ca) }, (response) => {
         let text = '';
         response.on('data', (chunk: Buffer) => (text += chunk.toString()));
-        response.on('end', () => done({ status: response.statusCode ?? 0, body: JSON.parse(text) as Record<string, any> }));
+        response.on('end', () => done({ status: response.statusCode ?? 0, body: JSON.parse(text) as KubeObject }));
       });
       call.on('error', fail);
       call.end(body === undefined ? undefined : JSON.stringify(body));
     });
-  const create = async (path: string, body: object): Promise<Record<string, any>> => {
+  const create = async (path: string, body: object): Promise<KubeObject> => {
     const answer = await api('POST', path, body);
     if (answer.status !== 201) throw new Error(`${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
     return answer.body;
   };
   const tokenOf = async (serviceAccount: string, audiences?: readonly string[]): Promise<string> => {
     const spec = { expirationSeconds: 600, ...(audiences === undefined ? {} : { audiences }) };
-    return (await create(`/api/v1/namespaces/shop/serviceaccounts/${serviceAccount}/token`, { spec }))['status'].token as string;
+    return (await create(`/api/v1/namespaces/shop/serviceaccounts/${serviceAccount}/token`, { spec })).status?.token ?? '';
   };
   const call = (token: string, serviceAccount = 'gateway'): Promise<CaAnswer> =>
     callCa({ port: ca.port, roots: ca.roots(), token, uriSan: `spiffe://cluster.local/ns/shop/sa/${serviceAccount}` });
