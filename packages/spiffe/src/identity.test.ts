@@ -404,6 +404,19 @@ describe('bad content of a message', () => {
     ]);
   });
 
+  it('federated bundles beyond 1024 certificates are left out', async () => {
+    await api.register(web);
+    const root = derOf((await foreign).rootPem);
+    const names = Array.from({ length: 20 }, (_, n) => `t${n}.test`);
+    const federated = names.map((name) => [name, Buffer.concat(Array.from({ length: 64 }, () => root))] as const);
+    api.override({ ...api.message(), federated_bundles: Object.fromEntries(federated) });
+    const identity = await start();
+    await identity.ready();
+    expect([...identity.bundles.current().keys()]).toEqual(['td.test', ...names.slice(0, 15)]);
+    expect(told('identity-doubtful').map(({ message }) => message)).toHaveLength(5);
+    expect(notices[0]?.message).toMatch(/t15\.test.*more than 1024 certificates/);
+  });
+
   it('more than its bounds is put aside', async () => {
     await api.register(web);
     const identity = await start();

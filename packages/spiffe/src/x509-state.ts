@@ -1,15 +1,7 @@
 import { createPrivateKey, type KeyObject } from 'node:crypto';
 import { EnmeshError, isEnmeshError, parseSpiffeId, parseTrustDomain } from '@enmesh/core/issuance';
 import type { TrustBundle, TrustBundleSet, X509Svid } from '@enmesh/core/issuance';
-import {
-  formatPem,
-  isStrongKey,
-  parseCrl,
-  parseX509Svid,
-  readCertificateFacts,
-  splitDer,
-  verifySvidChain,
-} from '@enmesh/core/x509';
+import { formatPem, parseCrl, parseX509Svid, readCertificateFacts, splitDer, verifySvidChain } from '@enmesh/core/x509';
 import type { X509SvidMessage, X509SvidResponse } from './messages.js';
 
 const maxSvids = 64;
@@ -17,6 +9,8 @@ const maxChain = 11;
 const maxRoots = 64;
 const maxFederated = 256;
 const maxCrls = 64;
+/** Of all bundles of a message: reading as many as 4 MiB hold would be felt. */
+const maxAllRoots = 1024;
 
 /** The trust bundles of one message, and what of it was left out. */
 export interface BundlesOfMessage {
@@ -62,16 +56,22 @@ export function readBundles(response: X509SvidResponse, before: TrustBundleSet):
   const problems: EnmeshError[] = [];
   const crls = readCrls(response.crl, problems);
   const bundles = new Map<string, TrustBundle>();
+  let rest = maxAllRoots;
+  const add = (trustDomain: string, der: Buffer): void => {
+    const bundle = readBundle(trustDomain, { der, crls }, { before, rest });
+    rest -= bundle.roots.length;
+    bundles.set(trustDomain, bundle);
+  };
   for (const message of response.svids) {
     const { trustDomain } = parseSpiffeId(message.spiffe_id);
-    if (!bundles.has(trustDomain)) bundles.set(trustDomain, readBundle(trustDomain, { der: message.bundle, crls }, before));
+    if (!bundles.has(trustDomain)) add(trustDomain, message.bundle);
   }
   for (const [name, der] of Object.entries(response.federated_bundles)) {
     try {
       const trustDomain = parseTrustDomain(name);
       // The own bundle is not for others to give.
       if (bundles.has(trustDomain)) throw misshapen(`two bundles of trust domain ${trustDomain}; the later one is left out`);
-      bundles.set(trustDomain, readBundle(trustDomain, { der, crls }, before));
+      add(trustDomain, der);
     } catch (error) {
       problems.push(asProblem(error, `The federated bundle of ${JSON.stringify(name.slice(0, 255))} is left out`));
     }
@@ -87,12 +87,17 @@ interface BundleSource {
 
 const sources = new WeakMap<TrustBundle, BundleSource>();
 
-function readBundle(trustDomain: string, source: BundleSource, before: TrustBundleSet): TrustBundle {
+function readBundle(
+  trustDomain: string,
+  source: BundleSource,
+  { before, rest }: { readonly before: TrustBundleSet; readonly rest: number },
+): TrustBundle {
   const known = before.get(trustDomain);
   // Every renewal of any identity brings all bundles again: what did not change is not read again.
   if (known !== undefined && isSameSource(sources.get(known), source)) return known;
   const { der, crls } = source;
   const certificates = splitDer(der, maxRoots);
+  if (certificates.length > rest) throw misshapen(`all bundles together have more than ${maxAllRoots} certificates`);
   if (certificates.length === 0) throw misshapen(`the bundle of ${trustDomain} is empty`);
   for (const certificate of certificates) readCertificateFacts(certificate);
   const roots = certificates.map((certificate) => formatPem('CERTIFICATE', certificate));
