@@ -5,7 +5,7 @@ import { delimiter, dirname, join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 const root = resolve(import.meta.dirname, '../..');
-const pages = ['validate', 'init', 'convert', 'token', 'jwks', 'completion'];
+const pages = ['validate', 'init', 'convert', 'token', 'jwks', 'ca', 'completion'];
 
 let work = '';
 beforeAll(() => {
