@@ -95,8 +95,8 @@ describe('a bundle that loses a root', () => {
     socket.write(request);
     await once(socket, 'data');
     // A request that is being read in the very turn in which the bundle changes.
-    const emit = server.emit.bind(server);
-    server.emit = (event: string | symbol, ...args: unknown[]) => {
+    const emit = server.emit.bind(server) as (event: string, ...args: unknown[]) => boolean;
+    server.emit = (event: string, ...args: unknown[]) => {
       if (event === 'request') change(second.bundles);
       return emit(event, ...args);
     };
