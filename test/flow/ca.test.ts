@@ -211,9 +211,9 @@ describe('a certificate authority over the wire', () => {
     expect((await call({ token: await token() })).code).toBe(0);
   });
 
-  it('turns away connections above its limit', async () => {
+  it.each([{ connections: 3 }, { connectionsPerAddress: 3 }])('turns away connections above its limit: %j', async (limits) => {
     await server.close(0);
-    await start({ limits: { connections: 3 } });
+    await start({ limits });
     const silent = await Promise.all(Array.from({ length: 3 }, () => shake()));
     const one = connectTcp(server.port, '127.0.0.1');
     await closed(one);

@@ -1,4 +1,6 @@
+import type { Socket } from 'node:net';
 import type { DetailedPeerCertificate, TLSSocket } from 'node:tls';
+import { addressKey } from './address.js';
 import type { ShownCertificate } from './callers.js';
 
 /** The client certificates of open connections, by the address that gRPC names a caller with. */
@@ -12,6 +14,23 @@ export interface Connections {
 }
 
 const maxChain = 10;
+
+/** Counts the connections of each address from the moment they are taken, before any handshake: false for one too many. */
+export function createConnectionLimit(perAddress: number): (socket: Socket) => boolean {
+  const open = new Map<string, number>();
+  return (socket) => {
+    const key = addressKey(socket.remoteAddress ?? 'unknown');
+    const count = (open.get(key) ?? 0) + 1;
+    if (count > perAddress) return false;
+    open.set(key, count);
+    socket.once('close', () => {
+      const left = (open.get(key) ?? 1) - 1;
+      if (left > 0) open.set(key, left);
+      else open.delete(key);
+    });
+    return true;
+  };
+}
 
 /** Creates an empty record of connections. */
 export function createConnections(): Connections {

@@ -1,6 +1,7 @@
 import { createHash, type KeyObject } from 'node:crypto';
 import { EnmeshError, isEnmeshError, noticeEvents } from '@enmesh/core/issuance';
 import { issueCertificate, parseCsr, parsePem, readCertificateFacts, svidOptions } from '@enmesh/core/x509';
+import { addressKey } from './address.js';
 import type { Authority } from './authority.js';
 import type { Authenticate, Caller, Proof } from './callers.js';
 import { unproved } from './callers.js';
@@ -49,7 +50,7 @@ export function createIssuer(o: {
   const tellRefused = createTeller(clock);
   let running = 0;
   const decide = async (request: SigningRequest): Promise<readonly string[]> => {
-    if (!byAddress.take(request.address)) throw limited('too many requests from its address');
+    if (!byAddress.take(addressKey(request.address))) throw limited('too many requests from its address');
     await denyList.refresh();
     const caller = await o.authenticate(request.proof, clock());
     checkDenied(caller, denyList);

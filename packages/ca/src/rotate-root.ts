@@ -1,5 +1,7 @@
-import { readdir, readFile, rm } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { EnmeshError } from '@enmesh/core/issuance';
 import { codeOf, replaceFile } from './durable.js';
 import { issuanceLogFile } from './issuance-log.js';
@@ -97,23 +99,31 @@ async function newName(directory: string): Promise<string> {
   return `root-${Math.max(1, ...numbers) + 1}`;
 }
 
-/** The latest end of the certificates that were given out before `since`, by the log; what cannot be read counts as never. */
+/** The latest end of the certificates that were given out before `since`, by the log, read line by line because it only ever grows. */
 async function lastEndBefore(directory: string, since: number): Promise<number> {
-  let text: string;
+  let last = 0;
   try {
-    text = await readFile(join(directory, issuanceLogFile), 'utf8');
+    const file = createReadStream(join(directory, issuanceLogFile), 'utf8');
+    for await (const line of createInterface({ input: file, crlfDelay: Infinity })) {
+      const { time, end } = timesOf(line);
+      // Two seconds of grace: the authority takes up a step at its next look at the file.
+      if (time <= since + 2000 && end > last) last = end;
+    }
+    return last;
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return 0;
     throw new EnmeshError('ENMESH_CA_LOG', `The issuance log cannot be read (${codeOf(error)})`);
   }
-  let last = 0;
-  for (const line of text.split('\n')) {
-    const [, time = '', notAfter = ''] = /^\{"time":"([^"]+)".*"notAfter":"([^"]+)"/.exec(line) ?? [];
-    const end = Date.parse(notAfter);
-    // A second of grace: the authority takes up a step at its next look at the file.
-    if (Date.parse(time) <= since + 2000 && end > last) last = end;
+}
+
+/** When a record was written and when its certificate ends; a line that a crash cut off stands for a certificate that nobody got. */
+function timesOf(line: string): { readonly time: number; readonly end: number } {
+  try {
+    const { time, notAfter } = JSON.parse(line) as Partial<Record<string, unknown>>;
+    return { time: Date.parse(String(time)), end: Date.parse(String(notAfter)) };
+  } catch {
+    return { time: Number.NaN, end: Number.NaN };
   }
-  return last;
 }
 
 function rotationError(message: string): EnmeshError {

@@ -1,11 +1,11 @@
 import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { createServer as createTlsServer, type Server as TlsServer, type TLSSocket } from 'node:tls';
 import { Server, ServerCredentials, status, type sendUnaryData, type ServerUnaryCall, type ServiceError } from '@grpc/grpc-js';
 import { EnmeshError, isEnmeshError, noticeEvents, type ErrorCode } from '@enmesh/core/issuance';
 import { openAuthority, type Authority } from './authority.js';
 import { createAuthenticator, type Proof } from './callers.js';
-import { createConnections, type Connections } from './connections.js';
+import { createConnectionLimit, createConnections, type Connections } from './connections.js';
 import { openDenyList } from './deny-list.js';
 import { openIssuanceLog } from './issuance-log.js';
 import { createIssuer, type Issue } from './issue.js';
@@ -88,6 +88,8 @@ export async function createCaServer(settings: CaSettings, o: { readonly clock?:
       handshakeTimeout: 10_000,
     });
     server.maxConnections = settings.limits.connections;
+    const isWithinLimit = createConnectionLimit(settings.limits.connectionsPerAddress);
+    server.on('connection', (socket: Socket) => void (isWithinLimit(socket) || socket.destroy()));
     server.on('secureConnection', (socket) => accept(socket, connections, (taken) => injector.injectConnection(taken)));
     server.on('tlsClientError', (_error, socket) => void socket.destroy());
     stopRenewing = keepFresh({ server, authority, settings, clock, renewAt: context.renewAt });

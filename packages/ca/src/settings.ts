@@ -50,6 +50,7 @@ export interface LimitSettings {
   /** Requests worked on at one time. */
   readonly concurrent: number;
   readonly connections: number;
+  readonly connectionsPerAddress: number;
   readonly perCallerPerMinute: number;
   readonly perAddressPerMinute: number;
 }
@@ -108,6 +109,7 @@ export function parseCaSettings(value: unknown, directory: string): CaSettings {
 const readLimits: Reader<LimitSettings> = readObject({
   concurrent: optional(readCount(1, 10_000), 64),
   connections: optional(readCount(1, 100_000), 1000),
+  connectionsPerAddress: optional(readCount(1, 100_000), 100),
   perCallerPerMinute: optional(readCount(1, 1_000_000), 60),
   perAddressPerMinute: optional(readCount(1, 1_000_000), 600),
 });
