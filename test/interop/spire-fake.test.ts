@@ -10,7 +10,7 @@ import { createTestAuthority } from '@enmesh/core/testing';
 import { writeCrl } from '../support/crl.js';
 import { connect, open, send } from '../support/house.js';
 import { createFakeWorkloadApi, derOf } from '../support/workload-api.js';
-import { describeWorkloadWorld } from './spire-scenarios.js';
+import { describeWorkloadWorld, peerOf } from './spire-scenarios.js';
 
 // What SPIRE was measured to do, where SPIRE itself is not there: the same scenarios, in seconds.
 describeWorkloadWorld('two services of an agent that behaves as SPIRE’s', async () => {
@@ -63,7 +63,7 @@ it('refuses a peer that its trust domain revokes, also on a connection that is o
   const mesh = await createMesh({ namespace: 'shop', serviceAccount: 'web', config: directory, log: false, env: {}, identity });
   try {
     await mesh.ready();
-    const port = await open(mesh.createServer((request, response) => response.end(request.enmesh.peer?.uri)));
+    const port = await open(mesh.createServer((request, response) => response.end(peerOf(request))));
     const call = (as: X509Svid) => send({ port, as, roots: [agent.authority.rootPem] }, 'GET', '/', []);
     expect(await call(revoked)).toMatchObject({ status: 200, body: 'spiffe://other.test/revoked' });
     const idle = connect({ port, as: revoked, roots: [agent.authority.rootPem] });

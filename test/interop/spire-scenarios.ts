@@ -1,9 +1,10 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import type { IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { createMesh, noticeEvents, type Mesh, type NoticeEvent, type X509Svid } from '@enmesh/core';
+import { createMesh, noticeEvents, type Mesh, type NoticeEvent, type PeerIdentity, type X509Svid } from '@enmesh/core';
 import { createTestAuthority } from '@enmesh/core/testing';
 import { send } from '../support/house.js';
 
@@ -45,6 +46,11 @@ spec:
   subjectAltNames: [${JSON.stringify(id)}]
   endpoints: [{address: 127.0.0.1, serviceAccount: second, ports: {http: ${port}}}]
 `;
+/** The caller that the door verified. */
+export function peerOf(request: IncomingMessage): string | undefined {
+  return (request as IncomingMessage & { readonly enmesh: { readonly peer?: PeerIdentity } }).enmesh.peer?.uri;
+}
+
 const url = 'http://second.shop.svc.cluster.local/';
 
 /** What two services with identities of one agent go through, whoever speaks for the agent. */
@@ -85,7 +91,7 @@ export function describeWorkloadWorld(name: string, start: () => Promise<Workloa
       writeFileSync(join(directory, 'enmesh/mesh.yaml'), `trustDomain: ${trustDomain}\ntrustDomainAliases: [${federated}]\n`);
       writeFileSync(join(directory, 'policies.yaml'), strict);
       second = await open('second', 'second');
-      const server = second.createServer((request, response) => response.end(request.enmesh.peer?.uri));
+      const server = second.createServer((request, response) => response.end(peerOf(request)));
       await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
       port = (server.address() as AddressInfo).port;
       writeFileSync(join(directory, 'registry.yaml'), entryOf(port, world.ids[1]));
