@@ -98,7 +98,7 @@ describe.skipIf(server === undefined)('a real istiod as the source of identity',
     const first = await identify('product', { tokenFile: tokenFile('product') });
     await first.ready();
     const provCert = provided(first.svid.current());
-    const identity = await identify('product', { tokenFile: join(directory, 'none'), provCert, ttlSeconds: 3 });
+    const identity = await identify('product', { tokenFile: join(directory, 'none'), provCert, ttlSeconds: 8 });
     await identity.ready();
     const { serial } = identity.svid.current();
     rmSync(provCert, { recursive: true });
@@ -110,7 +110,7 @@ describe.skipIf(server === undefined)('a real istiod as the source of identity',
 
   it('goes on with the SVID where the token has run out', async () => {
     const file = tokenFile('stock');
-    const identity = await identify('stock', { tokenFile: file, ttlSeconds: 4 });
+    const identity = await identify('stock', { tokenFile: file, ttlSeconds: 10 });
     await identity.ready();
     writeFileSync(file, ownToken(istiod, { namespace: 'shop', serviceAccount: 'stock', lifeSeconds: -60 }));
     const { serial } = identity.svid.current();
@@ -173,7 +173,7 @@ describe.skipIf(server === undefined)('a real istiod as the source of identity',
       const config = mkdtempSync(join(directory, 'mesh-'));
       mkdirSync(join(config, 'enmesh'));
       writeFileSync(join(config, 'mesh.yaml'), yaml);
-      const identity = { istio: settingsOf({ tokenFile: tokenFile(serviceAccount), ttlSeconds: 5, keyType: 'ecdsa-p256' }) };
+      const identity = { istio: settingsOf({ tokenFile: tokenFile(serviceAccount), ttlSeconds: 6, keyType: 'ecdsa-p256' }) };
       const mesh = await createMesh({
         namespace: 'shop',
         serviceAccount,

@@ -79,10 +79,11 @@ describe('createIstioIdentity', () => {
 
   it('makes a new key and reads the token again for each certificate', async () => {
     const ca = await start();
-    const identity = open(ca, { ttlSeconds: 1 });
+    const { identity, clock } = openOnClock(ca);
     await identity.ready();
     const first = identity.svid.current();
     writeFileSync(ca.tokenFile, 'second.token.y');
+    clock.advance(0.5 * hour + 5_000);
     await until(() => ca.calls.length >= 2 && identity.svid.current() !== first);
     expect(ca.calls[1]?.authorization).toBe('Bearer second.token.y');
     expect(identity.svid.current().privateKey.equals(first.privateKey)).toBe(false);
@@ -108,15 +109,14 @@ describe('createIstioIdentity', () => {
     await until(() => ca.calls[0]?.isCancelled() === true);
   });
 
-  it('ends at close: no call, no timer, no SVID', async () => {
-    const ca = await start();
-    const identity = open(ca, { ttlSeconds: 1 });
+  it('ends at close: no timer, no SVID', async () => {
+    const { identity, clock } = openOnClock(await start());
     await identity.ready();
+    expect(clock.pending).toBeGreaterThan(0);
     await identity.close();
-    const { length } = ca.calls;
-    await new Promise((wake) => setTimeout(wake, 900));
-    expect(ca.calls).toHaveLength(length);
+    expect(clock.pending).toBe(0);
     expect(() => identity.svid.current()).toThrow(expect.objectContaining({ code: 'ENMESH_IDENTITY_NONE' }));
+    expect(() => identity.bundles.current()).toThrow(expect.objectContaining({ code: 'ENMESH_IDENTITY_NONE' }));
     await expect(identity.ready()).rejects.toMatchObject({ code: 'ENMESH_IDENTITY_NONE' });
   });
 });
