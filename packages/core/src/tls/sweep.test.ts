@@ -190,7 +190,7 @@ describe('an open connection', () => {
     expect(await ask(renewed)).toContain('200 OK');
     expect(notices.find(({ kind }) => kind === 'connections-ended')).toMatchObject({
       code: 'ENMESH_X509_UNTRUSTED',
-      details: { total: 1, reasons: [{ peer: 'spiffe://cluster.local/ns/shop/sa/gateway' }] },
+      details: { count: 1, peers: ['spiffe://cluster.local/ns/shop/sa/gateway'] },
     });
   });
 

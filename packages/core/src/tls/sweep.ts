@@ -34,12 +34,12 @@ export interface Sweeper {
 }
 
 /** One turn of a sweep takes the event loop no longer than this. */
-const turnMs = 4;
+const turnMs = 2;
 
 /**
  * Creates what ends connections that their server would no longer take: after each change of modes, trust domains or bundles, and by a timer
  * for what ends with time (the peer's certificate, our own SVID). The request in flight finishes, with `Connection: close`, within the grace;
- * an idle connection ends at once. One notice of kind `connections-ended` tells of all that one sweep ended for the same reason.
+ * an idle connection ends at once. One notice of kind `connections-ended` tells of all that one sweep ended for the same code.
  */
 export function createSweeper(o: SweepOptions): Sweeper {
   const sweep = createSweep(o);
@@ -85,11 +85,15 @@ function createSweep(o: SweepOptions): () => void {
   const ending = new WeakSet<Duplex>();
   let isAsked = false;
   let isRunning = false;
-  const run = (left: Iterator<Duplex>, ended: Map<string, Ended>): void => {
+  const run = (left: Iterator<Duplex>, ended: Map<ErrorCode, Ended>): void => {
     const until = performance.now() + turnMs;
     const own = ownObjection(o.era);
     for (let next = left.next(); next.done !== true; next = left.next()) {
-      look(o, next.value, { own, ending, ended });
+      try {
+        look(o, next.value, { own, ending, ended });
+      } catch {
+        next.value.destroy();
+      }
       if (performance.now() > until) return void setImmediate(run, left, ended);
     }
     tellEnded(ended);
@@ -108,15 +112,18 @@ function createSweep(o: SweepOptions): () => void {
   return begin;
 }
 
+/** What one sweep ended for the same code. */
 interface Ended {
-  readonly objection: Objection;
+  /** The first of the reasons. */
+  readonly reason: string;
+  readonly peers: Set<string>;
   count: number;
 }
 
 interface Look {
   readonly own: Objection | undefined;
   readonly ending: WeakSet<Duplex>;
-  readonly ended: Map<string, Ended>;
+  readonly ended: Map<ErrorCode, Ended>;
 }
 
 function look(o: SweepOptions, socket: Duplex, { own, ending, ended }: Look): void {
@@ -132,10 +139,7 @@ function look(o: SweepOptions, socket: Duplex, { own, ending, ended }: Look): vo
   }
   ending.add(socket);
   endConnection(socket, o.graceMs ?? 15_000);
-  const key = `${objection.code} ${objection.reason}`;
-  const same = ended.get(key);
-  if (same === undefined) ended.set(key, { objection, count: 1 });
-  else same.count += 1;
+  noteEnded(ended, objection);
 }
 
 function objectTo(socket: Duplex, era: Era, own: Objection | undefined): Objection | undefined {
@@ -179,23 +183,25 @@ function endConnection(socket: Duplex, graceMs: number): void {
   }
 }
 
-const maxReasons = 10;
+const maxPeers = 10;
 
-function tellEnded(ended: ReadonlyMap<string, Ended>): void {
-  let total = 0;
-  const codes = new Set<ErrorCode>();
-  for (const { objection, count } of ended.values()) {
-    total += count;
-    codes.add(objection.code);
+function noteEnded(ended: Map<ErrorCode, Ended>, { code, reason, peer }: Objection): void {
+  let same = ended.get(code);
+  if (same === undefined) ended.set(code, (same = { reason, peers: new Set(), count: 0 }));
+  same.count += 1;
+  if (peer !== undefined && same.peers.size < maxPeers) same.peers.add(peer);
+}
+
+function tellEnded(ended: ReadonlyMap<ErrorCode, Ended>): void {
+  for (const [code, { reason, peers, count }] of ended) {
+    const what =
+      count === 1 ? 'an open connection was ended, because' : `${count} open connections were ended, one of them because`;
+    noticeEvents.publish({
+      kind: 'connections-ended',
+      level: 'warn',
+      code,
+      message: `${what} ${reason}`,
+      details: { count, peers: [...peers] },
+    });
   }
-  const [first] = ended.values();
-  if (first === undefined) return;
-  const reasons = [...ended.values()].slice(0, maxReasons).map(({ objection, count }) => ({ ...objection, count }));
-  noticeEvents.publish({
-    kind: 'connections-ended',
-    level: 'warn',
-    code: first.objection.code,
-    message: `${total} open connection${total === 1 ? '' : 's'} ended: ${first.objection.reason}${ended.size > 1 ? `, and ${ended.size - 1} more reasons` : ''}`,
-    details: { total, codes: [...codes], reasons },
-  });
 }
