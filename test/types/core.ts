@@ -34,6 +34,7 @@ import {
   type Workload,
   type X509Svid,
 } from '@enmesh/core';
+import { createFilesIdentity } from '@enmesh/core/issuance';
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 const same = <A, B>(_holds: Same<A, B>): void => {};
@@ -51,6 +52,15 @@ export async function service(svid: X509Svid, bundles: TrustBundleSet): Promise<
   };
   const mesh: Mesh = await createMesh(options);
   await createMesh({ config: directory, identity: 'dev', log: false });
+  await createMesh({ identity: { files: { directory: './certs', federated: { 'partner.example': './partner.pem' } } } });
+  await createMesh({ identity: { istio: { address: 'ca.example.com:15012', keyType: 'ecdsa-p256' } } });
+  await createMesh({ identity: { spiffe: { socket: 'unix:///run/spire/agent.sock' } } });
+  await createMesh({
+    identity: await createFilesIdentity({ directory: '/certs', workload: mesh.workload, trustDomain: 'cluster.local' }),
+  });
+  // @ts-expect-error a source that does not exist
+  await createMesh({ identity: 'spire' });
+  same<ReturnType<Mesh['metrics']>, string>(true);
   // @ts-expect-error an option that does not exist
   await createMesh({ nameSpace: 'shop' });
   // @ts-expect-error a label is a string

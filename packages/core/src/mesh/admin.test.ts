@@ -70,7 +70,7 @@ describe('the admin listener', () => {
 
   it('says which port it could not have', async () => {
     const { port } = await open();
-    await expect(openAdmin({ port, snapshot: () => snapshot, clock: () => 0 })).rejects.toMatchObject({
+    await expect(openAdmin({ port, snapshot: () => snapshot, metrics: () => '', clock: () => 0 })).rejects.toMatchObject({
       code: 'ENMESH_MESH_PORT',
       message: expect.stringContaining(String(port)) as string,
     });
