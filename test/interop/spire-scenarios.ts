@@ -155,11 +155,13 @@ export function describeWorkloadWorld(name: string, start: () => Promise<Workloa
     it('refuses handshakes both ways while its entry is deleted, and goes on when it is there again', async () => {
       const lost = (): number => notices.filter(({ kind }) => kind === 'identity-lost').length;
       const before = lost();
+      expect(await (await second.request(url)).body.text()).toBe(world.ids[1]);
       await world.removeSecond();
       await vi.waitFor(() => expect(lost()).toBeGreaterThan(before), { timeout: 30_000, interval: 50 });
       const as = await world.foreignSvid();
       expect((await send({ port, as, roots: [world.roots] }, 'GET', '/', [])).status).toBe(0);
-      await expect(second.request(url)).rejects.toThrow();
+      // On a connection that is open, too.
+      await expect(second.request(url)).rejects.toThrow(expect.objectContaining({ code: 'ENMESH_IDENTITY_NONE' }));
       await world.restoreSecond();
       await vi.waitFor(async () => expect(await call()).toBe(world.ids[0]), { timeout: 60_000, interval: 250 });
     }, 120_000);

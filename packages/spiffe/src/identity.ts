@@ -33,7 +33,8 @@ const repeatAfter = 300_000;
  * Gives a workload the X.509-SVID that a SPIFFE Workload API has for it (SPIRE's agent and others), with the bundles of its own and of federated
  * trust domains. Every message is the full state: what is no longer in it is no longer held, and an agent that takes the identity back
  * (PERMISSION_DENIED) ends its use at once. A message that cannot be good is put aside, and the last good identity kept while it lives.
- * The SVID's trust domain must be the mesh's or an alias of it. Resolves before the first message: `ready()` waits for it.
+ * The SVID's trust domain must be the mesh's or an alias of it. Resolves before the first message: `ready()` waits for it. The open stream keeps the
+ * process alive until `close()`.
  * Publishes the notices `identity-rotated`, `identity-waiting`, `identity-renewal-failed`, `identity-expiring`, `identity-lost`, `identity-doubtful`.
  * Throws `ENMESH_ISSUANCE_SOCKET_INVALID`.
  *

@@ -5,20 +5,34 @@ import type { ServicePlan } from './plan.js';
 
 /** Counts the identities this workload has had: every new SVID or trust bundle is a new epoch. */
 export interface IdentityEpochs {
+  /** -1 while there is no identity: connections of an SVID that has expired, or that its platform took back, are not used any more. */
   readonly current: number;
-  stop: Stop;
+  readonly stop: Stop;
 }
 
 /** Watches an identity and calls `onChange` after each step of the count. */
 export function watchEpochs(identity: MeshIdentity, onChange: () => void): IdentityEpochs {
-  const epochs = { current: 0, stop: (): void => {} };
+  let count = 0;
   const step = (): void => {
-    epochs.current++;
+    count++;
     onChange();
   };
   const stops = [identity.svid.watch(step), identity.bundles.watch(step)];
-  epochs.stop = () => stops.forEach((stop) => stop());
-  return epochs;
+  return {
+    get current() {
+      return isHeld(identity) ? count : -1;
+    },
+    stop: () => stops.forEach((stop) => stop()),
+  };
+}
+
+function isHeld(identity: MeshIdentity): boolean {
+  try {
+    identity.svid.current();
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Whether a plan's connections show our identity, so that a new epoch means new connections. */
