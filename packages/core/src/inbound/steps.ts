@@ -166,6 +166,7 @@ export function jwt(
     return refuse(request, { step: 'jwt', code, status, body, reason, challenge: challengeOf(attributes, outcome.invalidToken) });
   }
   attributes.user = outcome.user;
+  attributes.effects = outcome.effects;
   if (heard.jwt.hasSubscribers) passed('jwt', request);
   return outcome;
 }
@@ -208,7 +209,7 @@ const maxNamed = 5;
 function notAllowedBy(policies: PolicySet): string {
   let text = notAllowed.get(policies);
   if (text === undefined) {
-    const names = [...new Set(policies.allow?.map(({ decision }) => decision.policy))];
+    const names = [...new Set(policies.allow?.map(({ policy }) => policy))];
     const more = names.length > maxNamed ? ` and ${names.length - maxNamed} more` : '';
     const listed = `${names.slice(0, maxNamed).join(', ')}${more}`;
     text = names.length === 0 ? 'an ALLOW policy without rules allows nothing' : `no rule matched of ALLOW policy ${listed}`;

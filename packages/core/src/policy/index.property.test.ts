@@ -216,11 +216,11 @@ function checkKind(set: PolicySet, kind: RuleKind, attributes: RequestAttributes
   const index = set.indexes[kind];
   const list = set[kind];
   if (index === undefined || list === undefined) return;
-  const positions = list.flatMap(({ matches }, position) => (matches(attributes) ? [position] : []));
+  const positions = list.flatMap((one, position) => (one.matches(attributes) ? [position] : []));
   expect(index.search(list, attributes, list.length)).toBe(positions[0] ?? list.length);
   if (!each) return;
   for (const position of positions) {
-    const alone = list.map((rule, at) => (at === position ? rule : never));
+    const alone = list.map((one, at) => (at === position ? one : never));
     expect(index.search(alone, attributes, list.length)).toBe(position);
   }
 }
