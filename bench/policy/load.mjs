@@ -20,13 +20,23 @@ function documentsOf(shape, size) {
   return files;
 }
 
-/** Longest CPU time without a turn of the event loop while `work` is under way, in milliseconds: other processes do not count, work of the garbage collector's threads does. */
+/**
+ * The CPU time of this thread in milliseconds, where Node tells it (24): a stall is what requests wait for, and they wait neither for the compiler's
+ * and the garbage collector's threads nor for other processes. Elsewhere that of the process, which counts more.
+ */
+function threadCpu() {
+  if (process.threadCpuUsage === undefined) return cpu();
+  const { user, system } = process.threadCpuUsage();
+  return (user + system) / 1000;
+}
+
+/** Longest CPU time of the thread without a turn of the event loop while `work` is under way, in milliseconds. */
 async function longestStall(work) {
-  let last = cpu();
+  let last = threadCpu();
   let longest = 0;
   let isDone = false;
   const tick = () => {
-    const now = cpu();
+    const now = threadCpu();
     longest = Math.max(longest, now - last);
     last = now;
     if (!isDone) setImmediate(tick);

@@ -7,7 +7,14 @@ import { addToTrie, createTrie, searchBackward, searchForward, type Place, type 
 export interface Tries {
   forward: Trie | undefined;
   backward: Trie | undefined;
-  members: Map<string, Tries> | undefined;
+  members: Members | undefined;
+}
+
+/** The members of a claim by name, and the same as two lists, because walking a Map costs more than what is looked up. */
+interface Members {
+  readonly byName: Map<string, Tries>;
+  readonly names: string[];
+  readonly tries: Tries[];
 }
 
 export const createTries = (): Tries => ({ forward: undefined, backward: undefined, members: undefined });
@@ -23,13 +30,20 @@ export interface Key {
 export function addKey(tries: Tries, { path, form, text }: Key, position: number, few: number): Bucket | undefined {
   let place = tries;
   for (const name of path) {
-    const members = (place.members ??= new Map());
-    let member = members.get(name);
-    if (member === undefined) members.set(name, (member = createTries()));
-    place = member;
+    place = memberOf((place.members ??= { byName: new Map(), names: [], tries: [] }), name);
   }
   if (form === 'suffix') return addToTrie((place.backward ??= createTrie(true)), text, true, position, few);
   return addToTrie((place.forward ??= createTrie(false)), text, form === 'prefix', position, few);
+}
+
+function memberOf({ byName, names, tries }: Members, name: string): Tries {
+  let member = byName.get(name);
+  if (member === undefined) {
+    byName.set(name, (member = createTries()));
+    names.push(name);
+    tries.push(member);
+  }
+  return member;
 }
 
 /** Searches an index by what one attribute of the request says: the smallest matching position below `best`, else `best`. */
@@ -72,18 +86,23 @@ function visitMembers(tries: Tries, value: unknown, asked: Asked, best: number):
 }
 
 // Both ways read inherited members too: what they find is a candidate, and the rule's own matcher refuses it.
-function visitNames(members: Map<string, Tries>, value: Readonly<Record<string, unknown>>, asked: Asked, best: number): number {
+function visitNames(
+  { byName, names, tries }: Members,
+  value: Readonly<Record<string, unknown>>,
+  asked: Asked,
+  best: number,
+): number {
   let found = best;
-  if (members.size <= namesLookedFor) {
-    for (const [name, member] of members) {
-      const claim = value[name];
-      if (claim !== undefined) found = visitMembers(member, claim, asked, found);
+  if (names.length <= namesLookedFor) {
+    for (let at = 0; at < names.length; at += 1) {
+      const claim = value[names[at] as string];
+      if (claim !== undefined) found = visitMembers(tries[at] as Tries, claim, asked, found);
     }
     return found;
   }
   // Unlike Object.keys() this allocates nothing.
   for (const name in value) {
-    const member = members.get(name);
+    const member = byName.get(name);
     if (member !== undefined) found = visitMembers(member, value[name], asked, found);
   }
   return found;
