@@ -111,13 +111,13 @@ describe('a file of junk', () => {
   beforeAll(() => {
     const text = numbered((index) => `---\n${head.replace(': p,', `: p${index},`)}  rules:\n${rule.repeat(10)}`);
     expect(validateDocuments([{ name: 'a.yaml', text }]).problems).toEqual([]);
-    honest = Math.max(...[1, 2, 3].map(() => timeOf(text)));
+    honest = [1, 2, 3].map(() => timeOf(text)).toSorted((a, b) => a - b)[1]!;
   });
 
-  // Measured, the worst takes twice the time of the honest file; what is quadratic takes fifty times as long and more.
+  // Measured, the worst takes twice the time of the honest file, and a reader that compares keys with each other ten times as long.
   it.each(Object.keys(families))('costs little more than an honest one of its length: %s', (name) => {
     const text = families[name]!();
-    const most = 10 * honest * Math.max(1, text.length / length) + 100;
+    const most = 5 * honest * Math.max(1, text.length / length) + 100;
     const took = timeOf(text);
     expect(took < most ? took : Math.min(took, timeOf(text))).toBeLessThan(most);
   });
