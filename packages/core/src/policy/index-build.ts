@@ -1,5 +1,6 @@
 import { addKey, createTries, type Tries } from './index-dimension.js';
 import type { Guards } from './index-guard.js';
+import { createGate, narrowGate, type Gate } from './index-gate.js';
 import type { Dimension } from './index-keys.js';
 import { createSearch, type Bucket, type Collected, type IndexNode, type RuleSearch, type Visited } from './index-search.js';
 import { createScales, rulesPerStep, smallSet, type Scales } from './index-weigh.js';
@@ -17,7 +18,7 @@ export interface BuiltIndex {
 interface Building {
   readonly guards: Guards;
   readonly scales: Scales;
-  readonly peerNodes: IndexNode[];
+  readonly nodes: IndexNode[];
   readonly walked: number[];
 }
 
@@ -29,17 +30,17 @@ interface Building {
 export function* buildIndex(guards: Guards): Generator<void, BuiltIndex> {
   const positions = Array.from({ length: guards.starts.length - 1 }, (_, position) => position);
   if (positions.length <= smallSet) return { search: undefined, walked: positions };
-  const building: Building = { guards, scales: createScales(guards), peerNodes: [], walked: [] };
+  const building: Building = { guards, scales: createScales(guards), nodes: [], walked: [] };
   const top = yield* divide(positions, building, 0);
   if (top === undefined) return { search: undefined, walked: positions };
-  return { search: createSearch(top, building.peerNodes), walked: building.walked };
+  return { search: createSearch(top, building.nodes), walked: building.walked };
 }
 
 /** An index of some of the rules; undefined when their keys are all the same. */
 function* divide(positions: readonly number[], building: Building, depth: number): Generator<void, IndexNode | undefined> {
   const { guards, scales, walked } = building;
   yield* scales.weigh(positions);
-  const tries = new Map<Dimension, Tries>();
+  const hooks = new Map<Dimension, Hook>();
   const buckets: Bucket[] = [];
   const rest: number[] = [];
   const chosen: number[] = [];
@@ -47,10 +48,10 @@ function* divide(positions: readonly number[], building: Building, depth: number
   for (const [at, position] of positions.entries()) {
     if (at % rulesPerStep === 0) yield;
     if (scales.pick(position, depth > 0 ? positions.length : Infinity, chosen))
-      hung += hang(chosen, position, guards, tries, buckets);
+      hung += hang(chosen, position, guards, hooks, buckets);
     else rest.push(position);
   }
-  if (tries.size === 0) return undefined;
+  if (hooks.size === 0) return undefined;
   for (const position of rest) walked.push(position);
   // A rule of many values stands in many buckets: dividing each of them by many values again would multiply them.
   const mayDivide = depth < deepest && hung <= positions.length * 2 + 64;
@@ -59,40 +60,45 @@ function* divide(positions: readonly number[], building: Building, depth: number
     if (bucket.nested !== undefined) bucket.positions = [];
     else for (const position of bucket.positions) walked.push(position);
   }
-  return createNode(tries, rest, building);
+  return createNode(hooks, rest, building);
+}
+
+/** What hangs on the keys of one dimension. */
+interface Hook {
+  readonly tries: Tries;
+  gate: Gate;
 }
 
 /** Hangs a rule on its keys; answers how many they are. */
 function hang(
   chosen: readonly number[],
   position: number,
-  { keys }: Guards,
-  tries: Map<Dimension, Tries>,
+  guards: Guards,
+  hooks: Map<Dimension, Hook>,
   buckets: Bucket[],
 ): number {
+  const { keys } = guards;
   for (const key of chosen) {
     const dimension = keys.dimensions[key] as Dimension;
-    let own = tries.get(dimension);
-    if (own === undefined) tries.set(dimension, (own = createTries()));
-    const of = {
-      path: keys.paths[key] as readonly string[],
-      form: keys.forms[key] as 'exact' | 'prefix' | 'suffix',
-      text: keys.texts[key] as string,
-    };
-    const bucket = addKey(own, of, position, smallSet);
+    let hook = hooks.get(dimension);
+    if (hook === undefined) hooks.set(dimension, (hook = { tries: createTries(), gate: new Set() }));
+    if ('visit' in dimension.lookup) hook.gate = narrowGate(hook.gate, position, guards);
+    const bucket = addKey(hook.tries, keys.at(key), position, smallSet);
     if (bucket !== undefined) buckets.push(bucket);
   }
   return chosen.length;
 }
 
-function createNode(tries: ReadonlyMap<Dimension, Tries>, rest: readonly number[], { peerNodes }: Building): IndexNode {
+function createNode(hooks: ReadonlyMap<Dimension, Hook>, rest: readonly number[], { guards, nodes }: Building): IndexNode {
   const collected: Collected[] = [];
   const visited: Visited[] = [];
-  for (const [{ lookup }, own] of tries) {
-    if ('collect' in lookup) collected.push({ collect: lookup.collect, tries: own });
-    else visited.push({ visit: lookup.visit, tries: own });
+  for (const [{ lookup }, { tries, gate }] of hooks) {
+    if ('collect' in lookup) collected.push({ collect: lookup.collect, tries });
+    else visited.push({ visit: lookup.visit, tries, gate: createGate(gate, guards) });
   }
-  const node: IndexNode = { collected, visited, rest, known: new Map() };
-  if (collected.length > 0) peerNodes.push(node);
+  const open = visited.filter(({ gate }) => gate === undefined);
+  const peerless = open.length === visited.length ? visited : open;
+  const node: IndexNode = { collected, visited, peerless, rest, known: new Map() };
+  nodes.push(node);
   return node;
 }

@@ -1,5 +1,5 @@
 import type { RequestAttributes } from '../request/attributes.js';
-import type { KeyForm } from './index-keys.js';
+import type { Key } from './index-keys.js';
 import type { Asked, Bucket } from './index-search.js';
 import { addToTrie, createTrie, searchBackward, searchForward, type Place, type Trie } from './index-trie.js';
 
@@ -18,13 +18,6 @@ interface Members {
 }
 
 export const createTries = (): Tries => ({ forward: undefined, backward: undefined, members: undefined });
-
-/** A key to hang a rule on. */
-export interface Key {
-  readonly path: readonly string[];
-  readonly form: KeyForm;
-  readonly text: string;
-}
 
 /** Hangs a rule on a key; answers the bucket when this rule is the one that made it hold more than `few`. */
 export function addKey(tries: Tries, { path, form, text }: Key, position: number, few: number): Bucket | undefined {

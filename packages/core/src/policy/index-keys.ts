@@ -13,6 +13,13 @@ export interface Dimension {
   coverage: number;
 }
 
+/** Something that a request must say; `path` are the names of nested claims. */
+export interface Key {
+  readonly path: readonly string[];
+  readonly form: KeyForm;
+  readonly text: string;
+}
+
 /** Numbers of keys by form and text. */
 type KeysByForm = Readonly<Record<KeyForm, Map<string, number>>>;
 
@@ -27,19 +34,18 @@ const noPath: readonly string[] = [];
 
 /**
  * All that rules need of a request, as keys: something that the request must say for a rule to match. Equal keys have one number, so that
- * rules can be counted by it, and the columns here say what it stands for. Numbers instead of objects, because tens of thousands of short-lived
+ * rules can be counted by it. Numbers instead of objects, because tens of thousands of short-lived
  * objects cost the garbage collector more than the whole index costs to build.
  */
 export interface KeyTable {
   /** True where a match refuses: paths are then looked up in every spelling. */
   readonly refuses: boolean;
   readonly dimensions: readonly Dimension[];
-  readonly paths: readonly (readonly string[])[];
-  readonly forms: readonly KeyForm[];
-  readonly texts: readonly string[];
+  /** What the key of a number stands for. */
+  at(key: number): Key;
   /** The dimension of a name; `lookup` makes it when it is new. */
   dimension(name: string, lookup: () => Lookup): Dimension;
-  /** The number of a key; `path` are the names of nested claims. */
+  /** The number of a key. */
   key(dimension: Dimension, form: KeyForm, text: string, path?: readonly string[]): number;
 }
 
@@ -51,7 +57,9 @@ export function createKeyTable(refuses: boolean): KeyTable {
   const forms: KeyForm[] = [];
   const texts: string[] = [];
   return {
-    ...{ refuses, dimensions, paths, forms, texts },
+    refuses,
+    dimensions,
+    at: (key) => ({ path: paths[key] as readonly string[], form: forms[key] as KeyForm, text: texts[key] as string }),
     dimension(name, lookup) {
       let dimension = byName.get(name);
       if (dimension === undefined) {

@@ -24,6 +24,8 @@ export interface Bucket {
 export interface Visited {
   readonly visit: Visit;
   readonly tries: Tries;
+  /** Where all of its rules name the peers that they are for: other peers' requests need not be looked up. */
+  readonly gate: readonly Collected[] | undefined;
 }
 
 /** The keys of an attribute that the peer's identity alone tells. */
@@ -37,6 +39,8 @@ export interface IndexNode {
   readonly collected: readonly Collected[];
   readonly visited: readonly Visited[];
   readonly rest: readonly number[];
+  /** Those of `visited` that a request without a peer has to be looked up by. */
+  readonly peerless: readonly Visited[];
   /** What was found for the peers that asked so far, by SPIFFE ID. */
   readonly known: Map<string, PeerPart>;
 }
@@ -44,6 +48,7 @@ export interface IndexNode {
 /** What a node found for one peer: positions of rules, ascending, and whatever has to be searched anew for each request. */
 interface PeerPart {
   readonly positions: readonly number[];
+  readonly visited: readonly Visited[];
   readonly others: readonly PeerBucket[];
 }
 
@@ -62,7 +67,6 @@ export interface Asked {
 }
 
 interface PeerMemory {
-  /** The nodes that remember. */
   readonly nodes: readonly IndexNode[];
   size: number;
 }
@@ -72,7 +76,7 @@ const mostRemembered = 5000;
 
 const nobody = undefined as unknown as RequestAttributes;
 
-/** The search by an index whose first node is `top`; `nodes` are those of its nodes that look at the peer. */
+/** The search by an index whose first node is `top`; `nodes` are all of its nodes. */
 export function createSearch(top: IndexNode, nodes: readonly IndexNode[]): RuleSearch {
   // One object for all questions: matchers are synchronous and ask no index.
   const asked: Asked = { rules: [], request: nobody, memory: { nodes, size: 0 } };
@@ -88,19 +92,22 @@ export function createSearch(top: IndexNode, nodes: readonly IndexNode[]): RuleS
 }
 
 function searchNode(node: IndexNode, asked: Asked, best: number): number {
+  const { peer } = asked.request;
   let found = best;
-  if (node.collected.length > 0) {
-    const { peer } = asked.request;
-    if (peer !== undefined) found = searchPart(node.known.get(peer.uri) ?? remember(node, peer.uri, asked.memory), asked, found);
+  if (peer === undefined || (node.collected.length === 0 && node.peerless === node.visited)) {
+    found = searchVisited(node.peerless, asked, found);
+  } else {
+    const { positions, visited, others } = node.known.get(peer.uri) ?? remember(node, peer.uri, asked.memory);
+    found = searchPositions(positions, asked, found);
+    found = searchVisited(visited, asked, found);
+    if (others.length > 0) found = searchOthers(others, asked, found);
   }
-  found = searchVisited(node.visited, asked, found);
   return searchPositions(node.rest, asked, found);
 }
 
-function searchPart({ positions, others }: PeerPart, asked: Asked, best: number): number {
-  let found = searchPositions(positions, asked, best);
-  for (let at = 0; at < others.length; at += 1) {
-    const other = others[at] as PeerBucket;
+function searchOthers(others: readonly PeerBucket[], asked: Asked, best: number): number {
+  let found = best;
+  for (const other of others) {
     if (other.first >= found) continue;
     found = searchPositions(other.positions, asked, found);
     found = searchVisited(other.visited, asked, found);
@@ -144,6 +151,7 @@ function remember(node: IndexNode, uri: string, memory: PeerMemory): PeerPart {
   gather(node, uri, positions, others);
   const part: PeerPart = {
     positions: [...positions].sort((a, b) => a - b),
+    visited: openTo(node, uri),
     others: [...others.values()].sort((a, b) => a.first - b.first),
   };
   node.known.set(uri, part);
@@ -154,6 +162,16 @@ function remember(node: IndexNode, uri: string, memory: PeerMemory): PeerPart {
 /** So many rules of a key are remembered by position; of more, only where they are. */
 const fewPositions = 8;
 const none: readonly never[] = [];
+
+/** What requests of a peer have to be looked up by. */
+function openTo({ visited, peerless }: IndexNode, uri: string): readonly Visited[] {
+  if (peerless === visited) return visited;
+  return visited.filter(({ gate }) => {
+    const places: Place[] = [];
+    for (const { collect, tries } of gate ?? none) collect(tries, uri, places);
+    return gate === undefined || places.length > 0;
+  });
+}
 
 function gather(node: IndexNode, uri: string, positions: Set<number>, others: Map<Place | IndexNode, PeerBucket>): void {
   const places: Place[] = [];
@@ -167,7 +185,7 @@ function gather(node: IndexNode, uri: string, positions: Set<number>, others: Ma
     if (typeof place === 'number') positions.add(place);
     else if (place.nested === undefined) add(place, place.first, place.positions, none);
     else if (!others.has(place.nested)) {
-      add(place.nested, place.first, place.nested.rest, place.nested.visited);
+      add(place.nested, place.first, place.nested.rest, openTo(place.nested, uri));
       gather(place.nested, uri, positions, others);
     }
   }
