@@ -157,8 +157,16 @@ function readResource(reader: KindReader & { readonly kind: KnownKind }, place: 
   }
   collection.positions.set(key, meta);
   const list = collection.found.get(reader.kind);
-  if (list === undefined) collection.found.set(reader.kind, [{ meta, spec }]);
-  else list.push({ meta, spec });
+  const resource = { meta: { ...meta, ...ruleStartsOf(reader.kind, place) }, spec };
+  if (list === undefined) collection.found.set(reader.kind, [resource]);
+  else list.push(resource);
+}
+
+/** Where the rules of a policy begin: what a denial is explained with. */
+function ruleStartsOf(kind: KnownKind, place: Place): Pick<ResourceMeta, 'ruleStarts'> {
+  const { node } = placeAt(place, 'spec', 'rules');
+  if (kind !== 'AuthorizationPolicy' || node.kind !== 'list') return {};
+  return { ruleStarts: node.items.map(({ offset }) => place.report.positionOf(offset)) };
 }
 
 function warnMisplaced(reader: KindReader, place: Place): void {
