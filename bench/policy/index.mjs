@@ -77,10 +77,11 @@ export async function run({ quick, json }) {
   const missed =
     printGoal('worst of 10 000 rules', round(worstNs10000), 500, ' ns') +
     printGoal('worst growth from 10 rules', Math.round(growth * 100) / 100, 1.5, 'x') +
+    printGoal('documents to index, first time', round(Math.max(...Object.values(loads).map(({ first }) => first))), 150, ' ms') +
     printGoal(
-      'documents to index, first time',
-      round(Math.max(...Object.values(loads).map(({ first }) => first.compile))),
-      150,
+      'files to index',
+      Math.round(Math.max(...Object.values(loads).map(({ validate, first }) => validate + first))),
+      4000,
       ' ms',
     ) +
     printGoal('longest stall', round(slowest('stall')), 5, ' ms');
@@ -108,10 +109,12 @@ function printShapes(rows, sizes) {
 
 function printLoads(loads) {
   console.log('\n10 000 rules from files to the index, ms of CPU\n');
-  console.log('| shape | parse and validate | documents to index, first time | again | longest stall |\n|---|---|---|---|---|');
-  for (const [name, { validate, first, later, stall }] of Object.entries(loads)) {
+  console.log(
+    '| shape | parse and validate | documents to index, first time | again | longest stall (median, least of 5 loads) |\n|---|---|---|---|---|',
+  );
+  for (const [name, { validate, first, later, stall, least }] of Object.entries(loads)) {
     console.log(
-      `| ${name} | ${Math.round(validate)} | ${first.compile.toFixed(1)} | ${later.compile.toFixed(1)} | ${stall.toFixed(1)} |`,
+      `| ${name} | ${Math.round(validate)} | ${first.toFixed(1)} | ${later.toFixed(1)} | ${stall.toFixed(1)}, ${least.toFixed(1)} |`,
     );
   }
 }

@@ -1,6 +1,7 @@
 // How long a set takes from validated documents to the swapped index, and how long the thread was not free meanwhile, in CPU time.
 import { validateDocuments } from '../../packages/core/dist/config/validate.js';
 import { compileSnapshotInSlices } from '../../packages/core/dist/config/snapshot.js';
+import { median } from '../statistics.mjs';
 import { cpu } from './measure.mjs';
 import { policyOf } from './shapes.mjs';
 
@@ -20,23 +21,13 @@ function documentsOf(shape, size) {
   return files;
 }
 
-/**
- * The CPU time of this thread in milliseconds, where Node tells it (24): a stall is what requests wait for, and they wait neither for the compiler's
- * and the garbage collector's threads nor for other processes. Elsewhere that of the process, which counts more.
- */
-function threadCpu() {
-  if (process.threadCpuUsage === undefined) return cpu();
-  const { user, system } = process.threadCpuUsage();
-  return (user + system) / 1000;
-}
-
-/** Longest CPU time of the thread without a turn of the event loop while `work` is under way, in milliseconds. */
+/** Longest time without a turn of the event loop while `work` is under way, in milliseconds. Other processes can only make it longer. */
 async function longestStall(work) {
-  let last = threadCpu();
+  let last = performance.now();
   let longest = 0;
   let isDone = false;
   const tick = () => {
-    const now = threadCpu();
+    const now = performance.now();
     longest = Math.max(longest, now - last);
     last = now;
     if (!isDone) setImmediate(tick);
@@ -49,7 +40,7 @@ async function longestStall(work) {
   return { result, longest };
 }
 
-/** `{validate, compile, stall}` in milliseconds, for the first load in this process and for a later one. */
+/** Milliseconds: `validate`, `compile` for the first load in this process and for a later one, and of five loads the median and the least longest `stall`. */
 export async function measureLoad(shape, size) {
   const files = documentsOf(shape, size);
   const start = cpu();
@@ -62,5 +53,6 @@ export async function measureLoad(shape, size) {
     const { longest } = await longestStall(() => compileSnapshotInSlices(resources, workload, 1));
     times.push({ compile: cpu() - from, stall: longest });
   }
-  return { validate, first: times[0], later: times[4], stall: Math.max(...times.map(({ stall }) => stall)) };
+  const stalls = times.map(({ stall }) => stall);
+  return { validate, first: times[0].compile, later: times[4].compile, stall: median(stalls), least: Math.min(...stalls) };
 }

@@ -45,11 +45,14 @@ function* divide(positions: readonly number[], building: Building, depth: number
   const rest: number[] = [];
   const chosen: number[] = [];
   let hung = 0;
-  for (const [at, position] of positions.entries()) {
+  const limit = depth > 0 ? positions.length : Infinity;
+  for (let at = 0; at < positions.length; at += 1) {
     if (at % rulesPerStep === 0) yield;
-    if (scales.pick(position, depth > 0 ? positions.length : Infinity, chosen))
-      hung += hang(chosen, position, guards, hooks, buckets);
-    else rest.push(position);
+    const position = positions[at] as number;
+    const count = scales.pick(position, limit, chosen);
+    if (count === 0) rest.push(position);
+    for (let key = 0; key < count; key += 1) hang(chosen[key] as number, position, guards, hooks, buckets);
+    hung += count;
   }
   if (hooks.size === 0) return undefined;
   for (const position of rest) walked.push(position);
@@ -69,24 +72,14 @@ interface Hook {
   gate: Gate;
 }
 
-/** Hangs a rule on its keys; answers how many they are. */
-function hang(
-  chosen: readonly number[],
-  position: number,
-  guards: Guards,
-  hooks: Map<Dimension, Hook>,
-  buckets: Bucket[],
-): number {
-  const { keys } = guards;
-  for (const key of chosen) {
-    const dimension = keys.dimensions[key] as Dimension;
-    let hook = hooks.get(dimension);
-    if (hook === undefined) hooks.set(dimension, (hook = { tries: createTries(), gate: new Set() }));
-    if ('visit' in dimension.lookup) hook.gate = narrowGate(hook.gate, position, guards);
-    const bucket = addKey(hook.tries, keys.at(key), position, smallSet);
-    if (bucket !== undefined) buckets.push(bucket);
-  }
-  return chosen.length;
+/** Hangs a rule on one of its keys. */
+function hang(key: number, position: number, guards: Guards, hooks: Map<Dimension, Hook>, buckets: Bucket[]): void {
+  const dimension = guards.keys.dimensions[key] as Dimension;
+  let hook = hooks.get(dimension);
+  if (hook === undefined) hooks.set(dimension, (hook = { tries: createTries(), gate: new Set() }));
+  if ('visit' in dimension.lookup) hook.gate = narrowGate(hook.gate, position, guards);
+  const bucket = addKey(hook.tries, guards.keys.at(key), position, smallSet);
+  if (bucket !== undefined) buckets.push(bucket);
 }
 
 function createNode(hooks: ReadonlyMap<Dimension, Hook>, rest: readonly number[], { guards, nodes }: Building): IndexNode {

@@ -24,19 +24,20 @@ export function endOfGuard(code: GuardCode, at: number): number {
 /** Writes guards, one rule's behind the other's. */
 export interface GuardWriter {
   readonly code: number[];
-  /** Writes a guard of all that `write` writes. */
-  all(write: () => void): void;
+  /** Begins a guard of all that is written until {@link GuardWriter.close}; answers where it began. */
+  open(): number;
+  close(start: number): void;
   /** Writes a guard of the alternatives; one that says nothing makes the whole say nothing. */
-  any<Item>(items: readonly Item[], write: (item: Item) => void): void;
+  any<Item, Given>(items: readonly Item[], write: (item: Item, given: Given) => void, given: Given): void;
 }
 
 /** Creates a writer that has written nothing. */
 export function createGuardWriter(): GuardWriter {
   const code: number[] = [];
-  const close = (start: number, mark: (size: number) => number): void => {
+  const close = (start: number, isAny: boolean): void => {
     const size = code.length - start - 1;
     if (size > 0 && endOfGuard(code, start + 1) < code.length) {
-      code[start] = mark(size);
+      code[start] = isAny ? markOfAny(size) : markOfAll(size);
       return;
     }
     // Of one part, the part itself says it all.
@@ -45,23 +46,20 @@ export function createGuardWriter(): GuardWriter {
   };
   return {
     code,
-    all(write) {
-      const start = code.push(0) - 1;
-      write();
-      close(start, markOfAll);
-    },
-    any(items, write) {
-      if (items.length === 1) return write(items[0] as (typeof items)[number]);
+    open: () => code.push(0) - 1,
+    close: (start) => close(start, false),
+    any(items, write, given) {
+      if (items.length === 1) return write(items[0] as (typeof items)[number], given);
       const start = code.push(0) - 1;
       for (const item of items) {
         const before = code.length;
-        write(item);
+        write(item, given);
         if (code.length === before) {
           code.length = start;
           return;
         }
       }
-      close(start, markOfAny);
+      close(start, true);
     },
   };
 }

@@ -24,11 +24,13 @@ export interface GuardMaker extends Guards {
   add(rule: PolicyRule, context: RuleContext): number;
 }
 
+const nowhere: RuleContext = { namespace: '', bundle: [], refuses: true };
+
 /** Creates the maker of guards for the rules of one action. Where a match refuses, paths are looked up in every spelling. */
 export function createGuardMaker(refuses: boolean): GuardMaker {
   const keys = createKeyTable(refuses);
   const writer = createGuardWriter();
-  const maker: Maker = { keys, writer, negative: 0 };
+  const maker: Maker = { keys, writer, claimPaths: new Map(), context: nowhere, negative: 0 };
   const starts = [0];
   return {
     keys,
@@ -37,18 +39,15 @@ export function createGuardMaker(refuses: boolean): GuardMaker {
     add(rule, context) {
       maker.negative = 0;
       const before = writer.code.length;
-      writer.all(() => {
-        if (rule.to !== undefined) {
-          writer.any(rule.to, ({ operation }) => guardOfFields(maker, operation, operationFields, context));
-        }
-        if (rule.from !== undefined) {
-          writer.any(rule.from, ({ source }) => guardOfFields(maker, source, sourceFields, context));
-        }
-        for (const { key, values, notValues } of rule.when ?? []) {
-          guardOfField(maker, key, values, context);
-          maker.negative += notValues?.length ?? 0;
-        }
-      });
+      const start = writer.open();
+      maker.context = context;
+      if (rule.to !== undefined) writer.any(rule.to, guardOfOperation, maker);
+      if (rule.from !== undefined) writer.any(rule.from, guardOfSource, maker);
+      for (const { key, values, notValues } of rule.when ?? []) {
+        guardOfField(maker, key, values);
+        maker.negative += notValues?.length ?? 0;
+      }
+      writer.close(start);
       starts.push(writer.code.length);
       return writer.code.length - before + maker.negative;
     },
@@ -59,6 +58,10 @@ export function createGuardMaker(refuses: boolean): GuardMaker {
 interface Maker {
   readonly keys: KeyTable;
   readonly writer: GuardWriter;
+  /** The paths of claims by what is written for them: rules repeat them. */
+  readonly claimPaths: Map<string, readonly string[]>;
+  /** What the rule is written in; a member, because a function for each rule to keep it would cost more than all else. */
+  context: RuleContext;
   /** Values of the rule that say nothing here, because they are negative. */
   negative: number;
 }
@@ -75,56 +78,69 @@ function writeText(maker: Maker, dimension: Dimension, value: string, path?: rea
   else writeKey(maker, dimension, 'exact', value, path);
 }
 
+const guardOfOperation = ({ operation }: { readonly operation: PolicyOperation }, maker: Maker): void =>
+  guardOfFields(maker, operation, operationFields);
+
+const guardOfSource = ({ source }: { readonly source: PolicySource }, maker: Maker): void =>
+  guardOfFields(maker, source, sourceFields);
+
 function guardOfFields<Fields extends PolicySource | PolicyOperation>(
   maker: Maker,
   from: Fields | undefined,
   names: readonly (readonly [keyof Fields, keyof Fields, string])[],
-  context: RuleContext,
 ): void {
   if (from === undefined) return;
-  maker.writer.all(() => {
-    for (const [positive, negative, key] of names) {
-      guardOfField(maker, key, from[positive] as readonly string[] | undefined, context);
-      maker.negative += (from[negative] as readonly string[] | undefined)?.length ?? 0;
-    }
-  });
+  const start = maker.writer.open();
+  for (const [positive, negative, key] of names) {
+    guardOfField(maker, key, from[positive] as readonly string[] | undefined);
+    maker.negative += (from[negative] as readonly string[] | undefined)?.length ?? 0;
+  }
+  maker.writer.close(start);
 }
 
 /** The guard of one field or condition by its positive values; negative ones, addresses and what cannot be judged tell nothing. */
-function guardOfField(maker: Maker, key: string, values: readonly string[] | undefined, context: RuleContext): void {
+function guardOfField(maker: Maker, key: string, values: readonly string[] | undefined): void {
   if (values === undefined || values.length === 0 || values.includes('')) return;
   const special = specialFields.get(key);
-  if (special !== undefined) return special(maker, values, context);
+  if (special !== undefined) return special(maker, values);
   const lookup = textFields.get(key);
-  if (lookup !== undefined) {
-    const dimension = maker.keys.dimension(key, () => lookup);
-    return maker.writer.any(values, (value) => writeText(maker, dimension, value));
-  }
+  if (lookup !== undefined) return writeTexts(maker, maker.keys.dimension(key, () => lookup), values);
   if (key.startsWith('request.headers[') && key.endsWith(']')) return guardOfHeader(maker, key.slice(16, -1), values);
   if (key.startsWith('request.auth.claims[')) guardOfClaim(maker, key.slice(19), values);
 }
 
+function writeTexts(maker: Maker, dimension: Dimension, values: readonly string[], path?: readonly string[]): void {
+  if (values.length === 1) writeText(maker, dimension, values[0] as string, path);
+  else maker.writer.any(values, (value) => writeText(maker, dimension, value, path), undefined);
+}
+
 function guardOfHeader(maker: Maker, name: string, values: readonly string[]): void {
   const header = name.toLowerCase();
-  const { keys, writer } = maker;
+  const { refuses } = maker.keys;
   // Where spellings of the path count, the line is not what is compared.
-  if (header === '' || (header === ':path' && keys.refuses)) return;
-  const bytes = header === ':path' ? values : values.map(asHeaderBytes);
-  const dimension = keys.dimension(`header ${header}`, () => ({ visit: ofHeader(header, keys.refuses) }));
-  writer.any(bytes, (value) => writeText(maker, dimension, value));
+  if (header === '' || (header === ':path' && refuses)) return;
+  const dimension = maker.keys.dimension(`header ${header}`, () => ({ visit: ofHeader(header, refuses) }));
+  writeTexts(maker, dimension, header === ':path' ? values : values.map(asHeaderBytes));
 }
 
 function guardOfClaim(maker: Maker, brackets: string, values: readonly string[]): void {
-  const path = parseBrackets(brackets);
+  let path = maker.claimPaths.get(brackets);
+  if (path === undefined) {
+    path = parseBrackets(brackets);
+    if (path !== undefined) maker.claimPaths.set(brackets, path);
+  }
   if (path === undefined || path.includes('')) return;
-  const dimension = maker.keys.dimension('claims', () => claims);
-  maker.writer.any(values, (value) => writeText(maker, dimension, value, path));
+  writeTexts(maker, maker.keys.dimension('claims', ofUserClaims), values, path);
 }
 
-const claims: Lookup = { visit: ofClaims };
-const identity: Lookup = { collect: ofIdentity };
-const namespaces: Lookup = { collect: ofNamespaces };
-const accounts: Lookup = { collect: ofAccounts };
+type LookupOf = () => Lookup;
+
+const ofUserClaims: LookupOf = () => ({ visit: ofClaims });
+const ofUri: LookupOf = () => ({ collect: ofIdentity });
+const ofNamespace: LookupOf = () => ({ collect: ofNamespaces });
+const ofAccount: LookupOf = () => ({ collect: ofAccounts });
+const ofEverySpelling: LookupOf = () => ({ visit: ofPath(true) });
+const ofPathAlone: LookupOf = () => ({ visit: ofPath(false) });
 const host: Lookup = { visit: ofValue((request) => request.host) };
 /** Where a match refuses, the bare host counts beside the host as sent. */
 const hosts: Lookup = {
@@ -145,12 +161,12 @@ const textFields: ReadonlyMap<string, Lookup> = new Map<string, Lookup>([
   ['request.auth.presenter', { visit: ofValue(({ user }) => user && (user.presenter ?? user.claims['azp'])) }],
 ]);
 
-type OfValues = (maker: Maker, values: readonly string[], context: RuleContext) => void;
+type OfValues = (maker: Maker, values: readonly string[]) => void;
 
 const ofEach =
-  (write: (maker: Maker, value: string, context: RuleContext) => void): OfValues =>
-  (maker, values, context) =>
-    maker.writer.any(values, (value) => write(maker, value, context));
+  (write: (value: string, maker: Maker) => void): OfValues =>
+  (maker, values) =>
+    maker.writer.any(values, write, maker);
 
 /** Fields whose values are no plain texts; each key here follows from the matcher that conditions.ts makes of the same values. */
 const specialFields: ReadonlyMap<string, OfValues> = new Map<string, OfValues>([
@@ -164,34 +180,35 @@ const specialFields: ReadonlyMap<string, OfValues> = new Map<string, OfValues>([
   ['operation.path', ofEach(guardOfPath)],
 ]);
 
-function guardOfPrincipals(maker: Maker, values: readonly string[], { bundle }: RuleContext): void {
-  const uri = maker.keys.dimension('uri', () => identity);
-  maker.writer.any(expandPrincipals(values, bundle), (value) => writeText(maker, uri, value));
+function guardOfPrincipals(maker: Maker, values: readonly string[]): void {
+  writeTexts(maker, maker.keys.dimension('uri', ofUri), expandPrincipals(values, maker.context.bundle));
 }
 
-function guardOfTrustDomains(maker: Maker, values: readonly string[], { bundle }: RuleContext): void {
-  const uri = maker.keys.dimension('uri', () => identity);
-  maker.writer.any(expandTrustDomains(values, bundle), (value) => {
-    const star = value.indexOf('*');
-    if (star === -1) writeKey(maker, uri, 'prefix', `${value}/`);
-    // A star elsewhere cannot be judged, which refuses where a match refuses.
-    else if (star === 0 || star === value.length - 1) writeKey(maker, uri, 'prefix', value.slice(0, star));
-  });
+function guardOfTrustDomains(maker: Maker, values: readonly string[]): void {
+  maker.writer.any(expandTrustDomains(values, maker.context.bundle), guardOfTrustDomain, maker);
 }
 
-function guardOfHost(maker: Maker, value: string): void {
+function guardOfTrustDomain(value: string, maker: Maker): void {
+  const uri = maker.keys.dimension('uri', ofUri);
+  const star = value.indexOf('*');
+  if (star === -1) writeKey(maker, uri, 'prefix', `${value}/`);
+  // A star elsewhere cannot be judged, which refuses where a match refuses.
+  else if (star === 0 || star === value.length - 1) writeKey(maker, uri, 'prefix', value.slice(0, star));
+}
+
+function guardOfHost(value: string, maker: Maker): void {
   const dimension = maker.keys.dimension('host', () => (maker.keys.refuses ? hosts : host));
   writeText(maker, dimension, value.toLowerCase());
 }
 
-function guardOfPort(maker: Maker, value: string): void {
+function guardOfPort(value: string, maker: Maker): void {
   if (!/^\d{1,5}$/.test(value) || Number(value) > 65535) return;
   const dimension = maker.keys.dimension('port', () => port);
   writeKey(maker, dimension, 'exact', String(Number(value)));
 }
 
-function guardOfNamespace(maker: Maker, value: string): void {
-  const dimension = maker.keys.dimension('namespace', () => namespaces);
+function guardOfNamespace(value: string, maker: Maker): void {
+  const dimension = maker.keys.dimension('namespace', ofNamespace);
   const star = value.indexOf('*');
   const rest = value.slice(star + 1);
   if (star === -1) writeKey(maker, dimension, 'prefix', `${value}/`);
@@ -199,20 +216,20 @@ function guardOfNamespace(maker: Maker, value: string): void {
   else writeKey(maker, dimension, 'prefix', value.slice(0, star));
 }
 
-function guardOfAccount(maker: Maker, value: string, context: RuleContext): void {
+function guardOfAccount(value: string, maker: Maker): void {
   const parts = value.split('/');
   if (parts.length > 2 || parts.includes('')) return;
   const [first = '', second] = parts;
-  const namespace = maker.keys.dimension('namespace', () => namespaces);
-  const account = maker.keys.dimension('account', () => accounts);
-  maker.writer.all(() => {
-    writeKey(maker, account, 'exact', second ?? first);
-    writeKey(maker, namespace, 'prefix', `${second === undefined ? context.namespace : first}/`);
-  });
+  const namespace = maker.keys.dimension('namespace', ofNamespace);
+  const account = maker.keys.dimension('account', ofAccount);
+  const start = maker.writer.open();
+  writeKey(maker, account, 'exact', second ?? first);
+  writeKey(maker, namespace, 'prefix', `${second === undefined ? maker.context.namespace : first}/`);
+  maker.writer.close(start);
 }
 
 /** The table of istio-semantics 3.8, issuer and subject as two keys. */
-function guardOfRequestPrincipal(maker: Maker, value: string): void {
+function guardOfRequestPrincipal(value: string, maker: Maker): void {
   const issuer = maker.keys.dimension('issuer', () => issuers);
   const subject = maker.keys.dimension('subject', () => subjects);
   if (value === '*') return writeKey(maker, issuer, 'prefix', '');
@@ -224,10 +241,10 @@ function guardOfRequestPrincipal(maker: Maker, value: string): void {
   // Only one star is one: with one at both ends, the last is an ordinary character.
   const isSuffix = value.startsWith('*');
   const isPrefix = !isSuffix && value.endsWith('*');
-  maker.writer.all(() => {
-    writeKey(maker, subject, isPrefix ? 'prefix' : 'exact', isPrefix ? right.slice(0, -1) : right);
-    writeKey(maker, issuer, isSuffix ? 'suffix' : 'exact', isSuffix ? left.slice(1) : left);
-  });
+  const start = maker.writer.open();
+  writeKey(maker, subject, isPrefix ? 'prefix' : 'exact', isPrefix ? right.slice(0, -1) : right);
+  writeKey(maker, issuer, isSuffix ? 'suffix' : 'exact', isSuffix ? left.slice(1) : left);
+  maker.writer.close(start);
 }
 
 const beyondAscii = /[^\0-\x7f]/;
@@ -236,14 +253,17 @@ const beyondAscii = /[^\0-\x7f]/;
  * Where every spelling counts, keys and paths are compared in lower case: that finds what matches with case too, but only for ASCII. Lower case
  * depends on neighbours elsewhere (a capital sigma ends a word in another letter), so that a part of a path need not stand in the lower case of the whole.
  */
-function guardOfPath(maker: Maker, written: string): void {
+function guardOfPath(written: string, maker: Maker): void {
   const { refuses } = maker.keys;
   if (refuses && beyondAscii.test(written)) return;
   const value = refuses ? written.toLowerCase() : written;
-  const path = maker.keys.dimension('path', () => ({ visit: ofPath(refuses) }));
+  const path = maker.keys.dimension('path', refuses ? ofEverySpelling : ofPathAlone);
   if (!value.includes('{') && !value.includes('}')) return writeText(maker, path, value);
   const template = parseTemplate(value);
-  if (template !== undefined) maker.writer.all(() => guardOfTemplate(maker, path, template));
+  if (template === undefined) return;
+  const start = maker.writer.open();
+  guardOfTemplate(maker, path, template);
+  maker.writer.close(start);
 }
 
 function guardOfTemplate(maker: Maker, path: Dimension, { head, tail }: PathTemplate): void {

@@ -15,8 +15,8 @@ const endless = 0x7fffffff;
 export interface Scales {
   /** Counts a set of rules anew, as what {@link pick} then judges by. */
   weigh(positions: readonly number[]): Generator<void, void>;
-  /** Puts the keys that a rule of that set is to hang on into `chosen`; false when it has none shared by fewer rules than `limit`. */
-  pick(position: number, limit: number, chosen: number[]): boolean;
+  /** Puts the keys that a rule of that set is to hang on into `chosen` and answers how many they are: 0 when it has none shared by fewer rules than `limit`. */
+  pick(position: number, limit: number, chosen: number[]): number;
 }
 
 /** Creates the scales for a list of rules. */
@@ -56,10 +56,12 @@ export function createScales({ keys, code, starts }: Guards): Scales {
   };
 
   /** Collects the keys of the parts of a guard that are served best; false when there are none. */
+  let picked = 0;
   const collect = (at: number, enough: number, chosen: number[]): boolean => {
     const word = code[at] as number;
     if (word >= 0) {
-      chosen.push(word);
+      chosen[picked] = word;
+      picked += 1;
       return true;
     }
     const isAny = isAnyMark(word);
@@ -81,8 +83,9 @@ export function createScales({ keys, code, starts }: Guards): Scales {
 
   return {
     *weigh(positions) {
-      for (const [at, position] of positions.entries()) {
+      for (let at = 0; at < positions.length; at += 1) {
         if (at % rulesPerStep === 0) yield;
+        const position = positions[at] as number;
         const end = starts[position + 1] as number;
         for (let word = starts[position] as number; word < end; word += 1) {
           const key = code[word] as number;
@@ -94,8 +97,9 @@ export function createScales({ keys, code, starts }: Guards): Scales {
           dimension.coverage = 'collect' in dimension.lookup ? positions.length + 1 : 0;
         }
       }
-      for (const [at, position] of positions.entries()) {
+      for (let at = 0; at < positions.length; at += 1) {
         if (at % rulesPerStep === 0) yield;
+        const position = positions[at] as number;
         const end = starts[position + 1] as number;
         for (let word = starts[position] as number; word < end; word += 1) {
           const key = code[word] as number;
@@ -104,8 +108,9 @@ export function createScales({ keys, code, starts }: Guards): Scales {
           sharing[key] = (sharing[key] as number) + 1;
         }
       }
-      for (const [at, position] of positions.entries()) {
+      for (let at = 0; at < positions.length; at += 1) {
         if (at % rulesPerStep === 0) yield;
+        const position = positions[at] as number;
         const end = starts[position + 1] as number;
         const start = starts[position] as number;
         const fewest = start === end ? endless : fewestSharing(start);
@@ -119,8 +124,9 @@ export function createScales({ keys, code, starts }: Guards): Scales {
     },
     pick(position, limit, chosen) {
       const fewest = fewestOf[position] as number;
-      chosen.length = 0;
-      return fewest < limit && fewest < endless && collect(starts[position] as number, enoughFor(fewest), chosen);
+      picked = 0;
+      if (fewest >= limit || fewest === endless) return 0;
+      return collect(starts[position] as number, enoughFor(fewest), chosen) ? picked : 0;
     },
   };
 }

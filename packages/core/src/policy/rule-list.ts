@@ -116,9 +116,9 @@ export function* compileRuleList(
     }
   }
   const { search, walked } = yield* buildIndex(guards);
-  for (const [at, position] of walked.entries()) {
+  for (let at = 0; at < walked.length; at += 1) {
     if (at % perStep === 0) yield;
-    rules[position]?.prepare();
+    rules[walked[at] as number]?.prepare();
   }
   return { rules, index: search };
 }
