@@ -3,7 +3,7 @@ import type { Guards } from './index-guard.js';
 import { createGate, narrowGate, type Gate } from './index-gate.js';
 import type { Dimension } from './index-keys.js';
 import { createSearch, type Bucket, type Collected, type IndexNode, type RuleSearch, type Visited } from './index-search.js';
-import { createScales, rulesPerStep, smallSet, type Scales } from './index-weigh.js';
+import { createScales, pickKeys, rulesPerStep, smallSet, weigh, type Scales } from './index-weigh.js';
 
 /** How often the rules of one key are divided anew by another of their fields. */
 const deepest = 4;
@@ -39,7 +39,7 @@ export function* buildIndex(guards: Guards): Generator<void, BuiltIndex> {
 /** An index of some of the rules; undefined when their keys are all the same. */
 function* divide(positions: readonly number[], building: Building, depth: number): Generator<void, IndexNode | undefined> {
   const { guards, scales, walked } = building;
-  yield* scales.weigh(positions);
+  yield* weigh(scales, positions);
   const hooks = new Map<Dimension, Hook>();
   const buckets: Bucket[] = [];
   const rest: number[] = [];
@@ -49,7 +49,7 @@ function* divide(positions: readonly number[], building: Building, depth: number
   for (let at = 0; at < positions.length; at += 1) {
     if (at % rulesPerStep === 0) yield;
     const position = positions[at] as number;
-    const count = scales.pick(position, limit, chosen);
+    const count = pickKeys(scales, position, limit, chosen);
     if (count === 0) rest.push(position);
     for (let key = 0; key < count; key += 1) hang(chosen[key] as number, position, guards, hooks, buckets);
     hung += count;
