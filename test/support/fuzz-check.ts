@@ -133,7 +133,8 @@ const differs = (ours: Comparable, reference: Comparable): boolean => !isDeepStr
 /** Asks both sides of a case: undefined when they agree, an excuse, or what parts them. */
 function compare({ world, evaluator, reference }: Sides, one: FuzzCase, tally: FuzzTally): Omit<FuzzFinding, 'seed'> | undefined {
   const now = Date.now();
-  const theirs = ofReference(judgeIn(reference, one.connection, one.request, now), one);
+  const judged = judgeIn(reference, one.connection, one.request, now);
+  const theirs = ofReference(judged, one);
   const evaluated = evaluator.evaluate(one.connection, one.request) as Evaluation;
   const ours = ofOurs(evaluated, one);
   tally.cases += 1;
@@ -141,7 +142,7 @@ function compare({ world, evaluator, reference }: Sides, one: FuzzCase, tally: F
   tally.verdicts[kind] = (tally.verdicts[kind] ?? 0) + 1;
   if (!differs(ours, theirs)) return undefined;
   const cautious = (): Comparable => ofReference(judgeIn(reference, one.connection, one.request, now, true), one);
-  const excuse = excuseOf({ one, reference, ours, theirs, cautious, code: evaluated.refusal?.code });
+  const excuse = excuseOf({ one, reference, ours, theirs, cautious, code: evaluated.refusal?.code, said: judged.body });
   if (excuse !== undefined) {
     tally.excused[excuse] = (tally.excused[excuse] ?? 0) + 1;
     return undefined;

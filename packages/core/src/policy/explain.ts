@@ -1,4 +1,4 @@
-import type { SourcePosition } from '../identity/workload.js';
+import { sourceOfRule, type SourcePosition } from '../identity/workload.js';
 import type { RequestAttributes } from '../request/attributes.js';
 import { compilePolicies, type CompiledRule, type PolicyMesh, type PolicySet, type PolicyTarget } from './compile.js';
 import { allMatches } from './rule-list.js';
@@ -8,7 +8,7 @@ import type { AuthorizationPolicy, PolicyRule } from './resource.js';
 
 export type { FailedField } from './explain-rule.js';
 
-/** A rule by its policy's `namespace/name` and its index there; `source` is where the policy's document begins. */
+/** A rule by its policy's `namespace/name` and its index there; `source` is where it begins, or its policy's document where that is not known. */
 export interface ExplainedRule {
   readonly policy: string;
   readonly rule: number;
@@ -82,8 +82,10 @@ function documentsOf(policies: readonly AuthorizationPolicy[]): Documents {
 }
 
 function ruleAt({ policy, rule }: Pick<Decision, 'policy' | 'rule'>, documents: Documents): ExplainedRule | undefined {
-  const source = policy === undefined ? undefined : documents.get(policy)?.meta.source;
-  return policy === undefined || rule === undefined || source === undefined ? undefined : { policy, rule, source };
+  const meta = policy === undefined ? undefined : documents.get(policy)?.meta;
+  return policy === undefined || rule === undefined || meta === undefined
+    ? undefined
+    : { policy, rule, source: sourceOfRule(meta, rule) };
 }
 
 function alsoDenying(
@@ -129,7 +131,7 @@ function nearMisses(set: PolicySet, documents: Documents, o: ExplainOptions): Pi
   const near = misses.map(({ place, document, failures, ...rest }) => ({
     policy: place.policy,
     rule: place.rule,
-    source: document.meta.source,
+    source: sourceOfRule(document.meta, place.rule),
     failed: failures.map((failure) => describeFailure(failure, attributes, contextOf({ place, document, ...rest }))),
   }));
   const omitted = rules.length - chosen.length;
