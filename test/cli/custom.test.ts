@@ -43,7 +43,7 @@ describe('a CUSTOM policy on the command line, where no authorizer is asked', ()
           code: 'ENMESH_CUSTOM_CHECK_FAILED',
           reason: expect.stringContaining(`the check of ${name} failed`),
         },
-        source: 'mesh/ask.yaml:2',
+        source: expect.stringMatching(/^mesh\/ask\.yaml:\d+$/),
       });
     }
   });

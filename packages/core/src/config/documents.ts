@@ -96,12 +96,14 @@ function readDocument(document: Document, reading: Reading): ConfigNode | undefi
 
 /** The package's own sentences quote the file, which may hold a secret; these do not. */
 const faultMessages: Partial<Record<YAMLError['code'], string>> = {
+  BAD_ALIAS: 'a value that begins with * or & must be in quotes',
   BAD_DIRECTIVE: 'a YAML directive that is not understood',
   BAD_DQ_ESCAPE: 'a backslash in a double-quoted string begins no known escape; double it, or use single quotes',
   BAD_INDENT: 'wrong indentation, or a bracket, brace or quote that is never closed',
   BAD_SCALAR_START: 'a value may not begin with this character; put it in quotes',
   BLOCK_AS_IMPLICIT_KEY: 'a second `key:` on one line; put it on its own line or the value in quotes',
-  MISSING_CHAR: 'a character is missing here: a quote, a comma, a colon or the space after it',
+  MISSING_CHAR:
+    'a quote, a comma, a colon or the space after it is missing here, or the line begins in another column than its neighbours',
   MULTILINE_IMPLICIT_KEY: 'a key that spans lines, or a line without its colon',
   TAB_AS_INDENT: 'a tab as indentation; YAML allows spaces only',
   TAG_RESOLVE_FAILED: 'a YAML tag that is not known here',

@@ -10,7 +10,7 @@ import { warnDoubtfulPath } from './doubtful-path.js';
 import { findPathFault } from './path-template.js';
 
 import { checkAttachment, targetRef, targetRefs, workloadSelector } from './selector.js';
-import { findServiceAccountFault, findTrustDomainFault } from './source-values.js';
+import { findPrincipalDoubt, findServiceAccountFault, findTrustDomainFault } from './source-values.js';
 import { isIpBlock, isPortText } from './values.js';
 
 const value = text({ min: 1 });
@@ -36,8 +36,9 @@ function valuesWarned(findDoubt: (value: string) => string | undefined): Shape<r
   );
 }
 
-const principals = valuesWarned((one) =>
-  one.startsWith('spiffe://') ? 'never matches: a principal is written without spiffe://' : undefined,
+const principals = valuesWarned(findPrincipalDoubt);
+const namespaces = valuesWarned((one) =>
+  one.includes('/') ? 'never matches: a namespace is written alone, without "ns/" and without a service account' : undefined,
 );
 const serviceAccounts = valuesWith(findServiceAccountFault, { max: 16 });
 const trustDomains = valuesWith((one) => findTrustDomainFault(one));
@@ -61,8 +62,8 @@ const sourceFields = record<PolicySource>({
   notPrincipals: principals,
   requestPrincipals: values,
   notRequestPrincipals: values,
-  namespaces: values,
-  notNamespaces: values,
+  namespaces,
+  notNamespaces: namespaces,
   serviceAccounts,
   notServiceAccounts: serviceAccounts,
   trustDomains,
