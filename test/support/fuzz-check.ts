@@ -36,6 +36,7 @@ export const createFuzzTally = (): FuzzTally => ({ worlds: 0, cases: 0, verdicts
 /** Both sides of a world, ready to be asked. */
 interface Sides {
   readonly world: FuzzWorld;
+  readonly resources: MeshResources;
   readonly evaluator: Evaluator;
   readonly reference: ReadWorld;
 }
@@ -66,7 +67,7 @@ function sidesOf(given: FuzzWorld): Sides | undefined {
   try {
     const evaluator = createEvaluator({ snapshot: compileSnapshot(resources, world.workload, 1) });
     const documents = readDocuments(world.documents.map(text).join('\n---\n'));
-    return { world, evaluator, reference: { workload: world.workload, mesh: world.mesh, documents } };
+    return { world, resources, evaluator, reference: { workload: world.workload, mesh: world.mesh, documents } };
   } catch {
     // A key set without a key that is safe.
     return undefined;
@@ -167,17 +168,11 @@ function shrink(found: Omit<FuzzFinding, 'seed'>): Omit<FuzzFinding, 'seed'> {
   return found;
 }
 
-/** Asks both sides about the requests of a seed's world; the first disagreement, made small. */
-export function fuzzSeed(
-  seed: number,
-  recorded: readonly RecordedWorld[],
-  tally: FuzzTally,
-  cases = 60,
-): FuzzFinding | undefined {
+/** The world of a seed, and where its requests come from; undefined where the world is refused. */
+export function openSeed(seed: number, recorded: readonly RecordedWorld[]): (Sides & { next(): FuzzCase }) | undefined {
   const dice = new Dice(seed);
   const sides = sidesOf(makeWorld(dice, recorded));
   if (sides === undefined) return undefined;
-  tally.worlds += 1;
   const { world, reference } = sides;
   const rules = rulesFor(reference.documents as readonly Document<RequestAuthentication>[], world.workload, world.mesh);
   const ground = { world, values: harvest(world.documents), rules, recorded };
@@ -187,11 +182,22 @@ export function fuzzSeed(
       connection,
       world.mesh,
     );
-  for (let turn = 0; turn < cases; turn += 1) {
+  const next = (): FuzzCase => {
     let one = makeCase(dice, ground);
     // A connection that is refused tells nothing of the rest.
     for (let again = 0; again < 3 && isClosed(one); again += 1) one = makeCase(dice, ground);
-    const found = compare(sides, one, tally);
+    return one;
+  };
+  return { ...sides, next };
+}
+
+/** Asks both sides about the requests of a seed's world; the first disagreement, made small. */
+function fuzzSeed(seed: number, recorded: readonly RecordedWorld[], tally: FuzzTally): FuzzFinding | undefined {
+  const open = openSeed(seed, recorded);
+  if (open === undefined) return undefined;
+  tally.worlds += 1;
+  for (let turn = 0; turn < 60; turn += 1) {
+    const found = compare(open, open.next(), tally);
     if (found !== undefined) return { seed, ...shrink(found) };
   }
   return undefined;
