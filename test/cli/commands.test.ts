@@ -156,7 +156,7 @@ describe('enmesh test', () => {
       cwd: directory,
     });
     rmSync(join(directory, 'mesh/deny.test.yaml'));
-    expect(JSON.parse(out)).toMatchObject({ verdict: { status: 403, policy: 'shop/all' }, source: 'mesh/deny.test.yaml:1' });
+    expect(JSON.parse(out)).toMatchObject({ verdict: { status: 403, policy: 'shop/all' }, source: 'mesh/deny.test.yaml:4' });
   });
 
   it.each([
