@@ -147,8 +147,10 @@ const ofSpellings =
     return found;
   };
 
+const ofPathAlone: Visit = (tries, asked, best) => visitText(tries, asked.request.path, asked, best);
+
 /** The path; with `anySpelling` keys are in lower case and every spelling counts (security rule 3). */
-export const ofPath = (anySpelling: boolean): Visit => ofSpellings(visitText, anySpelling);
+export const ofPath = (anySpelling: boolean): Visit => (anySpelling ? ofSpellings(visitText, true) : ofPathAlone);
 
 /** One segment of the path, counted from 0; its keys are whole segments. */
 export const ofSegment = (index: number, anySpelling: boolean): Visit =>
