@@ -38,6 +38,7 @@ export class DoorAttributes implements RequestAttributes {
   readonly path: string;
   readonly #facts: DoorFacts;
   #requestId: string | undefined;
+  #judgedQuery: string | undefined;
   #spellings: readonly string[] | undefined;
 
   constructor(facts: DoorFacts) {
@@ -107,6 +108,13 @@ export class DoorAttributes implements RequestAttributes {
     return this.overlay?.query ?? this.#facts.query;
   }
 
+  /** The query with its `?` as the handler gets it: written anew where an accepted token was taken from it. */
+  get judgedQuery(): string {
+    const { effects } = this;
+    if (effects === undefined || effects.removeParams.length === 0) return this.rawQuery;
+    return (this.#judgedQuery ??= removeQueryParameters(this.rawQuery, effects.removeParams));
+  }
+
   /** x-request-id as Istio's sidecar would set it: the client's, else one of our own, the same however often it is asked for. */
   get requestId(): string {
     return this.#given('x-request-id') ?? (this.#requestId ??= randomUUID());
@@ -156,7 +164,7 @@ export class DoorAttributes implements RequestAttributes {
       case ':method':
         return [this.method];
       case ':path':
-        return [this.path + removeQueryParameters(this.rawQuery, effects?.removeParams ?? [])];
+        return [this.path + this.judgedQuery];
       case ':authority':
       case 'host':
         return [this.#facts.host];

@@ -4,7 +4,7 @@ import { isCorsPreflight } from '../jwt/preflight.js';
 import { createTokenMemo, type JwtOutcome, type TokenMemo } from '../jwt/verify.js';
 import type { PolicySet } from '../policy/compile.js';
 import { evaluatePolicies, type Decision } from '../policy/evaluate.js';
-import { removeQueryParameters, type AddedHeader } from '../propagation/payload-header.js';
+import type { AddedHeader } from '../propagation/payload-header.js';
 import { isHost, parseTarget, type RequestTarget } from '../request/normalize.js';
 import { isAmbiguousForRouter } from '../request/router.js';
 import { stepEvents, type Step, type StepEvent } from '../telemetry/events.js';
@@ -237,10 +237,7 @@ export function handOver(
     !options.istioHeaders;
   const edits = plan.editsOf(effects);
   applyEdits(request, simple ? edits : combine(edits, attributes, target, options));
-  const query =
-    effects === undefined || effects.removeParams.length === 0
-      ? attributes.rawQuery
-      : removeQueryParameters(attributes.rawQuery, effects.removeParams);
+  const query = attributes.judgedQuery;
   // In the middleware form nothing but the query may change here: the path was refused if normalization changes it.
   if (target.changed || query !== target.query) request.url = target.path + query;
   if (heard.handOver.hasSubscribers) passed('hand-over', request);

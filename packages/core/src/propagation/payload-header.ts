@@ -27,32 +27,33 @@ export function removeQueryParameters(query: string, names: readonly string[]): 
 /** What is not written as it stands: all but printable ASCII without `#`, `%`, `&`, `+` and `=`. */
 const rewritten = /[^\x21\x22\x24\x27-\x2a\x2c-\x3c\x3e-\x7e]/;
 const everyRewritten = new RegExp(rewritten.source, 'gu');
+/** Pieces that are written otherwise, escapes next to each other as one. */
+const piecesRewritten = new RegExp(`(?:%[0-9a-fA-F]{2})+|${rewritten.source}`, 'gu');
 
-/** A `+` stays one, for it may stand for a blank; an escaped one stays escaped, for it may not. */
+/** A `+` stays one, for it may stand for a blank; an escaped one stays escaped, for it may not. One pass: a query may hold thousands of them. */
 function rewrite(text: string): string {
   if (!rewritten.test(text)) return text;
-  if (!text.includes('+')) return encodeDelimiters(decodeSafely(text));
-  return text
-    .split('+')
-    .map((part) => encodeDelimiters(decodeSafely(part)))
-    .join('+');
+  return text.replace(piecesRewritten, (piece) => (piece === '+' ? piece : encodeDelimiters(decodeEscapes(piece))));
 }
 
-/** Percent-decodes escapes next to each other, leaving alone what is not valid UTF-8. Throws nothing on the way: that would cost more than all else. */
+/** Percent-decodes, leaving alone what is not valid UTF-8. Throws nothing on the way: that would cost more than all else. */
 function decodeSafely(text: string): string {
-  if (!text.includes('%')) return text;
-  return text.replace(/(?:%[0-9a-f]{2})+/gi, (escapes) => {
-    const first = Number.parseInt(escapes.slice(1, 3), 16);
-    if (escapes.length === 3) return first < 0x80 ? String.fromCharCode(first) : escapes;
-    const bytes = Buffer.from(escapes.replaceAll('%', ''), 'hex');
-    return isUtf8(bytes) ? bytes.toString('utf8') : escapes;
-  });
+  return text.includes('%') ? text.replace(/(?:%[0-9a-f]{2})+/gi, decodeEscapes) : text;
+}
+
+function decodeEscapes(escapes: string): string {
+  if (escapes.length < 3) return escapes;
+  if (escapes.length === 3) {
+    const code = Number.parseInt(escapes.slice(1), 16);
+    return code < 0x80 ? String.fromCharCode(code) : escapes;
+  }
+  const bytes = Buffer.from(escapes.replaceAll('%', ''), 'hex');
+  return isUtf8(bytes) ? bytes.toString('utf8') : escapes;
 }
 
 /** Characters that would change the meaning of the query, or that no request target may hold. */
 function encodeDelimiters(text: string): string {
-  if (!rewritten.test(text)) return text;
   // Most often what a client escaped, or a stray percent.
-  if (text.length === 1 && text < '\x80') return encodeURIComponent(text);
+  if (text.length === 1 && text < '\x80') return rewritten.test(text) ? encodeURIComponent(text) : text;
   return text.replace(everyRewritten, (character) => encodeURIComponent(character));
 }
