@@ -2,7 +2,7 @@ import { isAlias, isMap, isScalar, isSeq, type Document, type Node, type Pair, t
 import type { ConfigNode, MapEntry, ScalarNode } from './node.js';
 import { quote } from './problem.js';
 import type { Report } from './report.js';
-import { densityLimit, findExcess, propertyLimit } from './yaml-budget.js';
+import { densityLimit, documentLimit, findExcess, propertyLimit } from './yaml-budget.js';
 import { findForbiddenCharacter } from './yaml-characters.js';
 import { composeDocuments } from './yaml-compose.js';
 import { kubernetesReading } from './yaml-traps.js';
@@ -60,7 +60,8 @@ function reportUnreadable(text: string, report: Report): boolean {
   if (excess === undefined) return false;
   const message = {
     depth: `nested deeper than ${nestingLimit} levels`,
-    density: `more than ${densityLimit(text.length)} words and signs in ${text.length} characters: this is no configuration`,
+    density: `more than ${densityLimit(excess.offset)} words and signs in ${excess.offset} characters: this is no configuration`,
+    documents: `more than ${documentLimit} documents in a file`,
     properties: `more than ${propertyLimit} anchors, aliases and tags in a document`,
   }[excess.kind];
   report.error(excess.offset, '', 'ENMESH_CONFIG_LIMIT', message);

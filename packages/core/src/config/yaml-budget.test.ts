@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { densityLimit, findExcess, propertyLimit } from './yaml-budget.js';
+import { densityLimit, documentLimit, findExcess, propertyLimit } from './yaml-budget.js';
 import { seemingDepthLimit } from './yaml-depth.js';
 
 const many = 50_000;
@@ -53,6 +53,17 @@ describe('findExcess', () => {
   ])('gives up on a long text of %s, and not on a short one', (_what, make) => {
     expect(findExcess(make(600_000))?.kind).toBe('density');
     expect(findExcess(make(90_000))).toBeUndefined();
+  });
+
+  it('gives up where the beginning of a text is too dense, without reading the rest', () => {
+    const excess = findExcess(`[${'a,'.repeat(2_000_000)}]`);
+    expect(excess?.kind).toBe('density');
+    expect(excess?.offset).toBeLessThan(1_000_000);
+  });
+
+  it('gives up on more documents than a file may have', () => {
+    expect(findExcess('---\n'.repeat(documentLimit + 1))?.kind).toBe('documents');
+    expect(findExcess('---\n'.repeat(documentLimit))).toBeUndefined();
   });
 
   it('has room for the densest rules that mean something, in YAML and in JSON', () => {
