@@ -73,7 +73,7 @@ const actionOf = (kind: RuleKind): 'allow' | 'deny' => (kind === 'allow' || kind
 
 /**
  * Selects and compiles the AuthorizationPolicies of one workload (istio-semantics 3.1 to 3.12): once per snapshot, so that
- * {@link PolicySet} decides without parsing, patterns or allocation. Rules stand in Istio's order of rule ids, so the one that Istio would
+ * a {@link PolicySet} decides without parsing or patterns; matchers are made when a request first comes near their rule. Rules stand in Istio's order of rule ids, so the one that Istio would
  * report is found first.
  */
 export function compilePolicies(policies: readonly AuthorizationPolicy[], target: PolicyTarget, mesh: PolicyMesh): PolicySet {

@@ -64,8 +64,8 @@ function evaluateWithRecords(set: PolicySet, request: RequestAttributes): Decisi
 
 /**
  * Decides one request: the first DENY rule that matches denies, then an ALLOW rule must match if any ALLOW policy selects the workload
- * (istio-semantics 3.2). AUDIT and dry-run policies are recorded beside and never decide. Synchronous, without clock or allocation; a throw
- * of a matcher or an accessor denies.
+ * (istio-semantics 3.2). AUDIT and dry-run policies are recorded beside and never decide. Synchronous, without clock, and without
+ * allocation but for rules and callers met for the first time; a throw of a matcher or an accessor denies.
  */
 export function evaluatePolicies(set: PolicySet, request: RequestAttributes): Decision {
   try {
