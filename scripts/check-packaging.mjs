@@ -148,7 +148,7 @@ async function checkTypes(packed, home, entries) {
   const { code, output } = await run(process.execPath, tsc, { cwd: home, quiet: true });
   const errors = output.split('\n').filter((line) => /error TS/.test(line));
   // Declarations of frameworks have flaws of their own; ours and the consumer's must have none.
-  const ours = errors.filter((line) => line.includes('@enmesh') || !line.startsWith('node_modules/'));
+  const ours = errors.filter((line) => /^node_modules\/(@enmesh|enmesh)\//.test(line) || !line.startsWith('node_modules/'));
   if (code !== 0 && errors.length === 0) ours.push(output);
   report(`${packed.name}: types resolve for ES modules and CommonJS, and its declarations have no error`, ours);
 }

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { existsSync, rmSync } from 'node:fs';
 import { request } from 'node:https';
 import { fileURLToPath } from 'node:url';
+import { printGoal } from '../goals.mjs';
 import { medianInterval } from '../statistics.mjs';
 import { prepare } from './setup.mjs';
 
@@ -66,10 +67,10 @@ async function measure(server, load, ms) {
   return { perRequest: ((await ask(server, 'cpu')).cpu - before) / done, perSecond: (done * 1000) / ms };
 }
 
-export async function run({ quick, json }) {
+export async function run({ quick, json, rules }) {
   const rounds = 15;
   const ms = quick ? 650 : 2500;
-  const { directory, file, setup } = await prepare();
+  const { directory, file, setup } = await prepare(rules);
   const [bare, meshed, load] = await Promise.all([
     start(0, 'server.mjs', ['bare', file]),
     start(0, 'server.mjs', ['enmesh', file]),
@@ -88,7 +89,13 @@ export async function run({ quick, json }) {
     }
     const after = await refusals(meshed.hello.port, setup);
     const memory = (await ask(meshed, 'gc')).rss - (await ask(bare, 'gc')).rss;
-    report(pairs, { tampered: before.tampered && after.tampered, foreign: before.foreign && after.foreign }, memory, json);
+    return report(
+      pairs,
+      rules,
+      { tampered: before.tampered && after.tampered, foreign: before.foreign && after.foreign },
+      memory,
+      json,
+    );
   } finally {
     for (const child of [bare, meshed, load]) {
       child.removeAllListeners('exit');
@@ -98,7 +105,7 @@ export async function run({ quick, json }) {
   }
 }
 
-function report(pairs, refused, memory, json) {
+function report(pairs, rules, refused, memory, json) {
   const { median, low, high } = medianInterval(pairs.map((pair) => pair.meshed.perRequest / pair.bare.perRequest));
   const column = (twin, key) => medianInterval(pairs.map((pair) => pair[twin][key])).median;
   const row = (name, twin, ratio) =>
@@ -106,11 +113,24 @@ function report(pairs, refused, memory, json) {
   console.log(`pipeline: CPU per request on mutual TLS with a 700-byte token, ${pairs.length} paired rounds, 32 connections\n`);
   console.log('| server | CPU us/request | requests/s | ratio (median, 95 % interval) |\n|---|---|---|---|');
   console.log(row('bare node:https, token ignored', 'bare', '1'));
-  console.log(row('enmesh: identity, token, policies', 'meshed', `${median.toFixed(3)} (${low.toFixed(3)}-${high.toFixed(3)})`));
+  console.log(
+    row(
+      `enmesh: identity, token, ${rules ?? 'a few'} rules`,
+      'meshed',
+      `${median.toFixed(3)} (${low.toFixed(3)}-${high.toFixed(3)})`,
+    ),
+  );
   console.log(`\nmemory beside the bare process: ${(memory / 2 ** 20).toFixed(1)} MiB`);
   console.log(`refused before and after: tampered token ${refused.tampered}, foreign identity ${refused.foreign}`);
   const round = (value) => Math.round(value * 1000) / 1000;
-  const line = { bench: 'pipeline', cpuRatio: round(median), low: round(low), high: round(high), rounds: pairs.length };
+  const line = {
+    bench: 'pipeline',
+    cpuRatio: round(median),
+    low: round(low),
+    high: round(high),
+    rounds: pairs.length,
+    ...(rules !== undefined && { rules }),
+  };
   if (json)
     console.log(
       JSON.stringify({
@@ -121,4 +141,5 @@ function report(pairs, refused, memory, json) {
       }),
     );
   if (!refused.tampered || !refused.foreign) process.exitCode = 1;
+  return printGoal('CPU ratio', round(median), 1.12, 'x');
 }

@@ -50,8 +50,24 @@ spec:
   - when: [{key: "request.headers[x-debug]", values: ["*"]}]
 `;
 
-/** Writes the set-up to a temporary directory and returns its file with the values a check needs. */
-export async function prepare() {
+/** So many more rules, half of ALLOW and half of DENY, that the request is no case of: callers, methods, paths and claims of their own. */
+function moreRules(count) {
+  const meta = (name) =>
+    `apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: ${name}, namespace: shop}\n`;
+  const rule = (i) =>
+    `  - from: [{source: {principals: [cluster.local/ns/shop/sa/client-${i}]}}]\n` +
+    `    to: [{operation: {methods: [GET], paths: ["/items/${i}/*"]}}]\n` +
+    `    when: [{key: "request.auth.claims[groups]", values: [group-${i}]}]\n`;
+  const policy = (name, action, own) => `---\n${meta(name)}spec:\n  action: ${action}\n  rules:\n${own.map(rule).join('')}`;
+  const numbers = Array.from({ length: count }, (_, i) => i);
+  const half = count >> 1;
+  return (
+    policy('more-allow', 'ALLOW', numbers.slice(half)) + (half > 0 ? policy('more-deny', 'DENY', numbers.slice(0, half)) : '')
+  );
+}
+
+/** Writes the set-up, with so many more rules, to a temporary directory and returns its file with the values a check needs. */
+export async function prepare(rules) {
   const directory = mkdtempSync(join(tmpdir(), 'enmesh-bench-'));
   const authority = await createTestAuthority();
   const foreign = await createTestAuthority();
@@ -68,7 +84,7 @@ export async function prepare() {
   });
   const config = join(directory, 'mesh');
   mkdirSync(config);
-  writeFileSync(join(config, 'policies.yaml'), policies(issuer));
+  writeFileSync(join(config, 'policies.yaml'), policies(issuer) + (rules === undefined ? '' : moreRules(rules)));
   const setup = {
     id: server.id.uri,
     chain: server.chain,

@@ -1,6 +1,7 @@
 // How long a set takes from validated documents to the swapped index, and how long the thread was not free meanwhile, in CPU time.
 import { validateDocuments } from '../../packages/core/dist/config/validate.js';
 import { compileSnapshotInSlices } from '../../packages/core/dist/config/snapshot.js';
+import { median } from '../statistics.mjs';
 import { cpu } from './measure.mjs';
 import { policyOf } from './shapes.mjs';
 
@@ -20,13 +21,13 @@ function documentsOf(shape, size) {
   return files;
 }
 
-/** Longest CPU time without a turn of the event loop while `work` is under way, in milliseconds: other processes do not count, work of the garbage collector's threads does. */
+/** Longest time without a turn of the event loop while `work` is under way, in milliseconds. Other processes can only make it longer. */
 async function longestStall(work) {
-  let last = cpu();
+  let last = performance.now();
   let longest = 0;
   let isDone = false;
   const tick = () => {
-    const now = cpu();
+    const now = performance.now();
     longest = Math.max(longest, now - last);
     last = now;
     if (!isDone) setImmediate(tick);
@@ -39,7 +40,17 @@ async function longestStall(work) {
   return { result, longest };
 }
 
-/** `{validate, compile, stall}` in milliseconds, for the first load in this process and for a later one. */
+/** Slices of 2 ms without work: what the same measurement shows on a machine that is busy with something else. */
+async function idle(ms) {
+  const until = performance.now() + ms;
+  while (performance.now() < until) {
+    const end = performance.now() + 2;
+    while (performance.now() < end);
+    await new Promise((done) => setImmediate(done));
+  }
+}
+
+/** Milliseconds: `validate`, `compile` for the first load in this process and for a later one, and of five loads the median and the least longest `stall`, with that of slices without work as `control`. */
 export async function measureLoad(shape, size) {
   const files = documentsOf(shape, size);
   const start = cpu();
@@ -47,10 +58,20 @@ export async function measureLoad(shape, size) {
   const validate = cpu() - start;
   if (resources === undefined) throw new Error(`the benchmark's own policies do not validate: ${problems[0]?.message}`);
   const times = [];
+  const controls = [];
   for (let round = 0; round < 5; round++) {
     const from = cpu();
     const { longest } = await longestStall(() => compileSnapshotInSlices(resources, workload, 1));
     times.push({ compile: cpu() - from, stall: longest });
+    controls.push((await longestStall(() => idle(50))).longest);
   }
-  return { validate, first: times[0], later: times[4], stall: Math.max(...times.map(({ stall }) => stall)) };
+  const stalls = times.map(({ stall }) => stall);
+  return {
+    validate,
+    first: times[0].compile,
+    later: times[4].compile,
+    stall: median(stalls),
+    least: Math.min(...stalls),
+    control: median(controls),
+  };
 }

@@ -53,6 +53,9 @@ export async function measurePeers(sizes, ms) {
   return [...rows, ...(await measureCedar(sizes))];
 }
 
+/** How long cedar may take for all its sizes; what it has not printed by then is left out. */
+const cedarMs = 60_000;
+
 /** cedar-wasm's rows, as many as its process printed before it ended, however it ended. */
 async function measureCedar(sizes) {
   const engine = '@cedar-policy/cedar-wasm';
@@ -62,8 +65,10 @@ async function measureCedar(sizes) {
   let output = '';
   child.stdout.on('data', (chunk) => (output += chunk));
   child.stderr.resume();
+  const timer = setTimeout(() => child.kill(), cedarMs);
   const [code, signal] = await new Promise((done) => child.once('close', (...how) => done(how)));
-  if (code !== 0) console.log(`${engine} crashed (${signal ?? `exit code ${code}`}): its rows are those measured before`);
+  clearTimeout(timer);
+  if (code !== 0) console.log(`${engine} ended early (${signal ?? `exit code ${code}`}): its rows are those measured before`);
   return output
     .split('\n')
     .filter((line) => line.endsWith('}'))

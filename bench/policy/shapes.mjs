@@ -3,7 +3,8 @@
 const principal = (i) => `cluster.local/ns/shop/sa/client-${i}`;
 
 /** The attributes of one request; what a shape does not set is the same for all. */
-export function attributes({ method = 'GET', path = '/items', host = 'product.shop', account, namespace, claims, headers = {} }) {
+export function attributes(given) {
+  const { method = 'GET', path = '/items', host = 'product.shop', account, namespace, claims, headers = {} } = given;
   const uri = `spiffe://cluster.local/ns/${namespace ?? 'shop'}/sa/${account ?? 'gateway'}`;
   const issuer = 'https://idp.example';
   const subject = claims?.sub ?? 'jane';
@@ -119,25 +120,45 @@ export const plainShapes = {
   },
 };
 
-/** Ten, so that the smallest set has as many kinds of rules as the biggest. */
-const kinds = [
-  'spread',
-  'same principal',
-  'list claim',
-  'path prefixes',
-  'path suffixes',
-  'templates',
-  'namespaces',
-  'serviceAccounts',
-  'hosts',
-  'headers',
-];
-const mixedOf = (i) => plainShapes[kinds[i % kinds.length]];
+/** Kinds of rules that occur beside the others only in `mixed`. */
+const moreKinds = {
+  'principal prefixes': {
+    rule: (i) => ({ from: from({ principals: [`cluster.local/ns/team-${i}/*`] }), to: to({ methods: ['GET'] }) }),
+    request: (i) => attributes({ namespace: `team-${i}` }),
+  },
+  'exact paths': {
+    rule: (i) => ({ to: to({ paths: [`/pages/${i}`] }) }),
+    request: (i) => attributes({ path: `/pages/${i}` }),
+  },
+  addresses: {
+    rule: (i) => ({ from: from({ ipBlocks: ['10.0.0.0/8'] }), to: to({ paths: [`/intern/${i}/*`] }) }),
+    request: (i) => attributes({ path: `/intern/${i}/a` }),
+  },
+  ports: {
+    rule: (i) => ({ to: to({ ports: ['8080'], paths: [`/ports/${i}`] }) }),
+    request: (i) => attributes({ path: `/ports/${i}` }),
+  },
+  'negative values': {
+    rule: (i) => ({
+      from: from({ notNamespaces: ['guests'] }),
+      to: to({ methods: ['GET'], paths: [`/open/${i}/*`], notPaths: [`/open/${i}/secret*`] }),
+    }),
+    request: (i) => attributes({ path: `/open/${i}/a` }),
+  },
+};
 
-/** The plain shapes and, of rules of ten of them in turn, `mixed`. */
+const allKinds = { ...plainShapes, ...moreKinds };
+const kinds = [
+  ...['spread', 'principal prefixes', 'principal suffixes', 'namespaces', 'serviceAccounts', 'exact paths', 'path prefixes'],
+  ...['path suffixes', 'templates', 'hosts', 'methods', 'headers', 'claim', 'list claim', 'nested claim', 'requestPrincipals'],
+  ...['addresses', 'ports', 'negative values'],
+];
+const mixedOf = (i) => allKinds[kinds[i % kinds.length]];
+
+/** The plain shapes and, of rules of all these kinds in turn, `mixed`: it is asked for a rule of each kind, and the worst of them counts. */
 export const shapes = {
   ...plainShapes,
-  mixed: { rule: (i) => mixedOf(i).rule(i), request: (i) => mixedOf(i).request(i) },
+  mixed: { rule: (i) => mixedOf(i).rule(i), request: (i) => mixedOf(i).request(i), kinds: kinds.length },
 };
 
 /** An AuthorizationPolicy document with rules 0 to size - 1 of a shape. */

@@ -33,6 +33,12 @@ describe('enmesh evaluate', () => {
       { outcome: 'denied', status: 403 },
     ],
     ['plaintext', ['http://product.shop/items'], 1, { outcome: 'closed' }],
+    [
+      'a caller as policies write it',
+      ['http://product.shop/items', '--as', 'cluster.local/ns/shop/sa/gateway'],
+      0,
+      { outcome: 'allowed' },
+    ],
     ['another port', ['http://product.shop/metrics', '--port', '9090'], 0, { outcome: 'allowed', rule: 2 }],
     [
       'a user with a claim',
@@ -57,6 +63,11 @@ describe('enmesh evaluate', () => {
     ['no workload', ['evaluate', '/x'], 'which workload'],
     ['a file that does not exist', ['evaluate', '--workload', 'none.yaml'], 'none.yaml does not exist'],
     ['a directory that does not exist', ['evaluate', ...product, '--config', 'none'], 'none'],
+    [
+      'a caller without its namespace',
+      ['evaluate', ...product, '--as', 'gateway'],
+      'write spiffe://cluster.local/ns/NAMESPACE/sa/ACCOUNT',
+    ],
     ['a header that is none', ['evaluate', ...product, '-H', 'x'], 'no header line'],
     ['a port that is none', ['evaluate', ...product, '--port', '0'], 'no port'],
     ['claims that are no object', ['evaluate', ...product, '--user', 'a/b', '--claims', '[]'], 'no JSON object'],
@@ -156,7 +167,7 @@ describe('enmesh test', () => {
       cwd: directory,
     });
     rmSync(join(directory, 'mesh/deny.test.yaml'));
-    expect(JSON.parse(out)).toMatchObject({ verdict: { status: 403, policy: 'shop/all' }, source: 'mesh/deny.test.yaml:1' });
+    expect(JSON.parse(out)).toMatchObject({ verdict: { status: 403, policy: 'shop/all' }, source: 'mesh/deny.test.yaml:4' });
   });
 
   it.each([

@@ -76,6 +76,26 @@ describe('enmesh validate', () => {
     expect(await check('mesh', 'cart/enmesh.yaml', 'crat/enmesh.yaml')).toBe('0 errors, 0 warnings in 3 files\n');
   });
 
+  it('checks enmesh.yaml and the directory that it names where nothing is named', async () => {
+    write('here/enmesh.yaml', 'namespace: shop\nconfig: ./mesh\nlabels: {app: cart}\n');
+    write('here/mesh/a.yaml', policy('{acton: DENY}'));
+    const { code, out } = await runEnmesh(['validate'], { cwd: join(work, 'here') });
+    expect([code, out]).toEqual([1, expect.stringMatching(/^error {3}mesh\/a\.yaml:4:8 spec\.acton: /)]);
+    expect(out).toContain('1 error, 0 warnings in 2 files');
+    rmSync(join(work, 'here/mesh'), { recursive: true });
+    const gone = await runEnmesh(['validate'], { cwd: join(work, 'here') });
+    expect([gone.code, gone.error]).toEqual([2, 'enmesh: mesh does not exist, which `config` in enmesh.yaml names\n']);
+  });
+
+  it('tells the problems of a directory beside a file that cannot be read', async () => {
+    write('beside/a.yaml', Buffer.from([0x61, 0xff]));
+    write('beside/b.yaml', policy('{acton: DENY}'));
+    const { code, out } = await runEnmesh(['validate', 'beside'], { cwd: work });
+    expect(code).toBe(1);
+    expect(out).toMatch(/^error {3}beside\/a\.yaml:1:1: is not UTF-8 text$/m);
+    expect(out).toMatch(/^error {3}beside\/b\.yaml:4:8 spec\.acton: /m);
+  });
+
   it('checks each directory for itself, and single files as one configuration', async () => {
     const [one, two] = [write('one/a.yaml', policy('{}')), write('two/a.yaml', policy('{}'))];
     expect((await runEnmesh(['validate', dirname(one), dirname(two)])).code).toBe(0);
@@ -84,8 +104,9 @@ describe('enmesh validate', () => {
   });
 
   it('ends with 2 and one sentence when it is called wrongly', async () => {
+    mkdirSync(join(work, 'nothing'), { recursive: true });
     for (const args of [['validate'], ['validate', '/nope'], ['validate', '--stream', 'x'], ['validate', '--nope'], ['nope']]) {
-      const { code, out, error } = await runEnmesh(args, { cwd: work });
+      const { code, out, error } = await runEnmesh(args, { cwd: join(work, 'nothing') });
       expect([args, code, out]).toEqual([args, 2, '']);
       expect(error).not.toMatch(/\n {4}at /);
     }

@@ -66,6 +66,8 @@ interface Context {
   readonly facts: Facts;
   readonly namespace: string;
   readonly trustDomains: readonly string[];
+  /** Where a match refuses and enmesh is cautious: every reading of a value counts. */
+  readonly isCautious?: boolean;
 }
 
 /** Whether a wildcard at either end of `pattern` covers `text`. */
@@ -82,9 +84,22 @@ export function expandPrincipal(value: string, trustDomains: readonly string[]):
   return trustDomains.map((one) => (own.startsWith('*') && one.endsWith(own.slice(1)) ? value : [one, ...rest].join('/')));
 }
 
+const readable = (text: string): string => text.replaceAll('\n', ' ');
+
+/** Matches a text; where caution asks for it, a lone `*` takes one with line feeds too. */
+const matchesLine = (value: string, text: string, { isCautious }: Context): boolean =>
+  matchesText(value, isCautious && value === '*' ? readable(text) : text);
+
 /** Matches one value of a claim, or any text of a list (3.9). */
-const matchesClaim = (value: string, claim: unknown): boolean =>
-  [claim].flat().some((one) => typeof one === 'string' && matchesText(value, one));
+const matchesClaim = (value: string, claim: unknown, context: Context): boolean =>
+  [claim].flat().some((one) => typeof one === 'string' && matchesLine(value, one, context));
+
+/** The host as applications look at it too. */
+const bareHost = (host: string): string => host.replace(/^.*@/, '').replace(/:\d*$/, '').replace(/\.$/, '');
+
+/** A line of a header, and its items where caution asks for them. */
+const itemsOf = (line: string, { isCautious }: Context): string[] =>
+  isCautious && line.includes(',') ? [line, ...line.split(',').map((item) => item.trim())] : [line];
 
 type Matcher = (value: string, context: Context) => boolean;
 
@@ -101,8 +116,12 @@ const serviceAccount = ofPeer((value, uri, context) => matchesServiceAccount(val
 const trustDomain = ofPeer((value, uri, { trustDomains }) =>
   (trustDomains.includes(value) ? trustDomains : [value]).some((one) => matchesTrustDomain(one, uri)),
 );
-const requestPrincipal: Matcher = (value, { facts: { claims } }) =>
-  matchesRequestPrincipal(value, claims?.['iss'], claims?.['sub']);
+const requestPrincipal: Matcher = (value, context) => {
+  const { iss, sub } = context.facts.claims ?? {};
+  if (typeof iss !== 'string' || typeof sub !== 'string') return false;
+  if (matchesRequestPrincipal(value, iss, sub)) return true;
+  return context.isCautious === true && value === '*' && matchesRequestPrincipal(value, readable(iss), readable(sub));
+};
 const sourceIp: Matcher = (value, { facts }) => matchesAddress(value, facts.sourceIp);
 const remoteIp: Matcher = (value, { facts }) => matchesAddress(value, facts.remoteIp);
 const port: Matcher = (value, { facts }) => Number(value) === facts.destinationPort;
@@ -115,7 +134,10 @@ const fieldMatchers: Readonly<Record<string, Matcher>> = {
   requestPrincipals: requestPrincipal,
   ipBlocks: sourceIp,
   remoteIpBlocks: remoteIp,
-  hosts: (value, { facts }) => matchesHeader(value.toLowerCase(), facts.host.toLowerCase()),
+  hosts: (value, { facts, isCautious }) =>
+    (isCautious ? [facts.host, bareHost(facts.host)] : [facts.host]).some((host) =>
+      matchesHeader(value.toLowerCase(), host.toLowerCase()),
+    ),
   methods: (value, { facts }) => matchesHeader(value, facts.method),
   paths: (value, { facts }) => matchesPath(value, facts.path),
   ports: port,
@@ -129,11 +151,11 @@ const keyMatchers: Readonly<Record<string, Matcher>> = {
   'source.principal': principal,
   'source.trustDomain': trustDomain,
   'request.auth.principal': requestPrincipal,
-  'request.auth.audiences': (value, { facts }) => matchesClaim(value, facts.claims?.['aud']),
-  'request.auth.presenter': (value, { facts }) => matchesClaim(value, facts.claims?.['azp']),
+  'request.auth.audiences': (value, context) => matchesClaim(value, context.facts.claims?.['aud'], context),
+  'request.auth.presenter': (value, context) => matchesClaim(value, context.facts.claims?.['azp'], context),
   'destination.ip': (value, { facts }) => matchesAddress(value, facts.destinationIp),
   'destination.port': port,
-  'connection.sni': (value, { facts }) => matchesText(value, facts.sni),
+  'connection.sni': (value, context) => matchesLine(value, context.facts.sni, context),
 };
 
 /** The claim at `[a][b]`; brackets that do not pair up are one literal name. */
@@ -154,37 +176,45 @@ function matcherOf(key: string): Matcher {
   if (plain !== undefined) return plain;
   if (key.startsWith('request.headers[')) {
     const name = key.slice('request.headers['.length, -1).toLowerCase();
-    return (value, { facts }) => facts.header(name).some((line) => matchesHeader(value, line));
+    return (value, context) =>
+      context.facts.header(name).some((line) => itemsOf(line, context).some((item) => matchesHeader(value, item)));
   }
   const brackets = key.slice('request.auth.claims'.length);
-  return (value, { facts }) => matchesClaim(value, claimAt(brackets, facts.claims));
+  return (value, context) => matchesClaim(value, claimAt(brackets, context.facts.claims), context);
+}
+
+/** Where a match refuses: `cautiously` for positive values, or for negative ones. */
+interface Contexts {
+  readonly positive: Context;
+  readonly negative: Context;
 }
 
 /** All fields of a source or an operation; a field is met by any of its values, a `notX` by none (3.4). */
-function matchesFields(fields: Fields, context: Context): boolean {
+function matchesFields(fields: Fields, contexts: Contexts): boolean {
   return Object.entries(fields).every(([name, values]) => {
     if (values.length === 0) return true;
     const isNegative = name.startsWith('not');
     const field = isNegative ? (name[3] ?? '').toLowerCase() + name.slice(4) : name;
     const matcher = fieldMatchers[field] as Matcher;
+    const context = isNegative ? contexts.negative : contexts.positive;
     return values.some((value) => matcher(value, context)) !== isNegative;
   });
 }
 
-function matchesCondition({ key, values = [], notValues = [] }: Condition, context: Context): boolean {
+function matchesCondition({ key, values = [], notValues = [] }: Condition, { positive, negative }: Contexts): boolean {
   const matcher = matcherOf(key);
   return (
-    (values.length === 0 || values.some((value) => matcher(value, context))) &&
-    !notValues.some((value) => matcher(value, context))
+    (values.length === 0 || values.some((value) => matcher(value, positive))) &&
+    !notValues.some((value) => matcher(value, negative))
   );
 }
 
 /** Whether a rule matches: any source, any operation, all conditions (3.4). */
-export function matchesRule({ from = [], to = [], when = [] }: Rule, context: Context): boolean {
+export function matchesRule({ from = [], to = [], when = [] }: Rule, contexts: Contexts): boolean {
   return (
-    (from.length === 0 || from.some(({ source }) => matchesFields(source, context))) &&
-    (to.length === 0 || to.some(({ operation }) => matchesFields(operation, context))) &&
-    when.every((condition) => matchesCondition(condition, context))
+    (from.length === 0 || from.some(({ source }) => matchesFields(source, contexts))) &&
+    (to.length === 0 || to.some(({ operation }) => matchesFields(operation, contexts))) &&
+    when.every((condition) => matchesCondition(condition, contexts))
   );
 }
 
@@ -193,35 +223,45 @@ interface Hit {
   readonly rule: number;
 }
 
+/** Positive values refuse in a DENY, negative ones in an ALLOW. An AUDIT is read as a DENY, whose rules it tries out. */
+function contextsOf(action: string, context: Context): Contexts {
+  const plain = { ...context, isCautious: false };
+  return action === 'ALLOW' ? { positive: plain, negative: context } : { positive: context, negative: plain };
+}
+
 /** The first matching rule in the lexical order of rule ids (3.2). */
-function firstHit(
-  policies: readonly Document<AuthorizationPolicy>[],
-  facts: Facts,
-  trustDomains: readonly string[],
-): Hit | undefined {
+function firstHit(policies: readonly Document<AuthorizationPolicy>[], given: Omit<Context, 'namespace'>): Hit | undefined {
   const rules = policies.flatMap(({ namespace: own, name, spec }) =>
-    (spec.rules ?? []).map((rule, index) => ({ id: `ns[${own}]-policy[${name}]-rule[${index}]`, own, name, rule, index })),
+    (spec.rules ?? []).map((rule, index) => {
+      const contexts = contextsOf(spec.action ?? 'ALLOW', { ...given, namespace: own });
+      return { id: `ns[${own}]-policy[${name}]-rule[${index}]`, own, name, rule, index, contexts };
+    }),
   );
   rules.sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
-  const hit = rules.find(({ rule, own }) => rule !== null && matchesRule(rule, { facts, namespace: own, trustDomains }));
+  const hit = rules.find(({ rule, contexts }) => rule !== null && matchesRule(rule, contexts));
   return hit && { policy: `${hit.own}/${hit.name}`, rule: hit.index };
 }
 
 const isDryRun = ({ annotations }: Document<AuthorizationPolicy>): boolean =>
   ['1', 't', 'T', 'TRUE', 'true', 'True'].includes(annotations['istio.io/dry-run'] ?? '');
 
-/** What AUDIT, DENY and ALLOW of a workload say, rule by rule (3.2, 3.12). CUSTOM is not asked. */
+/**
+ * What AUDIT, DENY and ALLOW of a workload say, rule by rule (3.2, 3.12). CUSTOM is not asked. With `isCautious` as docs/deviations.md has it where a
+ * match refuses: hosts without their port count too, items of a header line, and texts with line feeds for a lone `*`.
+ */
 export function decide(
   documents: readonly Document<AuthorizationPolicy>[],
   target: Target,
   mesh: MeshFields,
   facts: Facts,
+  isCautious = false,
 ): Verdict {
   const trustDomains = [trustDomainOf(mesh), ...(mesh.trustDomainAliases ?? [])];
   const all = selected(documents, 'AuthorizationPolicy', target, mesh);
   const of = (action: string, dry = false): Document<AuthorizationPolicy>[] =>
     all.filter((one) => (one.spec.action ?? 'ALLOW') === action && isDryRun(one) === dry);
-  const hit = (policies: readonly Document<AuthorizationPolicy>[]): Hit | undefined => firstHit(policies, facts, trustDomains);
+  const hit = (policies: readonly Document<AuthorizationPolicy>[]): Hit | undefined =>
+    firstHit(policies, { facts, trustDomains, isCautious });
   const shadow = (policies: readonly Document<AuthorizationPolicy>[], matched: 'allowed' | 'denied'): Shadow | undefined => {
     if (policies.length === 0) return undefined;
     const found = hit(policies);

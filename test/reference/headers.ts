@@ -38,6 +38,9 @@ function readLine(line: string): Line {
   return [line.slice(0, colon).toLowerCase(), line.slice(colon + 1).replace(/^[ \t]+|[ \t]+$/g, '')];
 }
 
+/** Of TE Envoy leaves `trailers` and nothing else. */
+const hasTrailers = (value: string): boolean => value.split(',').some((item) => item.trim() === 'trailers');
+
 /** Whether Envoy keeps a referer: text without a scheme, or a URL with a host (measured on Envoy 1.40). */
 function isReferer(value: string): boolean {
   if (!/^[a-z][a-z0-9+.-]*:/i.test(value)) return true;
@@ -58,15 +61,20 @@ export function receivedLines(
     'proxy-connection',
     'upgrade',
     'x-envoy-internal',
-    ...nominated.map((name) => name.trim()),
+    // TE is judged by itself.
+    ...nominated.map((name) => name.trim()).filter((name) => name !== 'te'),
   ];
   const kept = lines.filter(
     ([name, value]) =>
       !removed.includes(name) &&
-      !(name === 'te' && value !== 'trailers') &&
+      !(name === 'te' && !hasTrailers(value)) &&
       !(name === 'referer' && !isReferer(value)) &&
       !(name === 'x-forwarded-client-cert' && !connection.tls),
   );
+  if (valuesOf(kept, 'te').length > 0) {
+    removeLines(kept, 'te');
+    kept.push(['te', 'trailers']);
+  }
   if (connection.tls) {
     const before = valuesOf(kept, 'x-forwarded-client-cert');
     removeLines(kept, 'x-forwarded-client-cert');

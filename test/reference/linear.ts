@@ -54,13 +54,24 @@ function factsOf(connection: ReferenceConnection, path: string, host: string, re
 }
 
 /** Judges one request on one connection to the workload. */
-export function judge(
-  { workload, mesh, documents: text }: ReferenceWorld,
+export const judge = (
+  world: ReferenceWorld,
+  connection: ReferenceConnection,
+  request: ReferenceRequest,
+  now: number,
+): ReferenceVerdict => judgeIn({ ...world, documents: readDocuments(world.documents) }, connection, request, now);
+
+/** A world whose documents were read before. */
+export type ReadWorld = Omit<ReferenceWorld, 'documents'> & { readonly documents: readonly Document<never>[] };
+
+/** Judges a request in a world that was read before. With `isCautious` as enmesh is on purpose (see {@link decide} and {@link authenticate}). */
+export function judgeIn(
+  { workload, mesh, documents }: ReadWorld,
   connection: ReferenceConnection,
   { method, target, headers }: ReferenceRequest,
   now: number,
+  isCautious = false,
 ): ReferenceVerdict {
-  const documents = readDocuments(text);
   const mode = modeFor(documents as readonly Document<PeerAuthentication>[], workload, mesh, connection.destinationPort);
   if (!isAccepted(mode, connection, mesh)) return { outcome: 'closed' };
   const normal = normalize(target, mesh.pathNormalization?.normalization);
@@ -69,10 +80,12 @@ export function judge(
   const lines = receivedLines(headers, connection, own);
   if (normal.authority !== undefined) lines.find(([name]) => name === 'host')?.splice(1, 1, normal.authority);
   const request: TokenRequest = { method, path: normal.path, lines, query: normal.query, claims: undefined };
-  const refusal = authenticate(rulesFor(documents as readonly Document<RequestAuthentication>[], workload, mesh), request, now);
+  const rules = rulesFor(documents as readonly Document<RequestAuthentication>[], workload, mesh);
+  const refusal = authenticate(rules, request, now, isCautious);
   if (refusal !== undefined) return { outcome: 'denied', ...refusal };
   const facts = factsOf(connection, normal.path, valuesOf(lines, 'host').join(','), request);
-  const { allowed, ...rest } = decide(documents as readonly Document<AuthorizationPolicy>[], workload, mesh, facts);
+  const policies = documents as readonly Document<AuthorizationPolicy>[];
+  const { allowed, ...rest } = decide(policies, workload, mesh, facts, isCautious);
   if (!allowed) return { outcome: 'denied', status: 403, body: 'RBAC: access denied', ...rest };
   return { outcome: 'allowed', status: 200, ...rest, upstream: { path: normal.path + request.query, lines } };
 }

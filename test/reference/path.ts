@@ -17,12 +17,22 @@ function originForm(target: string): { origin: string; authority: string | undef
 
 const isPlain = (code: number): boolean => /^[-.0-9A-Z_a-z~]$/.test(String.fromCharCode(code));
 
-/** Decodes the escapes of unreserved characters, and no others. */
+/**
+ * Decodes the escapes of unreserved characters, and no others. Where what was decoded makes an escape of a stray `%` before it (`%%32%65`), that `%` is
+ * escaped itself (measured on Envoy 1.40): the digit behind it may be one that stood there, and so may the next one.
+ */
 function decodeUnreserved(text: string): string {
-  return text.replace(/%[0-9a-f]{2}/gi, (escape) => {
-    const code = Number.parseInt(escape.slice(1), 16);
-    return isPlain(code) ? String.fromCharCode(code) : escape;
+  const pieces = text.match(/%[0-9a-f]{2}|[^]/gi) ?? [];
+  const out: string[] = [];
+  pieces.forEach((piece, index) => {
+    const code = piece.length === 3 ? Number.parseInt(piece.slice(1), 16) : -1;
+    if (!isPlain(code)) return void out.push(piece);
+    out.push(String.fromCharCode(code));
+    const next = pieces[index + 1] ?? '';
+    if (out.at(-2) === '%' && /^[0-9a-f]{2}/i.test(`${out.at(-1)}${next.length === 1 ? next : ''}`)) out.splice(-2, 1, '%25');
+    else if (out.at(-3) === '%' && /^[0-9a-f]{2}$/i.test(`${out.at(-2)}${out.at(-1)}`)) out.splice(-3, 1, '%25');
   });
+  return out.join('');
 }
 
 /** Whether a segment is `.` or `..`, by how many levels it climbs; undefined for any other. */

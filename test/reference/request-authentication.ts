@@ -59,8 +59,9 @@ function locationsOf(rule: JwtRule): Required<Pick<JwtRule, 'fromHeaders' | 'fro
 }
 
 function decodePercent(text: string): string {
+  const octets = Buffer.from(text, 'utf8').toString('latin1');
   return Buffer.from(
-    text.replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16))),
+    octets.replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16))),
     'latin1',
   ).toString('utf8');
 }
@@ -88,19 +89,20 @@ function extract(rule: JwtRule, { lines, path, method, query }: TokenRequest): {
   const { fromHeaders, fromParams, fromCookies } = locationsOf(rule);
   const found: { text: string; at: Location }[] = [];
   const key = ({ name, prefix = '' }: { name: string; prefix?: string }): string => name.toLowerCase() + prefix;
-  for (const { name, prefix = '' } of [...fromHeaders].sort((a, b) => (key(a) < key(b) ? -1 : 1))) {
+  const headers = new Map(fromHeaders.map((one) => [key(one), one]));
+  for (const { name, prefix = '' } of [...headers.values()].sort((a, b) => (key(a) < key(b) ? -1 : 1))) {
     const header = name.toLowerCase();
     // Istio admits the names of pseudo-headers too.
     const pseudo: Readonly<Record<string, string>> = { ':path': path + query, ':method': method };
     const values = pseudo[header] === undefined ? valuesOf(lines, header) : [pseudo[header]];
     for (const value of values) found.push(...fromHeader(value, prefix).map((text) => ({ text, at: { header } })));
   }
-  for (const param of [...fromParams].sort()) {
+  for (const param of [...new Set(fromParams)].sort()) {
     const pair = parametersOf(query).find(([name]) => name === param);
     if (pair !== undefined) found.push({ text: pair[1], at: { param } });
   }
   const cookies = valuesOf(lines, 'cookie').flatMap((line) => line.split(';'));
-  for (const name of [...fromCookies].sort()) {
+  for (const name of [...new Set(fromCookies)].sort()) {
     const cookie = cookies.map((one) => one.trim()).find((one) => one.startsWith(`${name}=`));
     if (cookie !== undefined) found.push({ text: cookie.slice(name.length + 1), at: {} });
   }
@@ -109,7 +111,7 @@ function extract(rule: JwtRule, { lines, path, method, query }: TokenRequest): {
 
 const sanitize = (audience: string): string => audience.replace(/^https?:\/\//, '').replace(/\/$/, '');
 
-function verifyToken(rule: JwtRule, text: string, now: number): Token {
+function verifyToken(rule: JwtRule, text: string, now: number, isCautious: boolean): Token {
   const token = readToken(text);
   const { claims } = token;
   if (rule.issuer && (claims['iss'] ?? '') !== rule.issuer) throw new TokenFault(unknownIssuer);
@@ -121,17 +123,25 @@ function verifyToken(rule: JwtRule, text: string, now: number): Token {
   const given = [claims['aud'] ?? []].flat() as string[];
   if (wanted.length > 0 && !given.some((one) => wanted.includes(sanitize(one)))) throw new TokenFault(wrongAudience);
   const { keys } = JSON.parse(rule.jwks ?? '{"keys":[]}') as { keys: readonly Jwk[] };
-  checkSignature(token, keys);
+  checkSignature(token, keys, isCautious);
   return token;
+}
+
+/** As C's `%f` where it is no unsigned integer of 64 bits. */
+function numberText(value: number): string {
+  if (Number.isInteger(value) && value >= 0 && value < 2 ** 64) return BigInt(value).toString();
+  return Math.abs(value) < 1e21 ? value.toFixed(6) : `${BigInt(value)}.000000`;
 }
 
 function claimText(claims: Claims, path: string): string | undefined {
   let value: unknown = claims;
-  for (const name of path.split('.')) value = (value as Claims | null | undefined)?.[name];
+  for (const name of path.split('.')) {
+    if (typeof value !== 'object' || value === null || Array.isArray(value) || !Object.hasOwn(value, name)) return undefined;
+    value = (value as Claims)[name];
+  }
   if (value === undefined || value === null || value === '') return undefined;
   if (typeof value === 'string' || typeof value === 'boolean') return String(value);
-  if (typeof value === 'number')
-    return Number.isInteger(value) && value >= 0 && value < 2 ** 64 ? BigInt(value).toString() : value.toFixed(6);
+  if (typeof value === 'number') return numberText(value);
   return Buffer.from(JSON.stringify(value)).toString('base64');
 }
 
@@ -151,8 +161,12 @@ function applyToken(rule: JwtRule, token: Token, at: Location, request: TokenReq
     }
   }
   const lists = new Set(['scope', 'permission', ...(rule.spaceDelimitedClaims ?? [])]);
-  const split = ([name, value]: [string, unknown]): [string, unknown] =>
-    lists.has(name) && typeof value === 'string' ? [name, value.split(' ').filter((one) => one !== '')] : [name, value];
+  const split = ([name, value]: [string, unknown]): [string, unknown] => {
+    if (!lists.has(name) || typeof value !== 'string') return [name, value];
+    const items = value.split(' ').filter((one) => one !== '');
+    // Envoy makes the list with its first item.
+    return [name, items.length === 0 ? value : items];
+  };
   request.claims = Object.fromEntries(Object.entries(token.claims).map(split));
 }
 
@@ -161,14 +175,25 @@ function removeOutputs(rule: JwtRule, { lines }: TokenRequest): void {
     if (name !== undefined) removeLines(lines, name);
 }
 
+/** {@link tryRule} on a copy, which replaces the request only when all of its tokens are good. */
+function tryAlone(rule: JwtRule, request: TokenRequest, now: number): string {
+  const copy = { ...request, lines: request.lines.map(([name, value]): Line => [name, value]) };
+  const status = tryRule(rule, copy, now, true);
+  if (status === 'ok') {
+    request.lines.splice(0, request.lines.length, ...copy.lines);
+    Object.assign(request, { query: copy.query, claims: copy.claims });
+  }
+  return status;
+}
+
 /** `ok`, or the text of what is wrong. */
-function tryRule(rule: JwtRule, request: TokenRequest, now: number): string {
+function tryRule(rule: JwtRule, request: TokenRequest, now: number, isCautious = false): string {
   removeOutputs(rule, request);
   const tokens = extract(rule, request);
   if (tokens.length === 0) return missing;
   for (const { text, at } of tokens.toReversed()) {
     try {
-      applyToken(rule, verifyToken(rule, text, now), at, request);
+      applyToken(rule, verifyToken(rule, text, now, isCautious), at, request);
     } catch (error) {
       if (error instanceof TokenFault) return error.message;
       throw error;
@@ -177,25 +202,30 @@ function tryRule(rule: JwtRule, request: TokenRequest, now: number): string {
   return 'ok';
 }
 
-/** Authenticates the user of a request by the rules (2.3): undefined, or the answer. */
+/**
+ * Authenticates the user of a request by the rules (2.3): undefined, or the answer. With `isCautious` as enmesh is on purpose: a rule that fails
+ * changes nothing for the next, and no kind of key ends one.
+ */
 export function authenticate(
   rules: readonly JwtRule[],
   request: TokenRequest,
   now: number,
+  isCautious = false,
 ): { status: number; body: string } | undefined {
+  const attempt = isCautious ? tryAlone : tryRule;
   for (const rule of rules) removeOutputs(rule, request);
   const has = (name: string): boolean => valuesOf(request.lines, name).some((value) => value !== '');
   if (rules.length === 0 || (request.method === 'OPTIONS' && has('origin') && has('access-control-request-method')))
     return undefined;
   const statuses: string[] = [];
   for (const rule of rules) {
-    const status = tryRule(rule, request, now);
+    const status = attempt(rule, request, now);
     if (status === 'ok') return undefined;
     statuses.push(status);
   }
   if (rules.length === 1 && statuses[0] === missing) return undefined;
   if (rules.length > 1) {
-    const failed = rules.map((rule) => tryRule(rule, request, now)).find((status) => status !== 'ok' && status !== missing);
+    const failed = rules.map((rule) => attempt(rule, request, now)).find((status) => status !== 'ok' && status !== missing);
     if (failed === undefined) return undefined;
     statuses.push(failed);
   }

@@ -9,8 +9,16 @@ export type Shell = (typeof shells)[number];
 interface Completed {
   readonly name: string;
   readonly description: string;
-  readonly subcommands: readonly string[];
-  readonly options: readonly { readonly flags: readonly string[]; readonly description: string }[];
+  readonly options: readonly CompletedOption[];
+  /** The words that the argument may be; undefined where it is a path. */
+  readonly choices: readonly string[] | undefined;
+}
+
+interface CompletedOption {
+  readonly flags: readonly string[];
+  readonly description: string;
+  /** What follows it: nothing, a path, or a text that nobody can guess. */
+  readonly value: 'none' | 'path' | 'text';
 }
 
 /** A completion script for one shell, generated from the commands and options of `program`. */
@@ -22,40 +30,44 @@ export function formatCompletion(shell: Shell, program: Command): string {
 function describe(command: Command): Completed {
   // The options of subcommands are offered together: a shell that knew which one it is in would need a parser.
   const all = new Map([command, ...command.commands].flatMap(({ options }) => options).map((option) => [option.long, option]));
-  const options = [...all.values()].map((option) => ({
+  const options = [...all.values()].map((option): CompletedOption => ({
     flags: [option.short, option.long].filter((flag) => flag !== undefined && flag !== null),
     description: option.description,
+    value: !option.required && !option.optional ? 'none' : /<[^>]*(dir|file)[^>]*>/i.test(option.flags) ? 'path' : 'text',
   }));
   return {
     name: command.name(),
     description: command.description(),
-    subcommands: command.commands.map((subcommand) => subcommand.name()),
-    options: [...options, { flags: ['-h', '--help'], description: 'display help for command' }],
+    options: [...options, { flags: ['-h', '--help'], description: 'display help for command', value: 'none' }],
+    choices:
+      command.commands.length > 0 ? command.commands.map((below) => below.name()) : command.registeredArguments[0]?.argChoices,
   };
 }
 
+const help = { name: 'help', description: 'display help for command' };
 const wordsOf = ({ options }: Completed): string => options.flatMap(({ flags }) => flags).join(' ');
 
 function bash(commands: readonly Completed[]): string {
-  const cases = commands.map((command) => {
-    const below = command.subcommands.length === 0 ? '' : ` below='${command.subcommands.join(' ')}'`;
-    return `    ${command.name}) words='${wordsOf(command)}'${below} ;;`;
-  });
+  const cases = commands.map(
+    (command) => `    ${command.name}) words='${wordsOf(command)}' choices='${command.choices?.join(' ') ?? ''}' ;;`,
+  );
+  const names = commands.map(({ name }) => name).join(' ');
   return `# enmesh completion for bash: source <(enmesh completion bash)
 _enmesh() {
-  local current="\${COMP_WORDS[COMP_CWORD]}" words='' below=''
+  local current="\${COMP_WORDS[COMP_CWORD]}" words='' choices=''
   COMPREPLY=()
   if [ "$COMP_CWORD" -eq 1 ]; then
-    COMPREPLY=($(compgen -W '${commands.map(({ name }) => name).join(' ')} help --help --version' -- "$current"))
+    COMPREPLY=($(compgen -W '${names} help --help --version' -- "$current"))
     return
   fi
   case "\${COMP_WORDS[1]}" in
 ${cases.join('\n')}
+    help) choices='${names}' ;;
   esac
-  if [ "$COMP_CWORD" -eq 2 ] && [ -n "$below" ]; then
-    COMPREPLY=($(compgen -W "$below --help" -- "$current"))
-  elif [ "\${current#-}" != "$current" ]; then
+  if [ "\${current#-}" != "$current" ]; then
     COMPREPLY=($(compgen -W "$words" -- "$current"))
+  elif [ -n "$choices" ]; then
+    COMPREPLY=($(compgen -W "$choices" -- "$current"))
   fi
 }
 complete -o default -F _enmesh enmesh
@@ -66,15 +78,22 @@ complete -o default -F _enmesh enmesh
 const quoted = (text: string): string => text.replaceAll("'", `'\\''`);
 const zshText = (text: string): string => quoted(text.replace(/[[\]:\\]/g, '\\$&'));
 
-function zsh(commands: readonly Completed[]): string {
-  const names = commands.map(({ name, description }) => `    '${name}:${zshText(description)}'`);
-  const cases = commands.map(({ name, subcommands, options }) => {
-    const below = subcommands.length === 0 ? '' : `'1:command:(${subcommands.join(' ')})' `;
-    const lines = options.flatMap(({ flags, description }) => flags.map((flag) => `'${flag}[${zshText(description)}]'`));
-    return `    ${name}) _arguments ${below}${lines.join(' ')} '*:file:_files' ;;`;
+const zshValues = { none: '', path: ':path:_files', text: ':value: ' };
+
+function zshOptions({ options, choices }: Completed): string {
+  const specs = options.flatMap(({ flags, description, value }) => {
+    // What takes a value may be given again; of a flag and its short form one is enough.
+    const others = value === 'none' ? `(${flags.join(' ')})` : '*';
+    return flags.map((flag) => `'${others}${flag}[${zshText(description)}]${zshValues[value]}'`);
   });
+  return [...specs, choices === undefined ? "'*:file:_files'" : `'1:argument:(${choices.join(' ')})'`].join(' ');
+}
+
+function zsh(commands: readonly Completed[]): string {
+  const names = [...commands, help].map(({ name, description }) => `    '${name}:${zshText(description)}'`);
+  const cases = commands.map((command) => `    ${command.name}) _arguments ${zshOptions(command)} ;;`);
   return `#compdef enmesh
-# enmesh completion for zsh: source <(enmesh completion zsh)
+# enmesh completion for zsh: source <(enmesh completion zsh), or a file _enmesh in a folder of fpath
 _enmesh() {
   local -a commands=(
 ${names.join('\n')}
@@ -88,28 +107,32 @@ ${names.join('\n')}
   (( CURRENT -= 1 ))
   case "$command" in
 ${cases.join('\n')}
+    help) _describe command commands ;;
   esac
 }
-compdef _enmesh enmesh
+if [ "\${funcstack[1]}" = _enmesh ]; then
+  _enmesh "$@"
+else
+  compdef _enmesh enmesh
+fi
 `;
 }
 
 function fish(commands: readonly Completed[]): string {
-  const names = commands.map(
+  const names = [...commands, help].map(
     ({ name, description }) => `complete -c enmesh -n __fish_use_subcommand -f -a ${name} -d '${fishText(description)}'`,
   );
-  const below = commands
-    .filter(({ subcommands }) => subcommands.length > 0)
-    .map(
-      ({ name, subcommands }) => `complete -c enmesh -n '__fish_seen_subcommand_from ${name}' -f -a '${subcommands.join(' ')}'`,
-    );
-  const options = commands.flatMap(({ name, options }) =>
-    options.map(({ flags, description }) => {
+  const options = commands.flatMap(({ name, options: own, choices }) => {
+    const on = `complete -c enmesh -n '__fish_seen_subcommand_from ${name}'`;
+    const values = { none: '', path: ' -r -F', text: ' -x' };
+    const lines = own.map(({ flags, description, value }) => {
       const words = flags.map((flag) => (flag.startsWith('--') ? `-l ${flag.slice(2)}` : `-s ${flag.slice(1)}`));
-      return `complete -c enmesh -n '__fish_seen_subcommand_from ${name}' ${words.join(' ')} -d '${fishText(description)}'`;
-    }),
-  );
-  return `# enmesh completion for fish: enmesh completion fish | source\n${[...names, ...below, ...options].join('\n')}\n`;
+      return `${on} ${words.join(' ')}${values[value]} -d '${fishText(description)}'`;
+    });
+    return choices === undefined ? lines : [...lines, `${on} -f -a '${choices.join(' ')}'`];
+  });
+  const helped = `complete -c enmesh -n '__fish_seen_subcommand_from help' -f -a '${commands.map(({ name }) => name).join(' ')}'`;
+  return `# enmesh completion for fish: enmesh completion fish | source\n${[...names, ...options, helped].join('\n')}\n`;
 }
 
 const fishText = (text: string): string => text.replace(/[\\']/g, '\\$&');

@@ -103,7 +103,7 @@ const descriptor = {
   },
 };
 
-/** A header as an authorizer sends it. `append` is the older form of `append_action`; both absent means 0. */
+/** A header as an authorizer sends it. `append` decides how it is written, as in Envoy; `append_action` is read by nobody. */
 export interface HeaderValueOption {
   readonly header: { readonly key: string; readonly value: string; readonly raw_value: Buffer } | null;
   readonly append: { readonly value: boolean } | null;

@@ -30,21 +30,18 @@ describe('a CheckResponse', () => {
   });
 
   it.each([
-    [{}, 'append'],
-    [{ append_action: 0 }, 'append'],
-    [{ append_action: 1 }, 'add-if-absent'],
+    [{}, 'overwrite'],
+    [{ append_action: 0 }, 'overwrite'],
+    [{ append_action: 1 }, 'overwrite'],
     [{ append_action: 2 }, 'overwrite'],
-    [{ append_action: 3 }, 'overwrite-if-present'],
+    [{ append_action: 3 }, 'overwrite'],
+    [{ append_action: 4 }, 'overwrite'],
+    [{ append: { value: true } }, 'append'],
     [{ append: { value: true }, append_action: 2 }, 'append'],
     [{ append: { value: false } }, 'overwrite'],
     [{ append: {} }, 'overwrite'],
   ])('with a header of %j says %s', (more, action) => {
     expect(actionOf(more)).toBe(action);
-  });
-
-  it('is a failure with an action that is none', () => {
-    expect(() => actionOf({ append_action: 4 })).toThrow('an action that is none');
-    expect(() => actionOf({ append_action: -1 })).toThrow('an action that is none');
   });
 
   it('has names in lower case and values as the bytes of UTF-8, of text and of raw bytes', () => {

@@ -1,13 +1,12 @@
 import { EnmeshError } from '@enmesh/core';
-import { noChanges, type CheckOutcome, type HeaderAction, type HeaderLine } from '@enmesh/core/custom';
+import { noChanges, type CheckOutcome, type HeaderLine } from '@enmesh/core/custom';
 import type { CheckResponse, DeniedResponse, HeaderValueOption } from './messages.js';
-
-/** Envoy's HeaderAppendAction, by number. */
-const actions: readonly HeaderAction[] = ['append', 'add-if-absent', 'overwrite', 'overwrite-if-present'];
 
 /**
  * What a CheckResponse says. Status code 0 allows; any other denies, with 403 where it names no status. Throws, which is a failed check, for a
- * response without `status` (Envoy would allow; here what says nothing allows nothing), for an `error_response`, and for an action that is none.
+ * response without `status` (Envoy would allow; here what says nothing allows nothing) and for an `error_response`.
+ * A header takes the place of the client's unless `append` is true. `append_action` is not looked at: Envoy 1.40 ignores it for headers of requests
+ * (measured), and what an authorizer sets must not stand behind what a client made up.
  */
 export function outcomeOf({
   status,
@@ -26,7 +25,7 @@ export function outcomeOf({
     changes: {
       setHeaders: ok.headers.map((option) => {
         const [name, value] = lineOf(option);
-        return { name, value, action: actionOf(option), isListed: false };
+        return { name, value, action: option.append?.value === true ? 'append' : 'overwrite', isListed: false };
       }),
       removeHeaders: ok.headers_to_remove.map((name) => name.toLowerCase()),
       responseHeaders: ok.response_headers_to_add.map(lineOf),
@@ -47,13 +46,6 @@ function denial(response: DeniedResponse | undefined): CheckOutcome {
     headers: (response?.headers ?? []).map(lineOf),
     body: Buffer.from(response?.body ?? '', 'utf8'),
   };
-}
-
-function actionOf({ append, append_action: action }: HeaderValueOption): HeaderAction {
-  if (append !== null) return append.value ? 'append' : 'overwrite';
-  const found = actions[action];
-  if (found === undefined) throw failure('a header has an action that is none');
-  return found;
 }
 
 /** A header line with the bytes that a client would have sent, one character each, as node:http shows them. */

@@ -15,6 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { noticeEvents, type NoticeEvent } from '../telemetry/events.js';
+import { validateDocuments } from './validate.js';
 import { createDirectorySource, maxFileBytes, type ConfigSource } from './directory.js';
 
 let root: string;
@@ -76,14 +77,6 @@ describe('reading a configuration directory', () => {
       () => (rmSync(root, { recursive: true }), writeFileSync(root, 'x')),
     ],
     ['an empty directory', 'ENMESH_CONFIG_DIRECTORY_EMPTY', () => {}],
-    [
-      'a file that is too large',
-      'ENMESH_CONFIG_TOO_BIG',
-      () => (writeOld('a.yaml', 'a'), truncateSync(join(root, 'a.yaml'), maxFileBytes + 1)),
-    ],
-    ['a file that is not UTF-8', 'ENMESH_CONFIG_NOT_UTF8', () => writeOld('a.yaml', Buffer.from([0x61, 0xff, 0xfe]))],
-    ['a link that leads nowhere', 'ENMESH_CONFIG_FILE_UNREADABLE', () => symlinkSync('nowhere.yaml', join(root, 'a.yaml'))],
-    ['a device in place of a file', 'ENMESH_CONFIG_FILE_UNREADABLE', () => symlinkSync('/dev/zero', join(root, 'a.yaml'))],
   ])('refuses %s with %s, naming the path', async (_, code, prepare) => {
     prepare();
     await expect(createDirectorySource({ path: root }).read()).rejects.toMatchObject({
@@ -92,10 +85,39 @@ describe('reading a configuration directory', () => {
     });
   });
 
-  test.skipIf(process.getuid?.() === 0)('refuses a file that it may not read', async () => {
+  test.each([
+    [
+      'that is too large',
+      'ENMESH_CONFIG_TOO_BIG',
+      () => (writeOld('a.yaml', 'a'), truncateSync(join(root, 'a.yaml'), maxFileBytes + 1)),
+    ],
+    ['that is not UTF-8', 'ENMESH_CONFIG_NOT_UTF8', () => writeOld('a.yaml', Buffer.from([0x61, 0xff, 0xfe]))],
+    [
+      'that is a link that leads nowhere',
+      'ENMESH_CONFIG_FILE_UNREADABLE',
+      () => symlinkSync('nowhere.yaml', join(root, 'a.yaml')),
+    ],
+    ['that is a device', 'ENMESH_CONFIG_FILE_UNREADABLE', () => symlinkSync('/dev/zero', join(root, 'a.yaml'))],
+  ])('gives a file %s its fault, %s, and reads the others', async (_, code, prepare) => {
+    prepare();
+    writeOld('b.yaml', 'b');
+    const files = await createDirectorySource({ path: root }).read();
+    expect(files).toEqual([
+      { name: 'a.yaml', text: '', fault: { code, message: expect.stringMatching(/^(is|has|cannot be) /) } },
+      { name: 'b.yaml', text: 'b' },
+    ]);
+    expect(validateDocuments(files).resources).toBeUndefined();
+    expect(validateDocuments(files).problems.map(({ file, code: found }) => [file, found])).toEqual([
+      ['a.yaml', code],
+      ['b.yaml', 'ENMESH_CONFIG_KIND_UNKNOWN'],
+    ]);
+  });
+
+  test.skipIf(process.getuid?.() === 0)('gives a file that it may not read its fault', async () => {
     writeOld('a.yaml', 'a');
     chmodSync(join(root, 'a.yaml'), 0);
-    await expect(createDirectorySource({ path: root }).read()).rejects.toMatchObject({ code: 'ENMESH_CONFIG_FILE_UNREADABLE' });
+    const [file] = await createDirectorySource({ path: root }).read();
+    expect(file?.fault?.code).toBe('ENMESH_CONFIG_FILE_UNREADABLE');
   });
 
   test('refuses a set that is too large as a whole', async () => {

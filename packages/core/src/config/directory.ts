@@ -14,8 +14,9 @@ import {
   markOf,
   ownFolder,
   scanDirectory,
-  unreadable,
+  unreadableFile,
   type DirectoryScan,
+  type FileFault,
   type ScannedFile,
 } from './scan.js';
 import { createSettling, type ReadState, type Touch } from './settle.js';
@@ -24,7 +25,10 @@ import { watchDirectory } from './watch.js';
 
 /** Where configuration comes from: a directory, a cluster, a fixture. */
 export interface ConfigSource {
-  /** Reads every file of the set; rejects with an `EnmeshError` when any cannot be read. Calls must not overlap. */
+  /**
+   * Reads every file of the set; one that cannot be read is there with its `fault`, so that the problems of the others are told beside it. Rejects with an
+   * `EnmeshError` when there is no set. Calls must not overlap.
+   */
   read(): Promise<readonly ConfigFile[]>;
   /** Calls `onChange` when a new `read()` may give something else. */
   watch(onChange: () => void): Stop;
@@ -45,14 +49,15 @@ export interface DirectorySourceOptions {
   readonly pollMs?: number;
 }
 
-/** The largest file, and the largest set of files, that is read; `ENMESH_CONFIG_TOO_BIG` above. */
+/** The largest file, and the largest set of files, that is read. */
 export const maxFileBytes = 8 * 1024 * 1024;
 export const maxTotalBytes = 64 * 1024 * 1024;
 
 /**
  * An Istio configuration directory: its `*.yaml`, `*.yml` and `*.json`, and those of its sub-folder `enmesh/`. File names are relative to it.
- * `read()` refuses with `ENMESH_CONFIG_DIRECTORY_MISSING`, `ENMESH_CONFIG_DIRECTORY_EMPTY`, `ENMESH_CONFIG_FILE_UNREADABLE`,
- * `ENMESH_CONFIG_TOO_BIG`, `ENMESH_CONFIG_NOT_UTF8`. Another sub-folder that holds YAML is told once as a `config-warning`.
+ * `read()` refuses with `ENMESH_CONFIG_DIRECTORY_MISSING`, `ENMESH_CONFIG_DIRECTORY_EMPTY`, `ENMESH_CONFIG_FILE_UNREADABLE` (a folder) and
+ * `ENMESH_CONFIG_TOO_BIG` (the set); the fault of a single file is `ENMESH_CONFIG_FILE_UNREADABLE`, `ENMESH_CONFIG_TOO_BIG` or `ENMESH_CONFIG_NOT_UTF8`.
+ * Another sub-folder that holds YAML is told once as a `config-warning`.
  */
 export function createDirectorySource(o: DirectorySourceOptions): ConfigSource {
   const clock = o.clock ?? Date.now;
@@ -115,6 +120,8 @@ export function createDirectorySource(o: DirectorySourceOptions): ConfigSource {
 interface ReadResult {
   readonly file: ConfigFile;
   readonly state: ReadState;
+  /** It was found, and was gone when it was opened. */
+  readonly isMissing: boolean;
 }
 
 interface SteadyRead {
@@ -133,9 +140,9 @@ async function readSteadily(path: string): Promise<SteadyRead> {
         throw new EnmeshError('ENMESH_CONFIG_DIRECTORY_EMPTY', message, { details: { path } });
       }
       const results = await readFiles(path, scan.files);
-      const isSteady = isSameScan(scan, await scanDirectory(path));
-      if (isSteady) return { scan, results };
-      if (isLast) return { scan, results: results.map(({ file, state }) => ({ file, state: { ...state, torn: true } })) };
+      const isSame = isSameScan(scan, await scanDirectory(path));
+      if (isSame && (isLast || !results.some(({ isMissing: gone }) => gone))) return { scan, results };
+      if (isLast) return { scan, results: results.map((one) => ({ ...one, state: { ...one.state, torn: true } })) };
     } catch (error) {
       if (isLast || !(error instanceof EnmeshError) || !isMissing(error.cause)) throw error;
       if (error.code === 'ENMESH_CONFIG_DIRECTORY_MISSING') throw error;
@@ -147,7 +154,7 @@ async function readFiles(path: string, files: readonly ScannedFile[]): Promise<r
   const results: ReadResult[] = [];
   let total = 0;
   for (const file of files) {
-    const { bytes, torn } = await readBytes(join(path, file.name), file);
+    const { bytes, torn, fault } = await readBytes(file);
     total += bytes.length;
     if (total > maxTotalBytes) {
       throw new EnmeshError('ENMESH_CONFIG_TOO_BIG', `configuration directory ${path} holds more than ${maxTotalBytes} bytes`, {
@@ -156,20 +163,30 @@ async function readFiles(path: string, files: readonly ScannedFile[]): Promise<r
     }
     const config: ConfigFile = {
       name: file.name,
-      text: decode(join(path, file.name), bytes),
+      text: fault === undefined ? decode(bytes) : '',
       ...(file.meshConfig ? { meshConfig: true } : {}),
+      ...(fault === undefined ? {} : { fault: { code: fault.code, message: fault.message } }),
     };
-    results.push({ file: config, state: { file, digest: await fingerprintFiles([config]), torn } });
+    const state = { file, digest: await fingerprintFiles([config]), torn };
+    results.push({ file: config, state, isMissing: fault?.isMissing === true });
   }
   return results;
 }
 
-async function readBytes(shown: string, file: ScannedFile): Promise<{ readonly bytes: Buffer; readonly torn: boolean }> {
+interface ReadBytes {
+  readonly bytes: Buffer;
+  readonly torn: boolean;
+  readonly fault?: FileFault;
+}
+
+async function readBytes(file: ScannedFile): Promise<ReadBytes> {
+  const failed = (fault: FileFault): ReadBytes => ({ bytes: Buffer.alloc(0), torn: false, fault });
+  if (file.fault !== undefined) return failed(file.fault);
   let handle: FileHandle | undefined;
   try {
     handle = await open(file.real, 'r');
     const before = markOf(await handle.stat({ bigint: true }));
-    if (before.size > BigInt(maxFileBytes)) throw tooBig(shown);
+    if (before.size > BigInt(maxFileBytes)) return failed(tooBig);
     // One byte more than the file had: a file that grew meanwhile shows it.
     const buffer = Buffer.alloc(Number(before.size) + 1);
     let length = 0;
@@ -180,20 +197,19 @@ async function readBytes(shown: string, file: ScannedFile): Promise<{ readonly b
     }
     const after = markOf(await handle.stat({ bigint: true }));
     const torn = BigInt(length) !== before.size || !isSameMark(before, after) || !isSameMark(file.mark, before);
-    return { bytes: buffer.subarray(0, length), torn };
+    const bytes = buffer.subarray(0, length);
+    return { bytes, torn, ...(isUtf8(bytes) ? {} : { fault: notUtf8 }) };
   } catch (cause) {
-    throw cause instanceof EnmeshError ? cause : unreadable(shown, cause);
+    return failed(unreadableFile(cause));
   } finally {
     await handle?.close();
   }
 }
 
-function tooBig(path: string): EnmeshError {
-  return new EnmeshError('ENMESH_CONFIG_TOO_BIG', `${path} is larger than ${maxFileBytes} bytes`, { details: { path } });
-}
+const tooBig: FileFault = { code: 'ENMESH_CONFIG_TOO_BIG', message: `has more than ${maxFileBytes / 1024 / 1024} MiB` };
+const notUtf8: FileFault = { code: 'ENMESH_CONFIG_NOT_UTF8', message: 'is not UTF-8 text' };
 
-function decode(path: string, bytes: Buffer): string {
-  if (!isUtf8(bytes)) throw new EnmeshError('ENMESH_CONFIG_NOT_UTF8', `${path} is not UTF-8 text`, { details: { path } });
+function decode(bytes: Buffer): string {
   const text = bytes.toString('utf8');
   return text.charCodeAt(0) === 0xfeff ? text.slice(1) : text;
 }

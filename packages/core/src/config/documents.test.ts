@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { aliasedNodeLimit, nestingLimit, readYamlDocuments } from './documents.js';
+import { aliasedNodeLimit, faultLimit, nestingLimit, readYamlDocuments } from './documents.js';
 import { entryOf, type ConfigNode } from './node.js';
 import { formatProblem, type ConfigProblem } from './problem.js';
 import { createProblemList, createReport } from './report.js';
 
 function read(text: string): { nodes: ConfigNode[]; problems: readonly ConfigProblem[] } {
   const list = createProblemList();
-  return { nodes: readYamlDocuments(text, createReport('f.yaml', text, list)), problems: list.problems };
+  return { nodes: [...readYamlDocuments(text, createReport('f.yaml', text, list))], problems: list.problems };
 }
 
 function problemOf(text: string): string {
@@ -62,8 +62,7 @@ describe('readYamlDocuments', () => {
     ['two colons', 'a: b: c\n', 'ENMESH_CONFIG_SYNTAX f.yaml:1:4'],
     ['an unknown escape', 'a: "\\q"\n', 'ENMESH_CONFIG_SYNTAX f.yaml:1:5'],
     ['an unknown tag', 'a: !foo b\n', 'ENMESH_CONFIG_SYNTAX f.yaml:1:4'],
-    ['a binary tag', 'a: !!binary aGk=\n', 'ENMESH_CONFIG_SYNTAX f.yaml:1:13'],
-    ['a directive', '%YAML 1.1\n---\na: yes\n', 'ENMESH_CONFIG_SYNTAX f.yaml'],
+    ['a binary tag', 'a: !!binary aGk=\n', 'ENMESH_CONFIG_SYNTAX f.yaml:1:4'],
     ['an alias without an anchor', 'a: *b\n', 'ENMESH_CONFIG_SYNTAX f.yaml:1:4'],
     ['an alias to what it is in', 'a: &b [*b]\n', 'ENMESH_CONFIG_SYNTAX f.yaml:1:8'],
     ['a merge key', 'a: &b {c: 1}\nd:\n  <<: *b\n', 'ENMESH_CONFIG_SYNTAX f.yaml:3:3'],
@@ -76,8 +75,30 @@ describe('readYamlDocuments', () => {
     ['a list as a key', '? [a]\n: 1\n', 'ENMESH_CONFIG_SYNTAX f.yaml:1:3'],
     ['deep nesting', `${'['.repeat(nestingLimit + 1)}x${']'.repeat(nestingLimit + 1)}`, 'ENMESH_CONFIG_LIMIT f.yaml:1:66'],
     ['very deep nesting', '['.repeat(100_000), 'ENMESH_CONFIG_LIMIT f.yaml:1:'],
+    ['a list of a million letters', `[${'a,'.repeat(500_000)}]`, 'ENMESH_CONFIG_LIMIT f.yaml:1:'],
+    ['a bare carriage return', '# open\raction: DENY\n', 'ENMESH_CONFIG_SYNTAX f.yaml:1:7'],
+    ['a line separator', 'a: 1 # open\u2028action: DENY\n', 'ENMESH_CONFIG_SYNTAX f.yaml:1:12'],
+    ['a control character', 'a: "x\u0002"\n', 'ENMESH_CONFIG_SYNTAX f.yaml:1:6'],
+    ['half of a surrogate pair', 'a: "\ud83d"\n', 'ENMESH_CONFIG_SYNTAX f.yaml:1:5'],
+    ['a byte order mark on a later line', 'a: 1\n\ufeffb: 2\n', 'ENMESH_CONFIG_SYNTAX f.yaml:2:1'],
   ])('refuses %s with its place', (_what, text, expected) => {
     expect(problemOf(text)).toContain(expected);
+  });
+
+  it('refuses a directive and reads the document after it', () => {
+    const { nodes, problems } = read('a: 1\n---\nb: 2\n...\n%YAML 1.1\n---\nc: 3\n');
+    expect(problems.map((problem) => formatProblem(problem))).toEqual([
+      'f.yaml:5:1: YAML directives (%YAML, %TAG) are not read (remove the line that begins with %)',
+    ]);
+    expect(nodes.map(plain)).toEqual([{ a: 1 }, { b: 2 }, { c: 3 }]);
+  });
+
+  it('reads no further where a file has more faults than are told', () => {
+    for (const text of ['a: @\n---\n'.repeat(2000), 'a: 1\n'.repeat(2000), `a:\n${'\tb: 1\n'.repeat(2000)}`]) {
+      const { problems } = read(text);
+      expect(problems.at(-1)?.message).toBe('more than 200 faults: the rest of the file is not read');
+      expect(problems.length).toBeLessThanOrEqual(faultLimit + 1);
+    }
   });
 
   it('names both places of a key given twice', () => {

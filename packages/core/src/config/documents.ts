@@ -1,19 +1,10 @@
-import {
-  isAlias,
-  isMap,
-  isScalar,
-  isSeq,
-  Composer,
-  type Document,
-  type Node,
-  type Pair,
-  type Scalar,
-  type YAMLError,
-} from 'yaml';
+import { isAlias, isMap, isScalar, isSeq, type Document, type Node, type Pair, type Scalar, type YAMLError } from 'yaml';
 import type { ConfigNode, MapEntry, ScalarNode } from './node.js';
 import { quote } from './problem.js';
 import type { Report } from './report.js';
-import { readSyntaxTrees } from './yaml-depth.js';
+import { densityLimit, documentLimit, findExcess, propertyLimit } from './yaml-budget.js';
+import { findForbiddenCharacter } from './yaml-characters.js';
+import { composeDocuments } from './yaml-compose.js';
 import { kubernetesReading } from './yaml-traps.js';
 
 /** A document nested deeper than this is refused; Istio's deepest has about twelve levels. */
@@ -25,66 +16,106 @@ export const aliasedNodeLimit = 10_000;
 /** YAML errors told per document: the first ones are the cause, the rest follows from them. */
 const syntaxErrorsPerDocument = 5;
 
+/** So many faults of one file are looked for. */
+export const faultLimit = 200;
+
 /**
- * Reads every YAML document of a file (YAML 1.2 core schema; JSON is a subset). Reports `ENMESH_CONFIG_SYNTAX` for what is no YAML, for duplicate keys,
- * keys that are no strings, `__proto__`, unknown tags, directives and aliases without an anchor, and `ENMESH_CONFIG_LIMIT` for nesting beyond
- * {@link nestingLimit} and aliases beyond {@link aliasedNodeLimit}. A document with such a problem is left out; empty documents are skipped.
+ * Reads every YAML document of a file (YAML 1.2 core schema; JSON is a subset), one at a time. Reports `ENMESH_CONFIG_SYNTAX` for what is no YAML, for
+ * characters that Kubernetes reads otherwise, duplicate keys, keys that are no strings, `__proto__`, unknown tags, directives and aliases without an
+ * anchor, and `ENMESH_CONFIG_LIMIT` for nesting beyond {@link nestingLimit}, aliases beyond {@link aliasedNodeLimit}, and texts that would take more
+ * time and memory than any honest one. A document with such a problem is left out; empty documents are skipped.
  */
-export function readYamlDocuments(text: string, report: Report): ConfigNode[] {
-  const nodes: ConfigNode[] = [];
-  // Duplicate keys are found while converting: the package's own check takes quadratic time in the size of a map.
-  const composer = new Composer({ uniqueKeys: false, logLevel: 'silent' });
-  const trees = readSyntaxTrees(text, ({ offset }) => reportDepth(offset, report));
-  for (const document of composer.compose(trees)) {
-    const node = readDocument(document, report);
-    if (node !== undefined) nodes.push(node);
+export function* readYamlDocuments(text: string, report: Report): Generator<ConfigNode> {
+  if (reportUnreadable(text, report)) return;
+  const reading: Reading = { report, faultsLeft: faultLimit };
+  const documents = composeDocuments(text, {
+    faultLimit,
+    onDirective: (offset) => reportDirective(offset, report),
+    onTooManyFaults: (faults) => {
+      reportFaults(faults, report);
+      reportRest(text.length, report);
+    },
+  });
+  for (const document of documents) {
+    const node = readDocument(document, reading);
+    if (node !== undefined) yield node;
+    if (reading.faultsLeft <= 0) return reportRest(document.range?.[1] ?? 0, report);
   }
-  return nodes;
 }
 
-function readDocument(document: Document, report: Report): ConfigNode | undefined {
-  if (document.directives?.yaml.explicit) {
-    report.error(
-      document.range?.[0] ?? 0,
-      '',
-      'ENMESH_CONFIG_SYNTAX',
-      'YAML directives (%YAML, %TAG) are not read',
-      'remove the line that begins with %',
-    );
-    return undefined;
+/** What one file's documents have in common. */
+interface Reading {
+  readonly report: Report;
+  faultsLeft: number;
+}
+
+/** Whether a text is refused as a whole, before anything is built from it. */
+function reportUnreadable(text: string, report: Report): boolean {
+  const character = findForbiddenCharacter(text);
+  if (character !== undefined) {
+    report.error(character.offset, '', 'ENMESH_CONFIG_SYNTAX', character.message, character.hint);
+    return true;
   }
+  const excess = findExcess(text);
+  if (excess === undefined) return false;
+  const message = {
+    depth: `nested deeper than ${nestingLimit} levels`,
+    density: `more than ${densityLimit(excess.offset)} words and signs in ${excess.offset} characters: this is no configuration`,
+    documents: `more than ${documentLimit} documents in a file`,
+    properties: `more than ${propertyLimit} anchors, aliases and tags in a document`,
+  }[excess.kind];
+  report.error(excess.offset, '', 'ENMESH_CONFIG_LIMIT', message);
+  return true;
+}
+
+function reportDirective(offset: number, report: Report): void {
+  report.error(
+    offset,
+    '',
+    'ENMESH_CONFIG_SYNTAX',
+    'YAML directives (%YAML, %TAG) are not read',
+    'remove the line that begins with %',
+  );
+}
+
+function reportRest(offset: number, report: Report): void {
+  report.error(offset, '', 'ENMESH_CONFIG_LIMIT', `more than ${faultLimit} faults: the rest of the file is not read`);
+}
+
+function readDocument(document: Document, reading: Reading): ConfigNode | undefined {
+  const { report } = reading;
   const faults = [...document.errors, ...document.warnings];
   if (faults.length > 0) {
-    for (const fault of faults.slice(0, syntaxErrorsPerDocument)) reportFault(fault, report);
+    reportFaults(faults, report);
     return undefined;
   }
   if (document.contents === null || (isScalar(document.contents) && document.contents.value === null)) return undefined;
-  const conversion: Conversion = { report, anchors: new Map(), aliased: 0, failed: false };
+  const conversion: Conversion = { report, reading, anchors: new Map(), aliased: 0, failed: false };
   const converted = convert(document.contents as Node, conversion, 0, 0);
   return conversion.failed ? undefined : converted?.node;
 }
 
 /** The package's own sentences quote the file, which may hold a secret; these do not. */
 const faultMessages: Partial<Record<YAMLError['code'], string>> = {
+  BAD_ALIAS: 'a value that begins with * or & must be in quotes',
   BAD_DIRECTIVE: 'a YAML directive that is not understood',
   BAD_DQ_ESCAPE: 'a backslash in a double-quoted string begins no known escape; double it, or use single quotes',
   BAD_INDENT: 'wrong indentation, or a bracket, brace or quote that is never closed',
   BAD_SCALAR_START: 'a value may not begin with this character; put it in quotes',
   BLOCK_AS_IMPLICIT_KEY: 'a second `key:` on one line; put it on its own line or the value in quotes',
-  MISSING_CHAR: 'a character is missing here: a quote, a comma, a colon or the space after it',
+  MISSING_CHAR:
+    'a quote, a comma, a colon or the space after it is missing here, or the line begins in another column than its neighbours',
   MULTILINE_IMPLICIT_KEY: 'a key that spans lines, or a line without its colon',
   TAB_AS_INDENT: 'a tab as indentation; YAML allows spaces only',
   TAG_RESOLVE_FAILED: 'a YAML tag that is not known here',
   UNEXPECTED_TOKEN: 'unexpected text',
 };
 
-function reportFault(fault: YAMLError, report: Report): void {
-  const message = faultMessages[fault.code] ?? `not YAML (${fault.code.toLowerCase().replaceAll('_', ' ')})`;
-  report.error(fault.pos[0], '', 'ENMESH_CONFIG_SYNTAX', message);
-}
-
-function reportDepth(offset: number, report: Report): void {
-  report.error(offset, '', 'ENMESH_CONFIG_LIMIT', `nested deeper than ${nestingLimit} levels`);
+function reportFaults(faults: readonly YAMLError[], report: Report): void {
+  for (const { code, pos } of faults.slice(0, syntaxErrorsPerDocument)) {
+    const message = faultMessages[code] ?? `not YAML (${code.toLowerCase().replaceAll('_', ' ')})`;
+    report.error(pos[0], '', 'ENMESH_CONFIG_SYNTAX', message);
+  }
 }
 
 /** A converted node and how many nodes it stands for once its aliases are written out. */
@@ -97,6 +128,7 @@ const coreTags = new Set(['str', 'int', 'float', 'bool', 'null', 'map', 'seq'].m
 
 interface Conversion {
   readonly report: Report;
+  readonly reading: Reading;
   /** `undefined` while the anchored node is still being read: an alias to it then would never end. */
   readonly anchors: Map<string, Converted | undefined>;
   aliased: number;
@@ -111,6 +143,7 @@ function fail(
   hint?: string,
 ): undefined {
   conversion.failed = true;
+  conversion.reading.faultsLeft--;
   conversion.report.error(offset, '', code, message, hint);
   return undefined;
 }
@@ -195,6 +228,7 @@ function convertMap(
     if (earlier !== undefined) {
       const hint = `it stands first on line ${conversion.report.positionOf(earlier).line}; Kubernetes would keep only the last`;
       fail(conversion, keyOffset, 'ENMESH_CONFIG_SYNTAX', `the key ${quote(key)} stands twice in one map`, hint);
+      if (conversion.reading.faultsLeft <= 0) return undefined;
     }
     offsets.set(key, keyOffset);
     entries.push({ key, keyOffset, value: value.node });

@@ -10,7 +10,9 @@ export async function fingerprintFiles(files: readonly ConfigFile[]): Promise<st
   const hash = createHash('sha256');
   let unbroken = 0;
   for (const file of files) {
-    hash.update(`${file.name.length}:${file.name}${file.meshConfig === true ? '!' : ':'}${file.text.length}:`);
+    hash.update(
+      `${file.name.length}:${file.name}${file.meshConfig === true ? '!' : ':'}${file.fault?.message ?? ''}:${file.text.length}:`,
+    );
     for (let at = 0; at < file.text.length; at += sliceLength) {
       const slice = file.text.slice(at, at + sliceLength);
       hash.update(slice);

@@ -7,7 +7,14 @@ export { compileSnapshot, type MeshSnapshot } from './snapshot.js';
 export { configLimits, validateDocuments, type ConfigFile, type MeshResources, type ValidationResult } from './validate.js';
 export type { MeshSettings } from './mesh-config.js';
 export type { Registry } from './registry.js';
-export { isSelected, type Resource, type ResourceMeta, type SourcePosition, type Workload } from '../identity/workload.js';
+export {
+  isSelected,
+  sourceOfRule,
+  type Resource,
+  type ResourceMeta,
+  type SourcePosition,
+  type Workload,
+} from '../identity/workload.js';
 export type { RequestAuthentication } from '../jwt/resource.js';
 export { isDryRun } from '../policy/compile.js';
 export type { AuthorizationPolicy, PolicyRule } from '../policy/resource.js';

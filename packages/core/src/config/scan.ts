@@ -20,6 +20,15 @@ export interface ScannedFile {
   /** True for `enmesh/mesh.yaml`, which is written in MeshConfig's own fields. */
   readonly meshConfig: boolean;
   readonly mark: FileMark;
+  /** Why there is nothing to read: a link that leads nowhere, a device in place of a file. */
+  readonly fault?: FileFault;
+}
+
+/** Why the text of one file is not there, as a sentence about it. `isMissing`: it may be on its way. */
+export interface FileFault {
+  readonly code: 'ENMESH_CONFIG_FILE_UNREADABLE' | 'ENMESH_CONFIG_TOO_BIG' | 'ENMESH_CONFIG_NOT_UTF8';
+  readonly message: string;
+  readonly isMissing?: boolean;
 }
 
 /** What tells one state of a file from another; times are nanoseconds since the epoch. */
@@ -41,6 +50,9 @@ export interface DirectoryScan {
 export function markOf(stats: BigIntStats): FileMark {
   return { identity: `${stats.dev}:${stats.ino}`, size: stats.size, mtimeNs: stats.mtimeNs, ctimeNs: stats.ctimeNs };
 }
+
+/** The mark of what cannot be looked at. */
+const noMark: FileMark = { identity: '', size: 0n, mtimeNs: 0n, ctimeNs: 0n };
 
 /** Whether two marks are of the same, unchanged file. */
 export function isSameMark(a: FileMark, b: FileMark): boolean {
@@ -64,7 +76,7 @@ export function isConfigName(name: string): boolean {
 /**
  * Lists the configuration files of a directory and of its sub-folder `enmesh/`, in name order, without reading them. Other sub-folders are not
  * entered, as `kubectl apply -f DIRECTORY` does not; hidden entries and the `..data` of a mounted ConfigMap are passed over.
- * Refuses with `ENMESH_CONFIG_DIRECTORY_MISSING`, `ENMESH_CONFIG_FILE_UNREADABLE`, `ENMESH_CONFIG_TOO_BIG`.
+ * Refuses with `ENMESH_CONFIG_DIRECTORY_MISSING`, `ENMESH_CONFIG_FILE_UNREADABLE` (of a folder), `ENMESH_CONFIG_TOO_BIG`.
  */
 export async function scanDirectory(path: string): Promise<DirectoryScan> {
   const root = await realFolder(path);
@@ -104,25 +116,24 @@ async function scanFolder(path: string, real: string, prefix: string): Promise<F
     if (entry.isDirectory()) folders.push(entry.name);
     else if (entry.isSymbolicLink() && (await isFolder(join(real, entry.name)))) folders.push(entry.name);
     else if (isConfigName(entry.name)) {
-      const file = await scanFile(join(path, prefix), prefix, real, entry);
+      const file = await scanFile(prefix, real, entry);
       if (file !== undefined) files.push(file);
     }
   }
   return { real, files, folders };
 }
 
-async function scanFile(shown: string, prefix: string, folder: string, entry: Dirent): Promise<ScannedFile | undefined> {
+async function scanFile(prefix: string, folder: string, entry: Dirent): Promise<ScannedFile | undefined> {
   const plain = join(folder, entry.name);
+  const name = prefix + entry.name;
+  const common = { name, linked: entry.isSymbolicLink(), meshConfig: /^enmesh\/mesh\.(ya?ml|json)$/i.test(name) };
   try {
     const stats = await stat(plain, { bigint: true });
     if (!stats.isFile()) throw new Error('it is not a regular file');
-    const real = entry.isSymbolicLink() ? await realpath(plain) : plain;
-    const name = prefix + entry.name;
-    const meshConfig = /^enmesh\/mesh\.(ya?ml|json)$/i.test(name);
-    return { name, real, linked: entry.isSymbolicLink(), meshConfig, mark: markOf(stats) };
+    return { ...common, real: common.linked ? await realpath(plain) : plain, mark: markOf(stats) };
   } catch (cause) {
     if (isMissing(cause) && (await hasLeftConfigMap(plain))) return undefined;
-    throw unreadable(join(shown, entry.name), cause);
+    return { ...common, real: plain, mark: noMark, fault: unreadableFile(cause) };
   }
 }
 
@@ -164,10 +175,22 @@ async function realFolder(path: string): Promise<string> {
   }
 }
 
-/** The `ENMESH_CONFIG_FILE_UNREADABLE` of a path, with the system's own reason. */
-export function unreadable(path: string, cause: unknown): EnmeshError {
-  const reason = cause instanceof Error ? ((cause as NodeJS.ErrnoException).code ?? cause.message) : 'unknown reason';
-  return new EnmeshError('ENMESH_CONFIG_FILE_UNREADABLE', `${path} cannot be read: ${reason}`, { cause, details: { path } });
+/** The fault of a file that the system does not let be read, with its own reason. */
+export function unreadableFile(cause: unknown): FileFault {
+  return {
+    code: 'ENMESH_CONFIG_FILE_UNREADABLE',
+    message: `cannot be read: ${reasonOf(cause)}`,
+    ...(isMissing(cause) ? { isMissing: true } : {}),
+  };
+}
+
+function unreadable(path: string, cause: unknown): EnmeshError {
+  const message = `${path} cannot be read: ${reasonOf(cause)}`;
+  return new EnmeshError('ENMESH_CONFIG_FILE_UNREADABLE', message, { cause, details: { path } });
+}
+
+function reasonOf(cause: unknown): string {
+  return cause instanceof Error ? ((cause as NodeJS.ErrnoException).code ?? cause.message) : 'unknown reason';
 }
 
 /** Whether a file system error says that there is nothing at the path. */

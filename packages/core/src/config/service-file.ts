@@ -50,7 +50,7 @@ const serviceFile = record<ServiceFile>({
 export function parseServiceFile(source: string, file: string): ServiceFile {
   const list = createProblemList();
   const report = createReport(file, source, list);
-  const places = readYamlDocuments(source, report).map((node) => ({ node, path: '', report }));
+  const places = [...readYamlDocuments(source, report)].map((node) => ({ node, path: '', report }));
   if (places.length > 1)
     errorAt(placeAt(places[1]!), 'ENMESH_CONFIG_DUPLICATE', 'a second document', 'one file describes one workload');
   const value = places[0] === undefined ? {} : serviceFile(places[0]);

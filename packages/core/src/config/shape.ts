@@ -1,3 +1,4 @@
+import { homeHint } from './field-homes.js';
 import { describeNode, type MapEntry, type ScalarNode } from './node.js';
 import { errorAt, joinPath, type Place } from './place.js';
 import { quote } from './problem.js';
@@ -105,12 +106,7 @@ export const flag: Shape<boolean> = (place) => {
 export function listOf<T>(item: Shape<T>, bounds: Bounds = {}): Shape<readonly T[]> {
   return (place) => {
     const node = place.node;
-    if (node.kind !== 'list')
-      return invalidAt(
-        place,
-        `must be a list, not ${describeNode(node)}`,
-        node.kind === 'scalar' && node.value !== null ? 'put it in [ ]' : undefined,
-      );
+    if (node.kind !== 'list') return invalidAt(place, `must be a list, not ${describeNode(node)}`, listHint(node));
     checkCount(place, node.items.length, bounds);
     const values: T[] = [];
     node.items.forEach((one, index) => {
@@ -121,6 +117,17 @@ export function listOf<T>(item: Shape<T>, bounds: Bounds = {}): Shape<readonly T
   };
 }
 
+function listHint(node: Place['node']): string | undefined {
+  if (node.kind === 'map') return 'begin each entry with "- "';
+  return node.kind === 'scalar' && node.value !== null ? 'put it in [ ]' : undefined;
+}
+
+/** An empty value is mostly one whose fields stand too far to the left, and a list one that was begun with a dash. */
+function mapHint({ node }: Place): string | undefined {
+  if (node.kind === 'list') return 'remove the "- " before its fields';
+  return node.kind === 'scalar' && node.value === null ? 'its fields must be indented further than itself' : undefined;
+}
+
 /** A map from keys of the writer's choice to values of one shape. `checkKey` may report at the entry's key. */
 export function mapOf<T>(
   item: Shape<T>,
@@ -129,7 +136,7 @@ export function mapOf<T>(
 ): Shape<Readonly<Record<string, T>>> {
   return (place) => {
     const node = place.node;
-    if (node.kind !== 'map') return invalidAt(place, `must be a map, not ${describeNode(node)}`);
+    if (node.kind !== 'map') return invalidAt(place, `must be a map, not ${describeNode(node)}`, mapHint(place));
     checkCount(place, node.entries.length, bounds);
     const values: Record<string, T> = {};
     for (const entry of node.entries) {
@@ -172,7 +179,7 @@ export function record<T extends object>(fields: FieldShapes<T>, options: Record
   const aliases = new Map<string, string>(Object.entries(options.aliases ?? {}));
   return (place) => {
     const node = place.node;
-    if (node.kind !== 'map') return invalidAt(place, `must be a map, not ${describeNode(node)}`);
+    if (node.kind !== 'map') return invalidAt(place, `must be a map, not ${describeNode(node)}`, mapHint(place));
     const values: Record<string, unknown> = {};
     const seen = new Set<string>();
     for (const entry of node.entries) {
@@ -199,7 +206,10 @@ function refuseField(place: Place, entry: MapEntry, known: readonly string[]): v
     joinPath(place.path, entry.key),
     'ENMESH_CONFIG_FIELD_UNKNOWN',
     `there is no field ${quote(entry.key)} here`,
-    spellingHint(entry.key, known),
+    // A field that is right elsewhere is indented wrongly, unless one that is known here differs by case only.
+    known.some((one) => one.toLowerCase() === entry.key.toLowerCase())
+      ? spellingHint(entry.key, known)
+      : (homeHint(entry.key) ?? spellingHint(entry.key, known)),
   );
 }
 

@@ -16,17 +16,17 @@ function* work(steps: number, stepMs: number, log: unknown[]): Generator<void, s
 test('work that takes little is done before anything else has a turn', async () => {
   const log: unknown[] = [];
   setImmediate(() => log.push('other'));
-  expect(await runInSlices(work(5, 0.5, log))).toBe('done');
+  expect(await runInSlices(work(5, 0.3, log))).toBe('done');
   expect(log).toEqual([0, 1, 2, 3, 4]);
 });
 
-test('others have a turn after every 3 ms of work', async () => {
+test('others have a turn after every 2 ms of work', async () => {
   const log: unknown[] = [];
   const others = (): void =>
     void (log.push('other'), log.filter((entry) => entry === 'other').length < 3 && setImmediate(others));
   setImmediate(others);
   expect(await runInSlices(work(7, 1, log))).toBe('done');
-  expect(log).toEqual([0, 1, 2, 'other', 3, 4, 5, 'other', 6]);
+  expect(log).toEqual([0, 1, 'other', 2, 3, 'other', 4, 5, 'other', 6]);
 });
 
 test('rejects with what a step throws', async () => {

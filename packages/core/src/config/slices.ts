@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
 /** How long one slice may hold the thread, in milliseconds; its last step and what the thread does besides come on top. */
-const sliceMs = 3;
+const sliceMs = 2;
 
 /**
  * Runs work that is made of short steps to its end, with a turn of the event loop after every few milliseconds, so that the requests that the

@@ -132,6 +132,7 @@ describe('validateDocuments', () => {
           labels: { 'app.kubernetes.io/part-of': 'shop' },
           annotations: { 'kubectl.kubernetes.io/last-applied-configuration': expect.any(String) as string },
           source: { file: '0.yaml', line: 4, column: 3 },
+          ruleStarts: [{ line: 34, column: 7 }],
         },
         spec: {
           rules: [
@@ -287,6 +288,19 @@ describe('validateDocuments', () => {
       expect(run(text).resources).toBeUndefined();
       expect(run(text).problems.join('\n')).not.toContain(secret);
     }
+  });
+
+  it('knows where each rule of a policy begins', () => {
+    const { resources } = run(
+      `# a comment\n${policy('a', '{}').replace('spec: {}', 'spec:\n  rules:\n  - {}\n  -\n    to: []\n')}`,
+    );
+    const lines = resources?.authorizationPolicies.map(({ meta }) => meta.ruleStarts);
+    expect(lines).toEqual([
+      [
+        { line: 7, column: 5 },
+        { line: 9, column: 5 },
+      ],
+    ]);
   });
 
   describe('limits', () => {

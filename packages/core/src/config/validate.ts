@@ -1,3 +1,4 @@
+import type { ErrorCode } from '../errors.js';
 import { defaultMeshSettings, type MeshSettings } from './mesh-config.js';
 import type { JwtRuleSpec, RequestAuthentication } from '../jwt/resource.js';
 import type { AuthorizationPolicy } from '../policy/resource.js';
@@ -22,6 +23,8 @@ export interface ConfigFile {
   readonly text: string;
   /** True for `enmesh/mesh.yaml`: MeshConfig's own fields instead of resources. */
   readonly meshConfig?: boolean;
+  /** Why its text could not be read; `text` is empty then, and the set has an error. `message` is a sentence about the file. */
+  readonly fault?: { readonly code: ErrorCode; readonly message: string };
 }
 
 /** All resources of a configuration directory, in the order of files and documents; plain data. */
@@ -100,18 +103,17 @@ function hasFarTooManyRules(files: readonly ConfigFile[], list: ProblemList): bo
   return false;
 }
 
-function readPlaces(file: ConfigFile, bytes: number, totalBytes: number, list: ProblemList): Place[] {
+function* readPlaces(file: ConfigFile, bytes: number, totalBytes: number, list: ProblemList): Generator<Place> {
   const report = createReport(file.name, file.text, list);
-  const tooBig = (what: string, limit: number): Place[] => {
+  if (file.fault !== undefined) return report.error(0, '', file.fault.code, file.fault.message);
+  const tooBig = (what: string, limit: number): void =>
     report.error(0, '', 'ENMESH_CONFIG_LIMIT', `${what} more than ${limit / 1024 / 1024} MiB`);
-    return [];
-  };
   if (bytes > configLimits.fileBytes) return tooBig('the file has', configLimits.fileBytes);
   if (totalBytes > configLimits.totalBytes) return tooBig('with this file the directory has', configLimits.totalBytes);
-  return readYamlDocuments(file.text, report).map((node) => ({ node, path: '', report }));
+  for (const node of readYamlDocuments(file.text, report)) yield { node, path: '', report };
 }
 
-function readMesh(places: readonly Place[], earlier: MeshSettings | undefined): MeshSettings | undefined {
+function readMesh(places: Iterable<Place>, earlier: MeshSettings | undefined): MeshSettings | undefined {
   let mesh = earlier;
   for (const place of places) {
     if (mesh !== undefined)

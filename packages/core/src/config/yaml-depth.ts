@@ -1,5 +1,3 @@
-import { Lexer, Parser, type CST } from 'yaml';
-
 /**
  * So deep may the text of a document seem to be nested before it is refused unread. The package's composer calls itself once a level, and V8 ends the
  * whole process, instead of throwing, when a regular expression is first compiled on an exhausted stack: what goes in must be shallow.
@@ -7,38 +5,19 @@ import { Lexer, Parser, type CST } from 'yaml';
  */
 export const seemingDepthLimit = 256;
 
-/** The offset where a text becomes too deep. */
-export interface TooDeep {
-  readonly offset: number;
-}
-
-/**
- * The syntax tree of each document of `text`, without ever holding one that seems deeper than {@link seemingDepthLimit}; ends there and calls `onTooDeep`.
- */
-export function* readSyntaxTrees(text: string, onTooDeep: (fault: TooDeep) => void): Generator<CST.Token> {
-  const parser = new Parser();
-  const gauge = createDepthGauge();
-  for (const lexeme of new Lexer().lex(text)) {
-    if (gauge.depthAfter(lexeme) > seemingDepthLimit) {
-      onTooDeep({ offset: gauge.offset() });
-      return;
-    }
-    yield* parser.next(lexeme);
-  }
-  yield* parser.end();
-}
-
-interface DepthGauge {
+/** Measures a text as the package's lexer takes it apart. */
+export interface DepthGauge {
+  /** How deep the text seems to be nested once this lexeme is read. */
   depthAfter(lexeme: string): number;
   /** Where the last lexeme ended. */
   offset(): number;
 }
 
 /** The lexer's own marks, which stand for no text. */
-const marks = { document: '\u0002', flowEnd: '\u0018', scalar: '\u001f' };
+export const marks = { document: '\u0002', flowEnd: '\u0018', scalar: '\u001f' };
 
 /** Follows brackets and, outside of them, the columns at which lines and indicators begin: each deeper one may open a collection. */
-function createDepthGauge(): DepthGauge {
+export function createDepthGauge(): DepthGauge {
   const columns: number[] = [];
   let offset = 0;
   let column = 0;

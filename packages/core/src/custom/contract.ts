@@ -36,8 +36,11 @@ export interface CheckRequest {
   readonly sni: string;
 }
 
-/** How a header of an allowed request is written: Envoy's append actions. */
-export type HeaderAction = 'overwrite' | 'append' | 'add-if-absent' | 'overwrite-if-present';
+/**
+ * How a header of an allowed request is written: in the place of what the client sent, or behind it, where the client sent one. Envoy knows no other way
+ * for requests.
+ */
+export type HeaderAction = 'overwrite' | 'append';
 
 /** A header that an authorizer gives to the request. */
 export interface HeaderChange {

@@ -21,6 +21,13 @@ export interface ResourceMeta {
   readonly labels: Readonly<Record<string, string>>;
   readonly annotations: Readonly<Record<string, string>>;
   readonly source: SourcePosition;
+  /** Of an AuthorizationPolicy from a file: where each of its rules begins. */
+  readonly ruleStarts?: readonly Pick<SourcePosition, 'line' | 'column'>[];
+}
+
+/** Where rule `index` of a policy begins, or its document where that is not known. */
+export function sourceOfRule({ source, ruleStarts }: ResourceMeta, index: number): SourcePosition {
+  return { ...source, ...ruleStarts?.[index] };
 }
 
 /** One configuration document: its metadata and its typed, validated spec. */

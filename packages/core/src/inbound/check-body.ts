@@ -1,8 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import type { CheckBody } from '../policy/provider.js';
 
-/** What of a body was read for a check. `too-large`: it is longer than allowed; `gone`: it broke off, or somebody read it before. */
-export type BufferedBody = { readonly body: Buffer; readonly isPartial: boolean } | 'too-large' | 'gone';
+/** What of a body was read for a check. `too-large`: it is longer than allowed; `too-slow`: it did not come in time; `gone`: it broke off, or somebody read it before. */
+export type BufferedBody = { readonly body: Buffer; readonly isPartial: boolean } | 'too-large' | 'too-slow' | 'gone';
 
 /** Whether a body follows the request's head, by its framing. */
 export function hasBody(request: IncomingMessage): boolean {
@@ -15,11 +15,14 @@ export function declaredSize({ headers }: IncomingMessage): number {
   return headers['transfer-encoding'] !== undefined ? -1 : Number(headers['content-length'] ?? 0);
 }
 
+/** As long as Node gives a whole request by default, in milliseconds. */
+const longest = 300_000;
+
 /**
  * Reads the beginning of a body and puts it back, so that the handler reads every byte in its turn, however it reads. No more than one chunk
- * beyond `maxRequestBytes` is held. How long a client may take over it is bounded by the server's `requestTimeout`.
+ * beyond `maxRequestBytes` is held, and none for longer than `maxMs`: a server that is not ours may have no `requestTimeout` to end a client that drips.
  */
-export function bufferBody(request: IncomingMessage, limits: CheckBody): Promise<BufferedBody> {
+export function bufferBody(request: IncomingMessage, limits: CheckBody, maxMs = longest): Promise<BufferedBody> {
   const { maxRequestBytes, allowPartialMessage } = limits;
   const declared = declaredSize(request);
   if (declared > maxRequestBytes && !allowPartialMessage) return Promise.resolve('too-large');
@@ -28,10 +31,13 @@ export function bufferBody(request: IncomingMessage, limits: CheckBody): Promise
     const chunks: Buffer[] = [];
     let size = 0;
     const settle = (result: BufferedBody): void => {
+      clearTimeout(timer);
       request.off('readable', read).off('end', onGone).off('close', onGone).off('error', onGone);
       done(result);
     };
     const onGone = (): void => settle('gone');
+    const timer = setTimeout(() => settle('too-slow'), maxMs);
+    timer.unref();
     const read = (): void => {
       for (let chunk = request.read() as Buffer | null; chunk !== null; chunk = request.read() as Buffer | null) {
         chunks.push(chunk);

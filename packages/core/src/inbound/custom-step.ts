@@ -68,6 +68,10 @@ async function ask(request: IncomingMessage, attributes: DoorAttributes, check: 
   try {
     const body = await bodyOf(request, check);
     if (client.signal.aborted || body === 'gone') return refuseGone(request, match, client.signal.aborted);
+    if (body === 'too-slow') {
+      const reason = `the body that ${match.provider} wants did not come in time`;
+      return refuseMatch(request, match, 'ENMESH_CUSTOM_CHECK_FAILED', reason, { status: 408, body: '' });
+    }
     if (body === 'too-large') {
       const reason = `the body is longer than the maxRequestBytes of ${match.provider}`;
       return refuseMatch(request, match, 'ENMESH_CUSTOM_BODY_TOO_LARGE', reason);

@@ -2,6 +2,8 @@ import { randomUUID } from 'node:crypto';
 import type { PeerIdentity, RequestIdentity } from '../identity/caller.js';
 import type { SvidSource } from '../identity/source.js';
 import type { RequestAttributes } from '../request/attributes.js';
+import type { JwtEffects } from '../jwt/outcome.js';
+import { removeQueryParameters } from '../propagation/payload-header.js';
 import { headerLines, remoteAddress } from '../request/header-lines.js';
 import { pathSpellings, type RouterSettings } from '../request/router.js';
 import type { ConnectionFacts } from '../tls/peer.js';
@@ -30,10 +32,13 @@ export class DoorAttributes implements RequestAttributes {
   user: RequestIdentity | undefined = undefined;
   /** What an external authorizer changed. */
   overlay: HeaderOverlay | undefined = undefined;
+  /** What an accepted token changed: policies see its output headers, and its own header and parameter no more, as in Istio. */
+  effects: JwtEffects | undefined = undefined;
   readonly method: string;
   readonly path: string;
   readonly #facts: DoorFacts;
   #requestId: string | undefined;
+  #judgedQuery: string | undefined;
   #spellings: readonly string[] | undefined;
 
   constructor(facts: DoorFacts) {
@@ -103,6 +108,13 @@ export class DoorAttributes implements RequestAttributes {
     return this.overlay?.query ?? this.#facts.query;
   }
 
+  /** The query with its `?` as the handler gets it: written anew where an accepted token was taken from it. */
+  get judgedQuery(): string {
+    const { effects } = this;
+    if (effects === undefined || effects.removeParams.length === 0) return this.rawQuery;
+    return (this.#judgedQuery ??= removeQueryParameters(this.rawQuery, effects.removeParams));
+  }
+
   /** x-request-id as Istio's sidecar would set it: the client's, else one of our own, the same however often it is asked for. */
   get requestId(): string {
     return this.#given('x-request-id') ?? (this.#requestId ??= randomUUID());
@@ -136,6 +148,13 @@ export class DoorAttributes implements RequestAttributes {
   }
 
   header(name: string): readonly string[] | undefined {
+    const { effects } = this;
+    if (effects !== undefined && !name.startsWith(':')) {
+      if (effects.removeHeaders.includes(name)) return undefined;
+      // The client's lines of these names are gone: the strip table holds them all.
+      const written = effects.setHeaders.filter(([header]) => header === name);
+      if (written.length > 0) return written.map(([, value]) => value);
+    }
     if (this.overlay !== undefined && !name.startsWith(':')) {
       const value = this.overlay.set.get(name);
       if (value !== undefined) return [value];
@@ -145,7 +164,7 @@ export class DoorAttributes implements RequestAttributes {
       case ':method':
         return [this.method];
       case ':path':
-        return [this.path + this.rawQuery];
+        return [this.path + this.judgedQuery];
       case ':authority':
       case 'host':
         return [this.#facts.host];

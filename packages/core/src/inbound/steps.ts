@@ -4,7 +4,7 @@ import { isCorsPreflight } from '../jwt/preflight.js';
 import { createTokenMemo, type JwtOutcome, type TokenMemo } from '../jwt/verify.js';
 import type { PolicySet } from '../policy/compile.js';
 import { evaluatePolicies, type Decision } from '../policy/evaluate.js';
-import { removeQueryParameters, type AddedHeader } from '../propagation/payload-header.js';
+import type { AddedHeader } from '../propagation/payload-header.js';
 import { isHost, parseTarget, type RequestTarget } from '../request/normalize.js';
 import { isAmbiguousForRouter } from '../request/router.js';
 import { stepEvents, type Step, type StepEvent } from '../telemetry/events.js';
@@ -172,6 +172,7 @@ export function jwt(
     return refuse(request, { step: 'jwt', code, status, body, reason, challenge: challengeOf(attributes, outcome.invalidToken) });
   }
   attributes.user = outcome.user;
+  attributes.effects = outcome.effects;
   if (heard.jwt.hasSubscribers) passed('jwt', request);
   return outcome;
 }
@@ -216,7 +217,7 @@ const maxNamed = 5;
 function notAllowedBy(policies: PolicySet): string {
   let text = notAllowed.get(policies);
   if (text === undefined) {
-    const names = [...new Set(policies.allow?.map(({ decision }) => decision.policy))];
+    const names = [...new Set(policies.allow?.map(({ policy }) => policy))];
     const more = names.length > maxNamed ? ` and ${names.length - maxNamed} more` : '';
     const listed = `${names.slice(0, maxNamed).join(', ')}${more}`;
     text = names.length === 0 ? 'an ALLOW policy without rules allows nothing' : `no rule matched of ALLOW policy ${listed}`;
@@ -244,10 +245,7 @@ export function handOver(
     !options.istioHeaders;
   const edits = plan.editsOf(effects);
   applyEdits(request, simple ? edits : combine(edits, attributes, target, options));
-  const query =
-    effects === undefined || effects.removeParams.length === 0
-      ? attributes.rawQuery
-      : removeQueryParameters(attributes.rawQuery, effects.removeParams);
+  const query = attributes.judgedQuery;
   // In the middleware form nothing but the query may change here: the path was refused if normalization changes it.
   if (target.changed || query !== target.query) request.url = target.path + query;
   if (heard.handOver.hasSubscribers) passed('hand-over', request);

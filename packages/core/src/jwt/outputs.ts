@@ -28,39 +28,50 @@ export function isOutputHeader(name: string): boolean {
 
 /**
  * The verified user of a token. In `claims`, the string members `scope`, `permission` and the rule's `spaceDelimitedClaims` are lists
- * (istio-semantics 2.7). Everything is frozen: handlers see the very object that later requests are judged by.
+ * (istio-semantics 2.7), and what policies ask for by another name follows them: `iss`, `sub` or `azp` that is a list is no issuer, subject or presenter,
+ * and `aud` is several audiences. Everything is frozen: handlers see the very object that later requests are judged by.
  */
 export function requestIdentity(token: Token, rule: JwtRule): RequestIdentity {
   const claims: Record<string, unknown> = { ...token.claims.payload };
   for (const name of rule.listClaims) {
     const value = Object.hasOwn(claims, name) ? claims[name] : undefined;
-    if (typeof value === 'string') claims[name] = Object.freeze(value.split(' ').filter((part) => part !== ''));
+    if (typeof value === 'string') claims[name] = listOf(value);
   }
-  const { issuer, subject, audiences, presenter, expiresAt } = token.claims;
-  const principal = issuer === undefined || subject === undefined ? undefined : `${issuer}/${subject}`;
+  const { issuer, subject, presenter, audiences, expiresAt } = token.claims;
+  const isText = (name: string): boolean => !Array.isArray(claims[name]);
+  const known = {
+    issuer: isText('iss') ? issuer : undefined,
+    subject: isText('sub') ? subject : undefined,
+    presenter: isText('azp') ? presenter : undefined,
+  };
+  const principal = known.issuer === undefined || known.subject === undefined ? undefined : `${known.issuer}/${known.subject}`;
   return Object.freeze({
     principal,
-    issuer,
-    subject,
-    audiences,
-    presenter,
+    ...known,
+    audiences: Array.isArray(claims['aud']) ? (claims['aud'] as readonly string[]) : audiences,
     claims: Object.freeze(claims),
     payload: token.payloadSegment,
     expiresAt,
   });
 }
 
+/** The items of a space-delimited text. Envoy makes the list with its first item, so a text of nothing but blanks stays one. */
+function listOf(text: string): string | readonly string[] {
+  const items = text.split(' ').filter((part) => part !== '');
+  return items.length === 0 ? text : Object.freeze(items);
+}
+
 /**
- * The header lines that a rule makes of a token (istio-semantics 2.7), or undefined when one of them cannot be written:
+ * The header lines that a rule makes of a token, its payload first as in Envoy (istio-semantics 2.7), or undefined when one of them cannot be written:
  * its name is refused by {@link isOutputHeader} or its value has control characters.
  */
 export function outputHeaders(token: Token, rule: JwtRule): JwtEffects['setHeaders'] | undefined {
   const lines: [string, string][] = [];
+  if (rule.payloadHeader !== undefined) lines.push([rule.payloadHeader, token.payloadSegment]);
   for (const { header, path } of rule.claimHeaders) {
     const value = claimText(claimAt(token.claims.payload, path));
     if (value !== '') lines.push([header, utf8AsLatin1(value)]);
   }
-  if (rule.payloadHeader !== undefined) lines.push([rule.payloadHeader, token.payloadSegment]);
   return lines.every(([name, value]) => isOutputHeader(name) && !controls.test(value)) ? lines : undefined;
 }
 

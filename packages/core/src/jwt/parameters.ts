@@ -11,13 +11,48 @@ function percentDecode(text: string): string {
   return text.replace(escaped, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
 }
 
+/** The value of a hexadecimal digit, or NaN. */
+function digit(code: number): number {
+  if (code >= 0x30 && code <= 0x39) return code - 0x30;
+  const lower = code | 0x20;
+  return lower >= 0x61 && lower <= 0x66 ? lower - 0x57 : Number.NaN;
+}
+
+/** Whether what stands from `start` to `end` is `name` once it is decoded. In place: a query may hold thousands of other names. */
+function isNamed(query: string, start: number, end: number, name: string): boolean {
+  const length = end - start;
+  if (length < name.length || length > name.length * 3) return false;
+  let at = start;
+  for (let index = 0; index < name.length; index += 1) {
+    if (at >= end) return false;
+    let code = query.charCodeAt(at);
+    at += 1;
+    if (code === 0x25 && at + 1 < end) {
+      const octet = digit(query.charCodeAt(at)) * 16 + digit(query.charCodeAt(at + 1));
+      if (!Number.isNaN(octet)) {
+        code = octet;
+        at += 2;
+      }
+    }
+    if (code !== name.charCodeAt(index)) return false;
+  }
+  return at === end;
+}
+
 /** The decoded value of the first parameter called `name` in a query (without its `?`), undefined when there is none. `x` alone reads as `x=`. */
 export function queryValue(query: string, name: string): string | undefined {
   if (!query.includes('%') && !query.includes(name)) return undefined;
-  for (const parameter of query.split('&')) {
-    const equals = parameter.indexOf('=');
-    const end = equals < 0 ? parameter.length : equals;
-    if (percentDecode(parameter.slice(0, end)) === name) return percentDecode(parameter.slice(end + 1));
+  const { length } = query;
+  let start = 0;
+  let equals = -1;
+  for (let at = 0; at <= length; at += 1) {
+    const code = at === length ? 0x26 : query.charCodeAt(at);
+    if (code === 0x3d && equals === -1) equals = at;
+    if (code !== 0x26) continue;
+    const end = equals === -1 ? at : equals;
+    if (isNamed(query, start, end, name)) return percentDecode(query.slice(end + 1, at));
+    start = at + 1;
+    equals = -1;
   }
   return undefined;
 }

@@ -247,6 +247,13 @@ describe('several rules', () => {
     expect(said(verify(shared, bearer(await sign(evil))))).toBe('401 Jwt verification fails');
   });
 
+  it('refuse a request in which one of them finds a good token and a bad one, whatever another finds', async () => {
+    const rules = compile(ruleFor(rsa, { fromParams: ['a', 'b'] }), own(rsa, 'x-jwt'));
+    const good = await sign(rsa);
+    expect(said(verify(rules, request({ 'x-jwt': good }, 'b=junk')))).toBe('https://rsa.test/alice');
+    expect(said(verify(rules, request({ 'x-jwt': good }, `b=${good}&a=junk`)))).toMatch(/^401 Jwt is not in the form/);
+  });
+
   it('do not forget a bad line of a token header because the other line was good', async () => {
     const rules = compile(own(rsa, 'x-jwt'), own(ec, 'x-ec'));
     expect(said(verify(rules, request({ 'x-jwt': ['junk', await sign(rsa)] })))).toMatch(/^401 Jwt is not in the form/);
@@ -296,7 +303,7 @@ describe('what becomes of the request', () => {
     const token = await sign(rsa, claims);
     const outcome = verify(rules, bearer(token));
     const lines = wanted.flatMap(([, value], n) => (value === undefined ? [] : [[`x-${n}`, value]]));
-    expect(outcome.ok && outcome.effects?.setHeaders).toEqual([...lines, ['x-payload', token.split('.')[1]]]);
+    expect(outcome.ok && outcome.effects?.setHeaders).toEqual([['x-payload', token.split('.')[1]], ...lines]);
   });
 
   it('is that two claims for one header make two lines', async () => {
@@ -330,6 +337,20 @@ describe('what becomes of the request', () => {
       many: ['x y'],
       text: 'déjà vu',
       nested: claims.nested,
+    });
+  });
+
+  it('is that a claim which is a list is a list under every name', async () => {
+    const names = ['iss', 'sub', 'azp', 'aud', 'blank'];
+    const token = await sign(rsa, { azp: 'a b', aud: 'c  d', blank: '  ' });
+    const outcome = verify(compile(ruleFor(rsa, { spaceDelimitedClaims: names })), bearer(token));
+    expect(outcome.ok && outcome.user).toMatchObject({
+      principal: undefined,
+      issuer: undefined,
+      subject: undefined,
+      presenter: undefined,
+      audiences: ['c', 'd'],
+      claims: { iss: ['https://rsa.test'], sub: ['alice'], azp: ['a', 'b'], blank: '  ' },
     });
   });
 

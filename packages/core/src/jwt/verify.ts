@@ -132,19 +132,23 @@ interface TokenRequest {
   readonly now: number;
   readonly memo: TokenMemo | undefined;
   parsed: Pick<TokenMemo, 'text' | 'entry'> | undefined;
+  /** Why the request is refused whatever other rules say: a rule found a good token and a bad one. */
+  mixed?: JwtRefusal;
 }
 
 type JudgeToken = (text: string, request: TokenRequest, rule: JwtRule, location: number) => JwtOutcome;
 
 /**
  * One rule: it passes what it passes. Several: the first that accepts a token wins; else all must find none.
- * Each rule looks once and without effect on the next, so nothing depends on a token that an earlier rule took away (where Istio's does).
+ * Each rule looks once and without effect on the next, so nothing depends on a token that an earlier rule took away (where Istio's does); a rule that
+ * finds a good token and a bad one, the only one to have such effects in Istio, ends it all.
  */
 function decide(request: TokenRequest, judge: JudgeToken): JwtOutcome {
   let first: JwtRefusal | undefined;
   let last: JwtRefusal | undefined;
   for (const rule of request.rules.rules) {
     const status = verifyRule(rule, request, judge);
+    if (request.mixed !== undefined) return request.mixed;
     if (status === undefined) continue;
     if (status.ok) return status;
     first ??= status;
@@ -165,7 +169,7 @@ function verifyRule(rule: JwtRule, request: TokenRequest, judge: JudgeToken): Jw
       const token = namedToken(source, location.kind, location.octets);
       if (token === undefined) continue;
       const outcome = judge(token, request, rule, i);
-      if (!outcome.ok) return outcome;
+      if (!outcome.ok) return refuseAll(outcome, request, accepted);
       accepted = accepted === undefined ? outcome : joined(accepted, outcome);
       continue;
     }
@@ -174,11 +178,17 @@ function verifyRule(rule: JwtRule, request: TokenRequest, judge: JudgeToken): Jw
       const token = tokenInLine(lines?.[at] ?? '', location.prefix);
       if (token === undefined) continue;
       const outcome = judge(token, request, rule, i);
-      if (!outcome.ok) return outcome;
+      if (!outcome.ok) return refuseAll(outcome, request, accepted);
       accepted = accepted === undefined ? outcome : joined(accepted, outcome);
     }
   }
   return accepted;
+}
+
+/** Ends a rule with the bad token; and the request, where a good one came before. */
+function refuseAll(refusal: JwtRefusal, request: TokenRequest, accepted: JwtAccepted | undefined): JwtRefusal {
+  if (accepted !== undefined) request.mixed = refusal;
+  return refusal;
 }
 
 /** Of several good tokens, the one verified last gives the user; all have their effects. */

@@ -65,6 +65,14 @@ describe('CUSTOM policies', () => {
     expect(matchCustom(set, request('/a'))).toBeUndefined();
   });
 
+  it('are found among a thousand, each match made once', () => {
+    const set = compile([custom('a', 'x', ...Array.from({ length: 1000 }, (_, i) => paths(`/items/${i}`)))], 'x');
+    expect(set.custom?.index).toBeDefined();
+    expect(matchCustom(set, request('/items/777'))).toMatchObject({ provider: 'x', policy: 'shop/a', rule: 777 });
+    expect(matchCustom(set, request('/items/777'))).toBe(matchCustom(set, request('/items/777')));
+    expect(matchCustom(set, request('/items/1000'))).toBeUndefined();
+  });
+
   it('name the provider, the policy and the rule that matched first by Istio’s order of ids', () => {
     const rules = Array.from({ length: 11 }, (_, i) => paths(i === 2 || i === 10 ? '/a' : '/other'));
     const set = compile([custom('z', 'x', paths('/a')), custom('b', 'x', ...rules)], 'x');

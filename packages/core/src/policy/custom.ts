@@ -1,8 +1,7 @@
 import type { RequestAttributes } from '../request/attributes.js';
-import type { RequestMatcher } from './conditions.js';
 import type { ExtensionProvider } from './provider.js';
 import type { AuthorizationPolicy } from './resource.js';
-import { compileRule } from './rule.js';
+import { compileRuleList, firstMatch, type CompiledRule, type IndexedRules } from './rule-list.js';
 
 /** Why no provider can be asked, so that what the rule matches is denied (istio-semantics 3.13). */
 export type CustomFault = 'unknown-provider' | 'several-providers';
@@ -21,14 +20,8 @@ export interface CustomMatch {
   readonly fault?: CustomFault;
 }
 
-interface CustomRule {
-  readonly order: string;
-  readonly matches: RequestMatcher;
-  readonly match: CustomMatch;
-}
-
 /** The rules of all CUSTOM policies of one workload, by Istio's order of rule ids; undefined where no such policy selects it. */
-export type CustomSet = readonly CustomRule[] | undefined;
+export type CustomSet = (IndexedRules & { readonly matchOf: (rule: CompiledRule) => CustomMatch }) | undefined;
 
 /** What CUSTOM policies are compiled against: the trust domains, and the providers that MeshConfig names. */
 export interface CustomContext {
@@ -40,40 +33,47 @@ export interface CustomContext {
  * Compiles the CUSTOM policies that select a workload. As in Istio, a provider that MeshConfig does not name, or more than one provider on the
  * workload, makes every match a denial. A provider is found by its exact name.
  */
-export function compileCustom(policies: readonly AuthorizationPolicy[], context: CustomContext): CustomSet {
+export function* compileCustom(
+  policies: readonly AuthorizationPolicy[],
+  { bundle, providers }: CustomContext,
+): Generator<void, CustomSet> {
   if (policies.length === 0) return undefined;
-  const names = new Set(policies.map(({ spec }) => spec.provider?.name ?? ''));
-  const rules = policies.flatMap((policy) => compileRules(policy, context, names.size > 1));
-  return rules.sort((a, b) => (a.order < b.order ? -1 : a.order > b.order ? 1 : 0));
+  const named = new Map(policies.map(({ meta, spec }) => [`${meta.namespace}/${meta.name}`, spec.provider?.name ?? '']));
+  const areSeveral = new Set(named.values()).size > 1;
+  const made = new Map<CompiledRule, CustomMatch>();
+  const list = yield* compileRuleList(policies, { action: 'deny', isDryRun: false }, bundle);
+  return {
+    ...list,
+    matchOf(rule) {
+      let match = made.get(rule);
+      if (match === undefined) made.set(rule, (match = createMatch(rule, named.get(rule.policy) ?? '', providers, areSeveral)));
+      return match;
+    },
+  };
 }
 
-function compileRules({ meta, spec }: AuthorizationPolicy, context: CustomContext, isOneOfSeveral: boolean): CustomRule[] {
-  const provider = spec.provider?.name ?? '';
-  const known = context.providers.find(({ name }) => name === provider);
+function createMatch(
+  { policy, rule, id }: CompiledRule,
+  provider: string,
+  providers: readonly ExtensionProvider[],
+  isOneOfSeveral: boolean,
+): CustomMatch {
+  const known = providers.find(({ name }) => name === provider);
   const fault = isOneOfSeveral ? 'several-providers' : known === undefined ? 'unknown-provider' : undefined;
-  return (spec.rules ?? []).map((rule, index) => {
-    const order = `ns[${meta.namespace}]-policy[${meta.name}]-rule[${index}]`;
-    const id = `istio-ext-authz-${provider}-${order}${fault === undefined ? '' : '-deny-due-to-bad-CUSTOM-action'}`;
-    const match: CustomMatch = Object.freeze({
-      provider,
-      settings: fault === undefined ? known : undefined,
-      policy: `${meta.namespace}/${meta.name}`,
-      rule: index,
-      id,
-      ...(fault !== undefined && { fault }),
-    });
-    const matches = compileRule(rule, { namespace: meta.namespace, bundle: context.bundle, refuses: true });
-    return { order, matches, match };
+  return Object.freeze({
+    provider,
+    settings: fault === undefined ? known : undefined,
+    policy,
+    rule,
+    id: `istio-ext-authz-${provider}-${id}${fault === undefined ? '' : '-deny-due-to-bad-CUSTOM-action'}`,
+    ...(fault !== undefined && { fault }),
   });
 }
 
-/** The first CUSTOM rule that the request matches. Synchronous, without clock or allocation; what a matcher throws is thrown on. */
+/** The first CUSTOM rule that the request matches. Synchronous, without clock; what a matcher throws is thrown on. */
 export function matchCustom(set: { readonly custom?: CustomSet }, request: RequestAttributes): CustomMatch | undefined {
-  const rules = set.custom;
-  if (rules === undefined) return undefined;
-  for (let index = 0; index < rules.length; index += 1) {
-    const rule = rules[index] as CustomRule;
-    if (rule.matches(request)) return rule.match;
-  }
-  return undefined;
+  const { custom } = set;
+  if (custom === undefined) return undefined;
+  const found = custom.rules[firstMatch(custom.rules, custom.index, request)];
+  return found && custom.matchOf(found);
 }

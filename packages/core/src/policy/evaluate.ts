@@ -1,6 +1,7 @@
 import type { RequestAttributes } from '../request/attributes.js';
 import type { PolicySet, RuleKind, RuleList } from './compile.js';
 import { dryRunResultOf, evaluationFailed, noAllowMatched, noPolicy, type Decision, type DryRunResult } from './decision.js';
+import { firstMatch } from './rule-list.js';
 
 export type { Decision, DecisionReason, DryRunResult } from './decision.js';
 
@@ -10,16 +11,9 @@ const keptJoined = 10_000;
 const nothingMatched = { allow: dryRunResultOf('allow', undefined), deny: dryRunResultOf('deny', undefined) };
 
 /** The position of the first rule of a kind that matches, or -1. */
-function firstMatch(set: PolicySet, kind: RuleKind, request: RequestAttributes): number {
+function firstOf(set: PolicySet, kind: RuleKind, request: RequestAttributes): number {
   const rules = set[kind];
-  if (rules === undefined) return -1;
-  const index = set.indexes[kind];
-  if (index !== undefined) {
-    const found = index.search(rules, request, rules.length);
-    return found === rules.length ? -1 : found;
-  }
-  for (let position = 0; position < rules.length; position += 1) if (rules[position]?.matches(request) === true) return position;
-  return -1;
+  return rules === undefined ? -1 : firstMatch(rules, set.indexes[kind], request);
 }
 
 function decisionAt(set: PolicySet, denied: number, allowed: number): Decision {
@@ -46,11 +40,11 @@ const sizeOf = (rules: RuleList): number => (rules?.length ?? 0) + 1;
 
 /** Istio's order of filters: AUDIT, DENY, ALLOW, each with its dry-run rules; a filter behind the one that denies is never asked. */
 function evaluateWithRecords(set: PolicySet, request: RequestAttributes): Decision {
-  const audited = firstMatch(set, 'audit', request) !== -1;
-  const dryDeny = firstMatch(set, 'dryRunDeny', request);
-  const denied = firstMatch(set, 'deny', request);
-  const dryAllow = denied === -1 ? firstMatch(set, 'dryRunAllow', request) : -1;
-  const allowed = denied === -1 ? firstMatch(set, 'allow', request) : -1;
+  const audited = firstOf(set, 'audit', request) !== -1;
+  const dryDeny = firstOf(set, 'dryRunDeny', request);
+  const denied = firstOf(set, 'deny', request);
+  const dryAllow = denied === -1 ? firstOf(set, 'dryRunAllow', request) : -1;
+  const allowed = denied === -1 ? firstOf(set, 'allow', request) : -1;
   let key = denied + 1;
   key = key * sizeOf(set.allow) + allowed + 1;
   key = key * sizeOf(set.dryRunDeny) + dryDeny + 1;
@@ -70,16 +64,16 @@ function evaluateWithRecords(set: PolicySet, request: RequestAttributes): Decisi
 
 /**
  * Decides one request: the first DENY rule that matches denies, then an ALLOW rule must match if any ALLOW policy selects the workload
- * (istio-semantics 3.2). AUDIT and dry-run policies are recorded beside and never decide. Synchronous, without clock or allocation; a throw
- * of a matcher or an accessor denies.
+ * (istio-semantics 3.2). AUDIT and dry-run policies are recorded beside and never decide. Synchronous, without clock, and without
+ * allocation but for rules and callers met for the first time; a throw of a matcher or an accessor denies.
  */
 export function evaluatePolicies(set: PolicySet, request: RequestAttributes): Decision {
   try {
     if (set.audit !== undefined || set.dryRunDeny !== undefined || set.dryRunAllow !== undefined) {
       return evaluateWithRecords(set, request);
     }
-    const denied = firstMatch(set, 'deny', request);
-    return decisionAt(set, denied, denied === -1 ? firstMatch(set, 'allow', request) : -1);
+    const denied = firstOf(set, 'deny', request);
+    return decisionAt(set, denied, denied === -1 ? firstOf(set, 'allow', request) : -1);
   } catch {
     return evaluationFailed;
   }

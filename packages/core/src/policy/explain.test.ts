@@ -66,6 +66,26 @@ describe('the decisive rule', () => {
     });
   });
 
+  it('is named with its own place where that is known, and so is what came close', () => {
+    const { meta, spec } = policy('p', { rules: [callers('a'), callers('b')] });
+    const known = {
+      spec,
+      meta: {
+        ...meta,
+        ruleStarts: [
+          { line: 9, column: 5 },
+          { line: 12, column: 5 },
+        ],
+      },
+    };
+    expect(explain([known]).near.map(({ rule, source }) => [rule, source])).toEqual([
+      [0, { file: 'p.yaml', line: 9, column: 5 }],
+      [1, { file: 'p.yaml', line: 12, column: 5 }],
+    ]);
+    const wall = { spec: { ...spec, action: 'DENY' as const, rules: [callers('x'), {}] }, meta: known.meta };
+    expect(explain([wall]).decisive?.source).toEqual({ file: 'p.yaml', line: 12, column: 5 });
+  });
+
   it('is named when an ALLOW rule allows, and nothing was near', () => {
     const explanation = explain([policy('open', { rules: [callers('visitor')] })]);
     expect(explanation).toMatchObject({ decision: { allowed: true }, decisive: { policy: 'shop/open', rule: 0 }, near: [] });

@@ -1,13 +1,14 @@
-import type { SourcePosition } from '../identity/workload.js';
+import { sourceOfRule, type SourcePosition } from '../identity/workload.js';
 import type { RequestAttributes } from '../request/attributes.js';
 import { compilePolicies, type CompiledRule, type PolicyMesh, type PolicySet, type PolicyTarget } from './compile.js';
+import { allMatches } from './rule-list.js';
 import { evaluatePolicies, type Decision } from './evaluate.js';
 import { describeFailure, findFailures, type ExplainContext, type FailedField, type Failure } from './explain-rule.js';
 import type { AuthorizationPolicy, PolicyRule } from './resource.js';
 
 export type { FailedField } from './explain-rule.js';
 
-/** A rule by its policy's `namespace/name` and its index there; `source` is where the policy's document begins. */
+/** A rule by its policy's `namespace/name` and its index there; `source` is where it begins, or its policy's document where that is not known. */
 export interface ExplainedRule {
   readonly policy: string;
   readonly rule: number;
@@ -80,9 +81,11 @@ function documentsOf(policies: readonly AuthorizationPolicy[]): Documents {
   return documents;
 }
 
-function ruleAt({ policy, rule }: Decision, documents: Documents): ExplainedRule | undefined {
-  const source = policy === undefined ? undefined : documents.get(policy)?.meta.source;
-  return policy === undefined || rule === undefined || source === undefined ? undefined : { policy, rule, source };
+function ruleAt({ policy, rule }: Pick<Decision, 'policy' | 'rule'>, documents: Documents): ExplainedRule | undefined {
+  const meta = policy === undefined ? undefined : documents.get(policy)?.meta;
+  return policy === undefined || rule === undefined || meta === undefined
+    ? undefined
+    : { policy, rule, source: sourceOfRule(meta, rule) };
 }
 
 function alsoDenying(
@@ -92,9 +95,9 @@ function alsoDenying(
   request: RequestAttributes,
 ): readonly ExplainedRule[] {
   const found: ExplainedRule[] = [];
-  for (const { decision, matches } of set.deny ?? []) {
-    if (decision.policy === first.policy && decision.rule === first.rule) continue;
-    const place = matches(request) ? ruleAt(decision, documents) : undefined;
+  for (const { policy, rule } of allMatches(set.deny ?? [], set.indexes.deny, request)) {
+    if (policy === first.policy && rule === first.rule) continue;
+    const place = ruleAt({ policy, rule }, documents);
     if (place !== undefined && found.push(place) === most) break;
   }
   return found;
@@ -102,7 +105,7 @@ function alsoDenying(
 
 /** An ALLOW rule in force, with the document it stands in. */
 interface Candidate {
-  readonly place: CompiledRule['decision'];
+  readonly place: Pick<CompiledRule, 'policy' | 'rule'>;
   readonly document: AuthorizationPolicy;
   readonly rule: PolicyRule;
 }
@@ -120,15 +123,15 @@ function nearMisses(set: PolicySet, documents: Documents, o: ExplainOptions): Pi
   const chosen = choose(rules, documents, attributes, maxValues);
   const misses: Miss[] = [];
   for (const candidate of chosen) {
-    const failures = findFailures(candidate.rule, candidate.place.rule ?? -1, attributes, contextOf(candidate));
+    const failures = findFailures(candidate.rule, candidate.place.rule, attributes, contextOf(candidate));
     // A DENY that decided says nothing about ALLOW: where one of its rules matches, nothing there has to change.
     if (failures.length === 0) return { near: [] };
     keepClosest(misses, { ...candidate, failures });
   }
   const near = misses.map(({ place, document, failures, ...rest }) => ({
-    policy: place.policy ?? '',
-    rule: place.rule ?? -1,
-    source: document.meta.source,
+    policy: place.policy,
+    rule: place.rule,
+    source: sourceOfRule(document.meta, place.rule),
     failed: failures.map((failure) => describeFailure(failure, attributes, contextOf({ place, document, ...rest }))),
   }));
   const omitted = rules.length - chosen.length;
@@ -156,9 +159,9 @@ function choose(
 ): readonly Candidate[] {
   const meant: Candidate[] = [];
   const others: Candidate[] = [];
-  for (const { decision: place } of rules) {
-    const document = documents.get(place.policy ?? '');
-    const rule = document?.spec.rules?.[place.rule ?? -1];
+  for (const place of rules) {
+    const document = documents.get(place.policy);
+    const rule = document?.spec.rules?.[place.rule];
     if (document === undefined || rule === undefined) continue;
     (names(rule, path, peer?.principal ?? '') ? meant : others).push({ place, document, rule });
     if (meant.length + others.length >= maxValues * askedPerValue) break;

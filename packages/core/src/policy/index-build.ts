@@ -1,170 +1,97 @@
 import { addKey, createTries, type Tries } from './index-dimension.js';
-import type { Dimension, Guard, GuardKey } from './index-keys.js';
-import { searchPositions, type Bucket, type RuleSearch } from './index-trie.js';
-
-/** Up to so many rules are tried one by one: looking them up costs as much. */
-const smallSet = 4;
+import type { Guards } from './index-guard.js';
+import { createGate, narrowGate, type Gate } from './index-gate.js';
+import type { Dimension } from './index-keys.js';
+import { createSearch, type Bucket, type Collected, type IndexNode, type RuleSearch, type Visited } from './index-search.js';
+import { createScales, pickKeys, rulesPerStep, smallSet, weigh, type Scales } from './index-weigh.js';
 
 /** How often the rules of one key are divided anew by another of their fields. */
 const deepest = 4;
 
-/** After so many rules others may have a turn. */
-const rulesPerStep = 32;
+/** An index, and the positions of the rules that requests may have to try one after the other, because no key finds them. */
+export interface BuiltIndex {
+  readonly search: RuleSearch | undefined;
+  readonly walked: readonly number[];
+}
+
+/** An index while it is built. */
+interface Building {
+  readonly guards: Guards;
+  readonly scales: Scales;
+  readonly nodes: IndexNode[];
+  readonly walked: number[];
+}
 
 /**
- * Builds the index of a list of rules from their guards, which stand at the rules' positions: each rule hangs on the keys of the field that
- * sets it apart from the others, and many rules on one key are divided anew by another field. Undefined when the list is short. Yields
- * between steps of a fraction of a millisecond.
+ * Builds the index of a list of rules from their guards: each rule hangs on the keys of the field that sets it apart from the others, and many
+ * rules on one key are divided anew by another field. Without a search when the list is short or no rule has keys. Yields between steps of a fraction
+ * of a millisecond.
  */
-export function* buildIndex(guards: readonly Guard[]): Generator<void, RuleSearch | undefined> {
-  if (guards.length <= smallSet) return undefined;
-  return yield* divide(
-    guards.map((_, position) => position),
-    guards,
-    0,
-  );
+export function* buildIndex(guards: Guards): Generator<void, BuiltIndex> {
+  const positions = Array.from({ length: guards.starts.length - 1 }, (_, position) => position);
+  if (positions.length <= smallSet) return { search: undefined, walked: positions };
+  const building: Building = { guards, scales: createScales(guards), nodes: [], walked: [] };
+  const top = yield* divide(positions, building, 0);
+  if (top === undefined) return { search: undefined, walked: positions };
+  return { search: createSearch(top, building.nodes), walked: building.walked };
 }
 
 /** An index of some of the rules; undefined when their keys are all the same. */
-function* divide(positions: readonly number[], guards: readonly Guard[], depth: number): Generator<void, RuleSearch | undefined> {
-  const choose = yield* weigh(positions, guards);
-  const probes = new Map<Dimension, Tries>();
+function* divide(positions: readonly number[], building: Building, depth: number): Generator<void, IndexNode | undefined> {
+  const { guards, scales, walked } = building;
+  yield* weigh(scales, positions);
+  const hooks = new Map<Dimension, Hook>();
   const buckets: Bucket[] = [];
   const rest: number[] = [];
-  let keys = 0;
-  for (const [at, position] of positions.entries()) {
+  const chosen: number[] = [];
+  let hung = 0;
+  const limit = depth > 0 ? positions.length : Infinity;
+  for (let at = 0; at < positions.length; at += 1) {
     if (at % rulesPerStep === 0) yield;
-    const chosen = choose(position, depth > 0 ? positions.length : Infinity);
-    if (chosen === undefined) rest.push(position);
-    else keys += hang(chosen, position, probes, buckets);
+    const position = positions[at] as number;
+    const count = pickKeys(scales, position, limit, chosen);
+    if (count === 0) rest.push(position);
+    for (let key = 0; key < count; key += 1) hang(chosen[key] as number, position, guards, hooks, buckets);
+    hung += count;
   }
-  if (probes.size === 0) return undefined;
+  if (hooks.size === 0) return undefined;
+  for (const position of rest) walked.push(position);
   // A rule of many values stands in many buckets: dividing each of them by many values again would multiply them.
-  if (depth < deepest && keys <= positions.length * 2 + 64) {
-    for (const bucket of buckets) {
-      if (bucket.positions.length <= smallSet) continue;
-      bucket.nested = yield* divide(bucket.positions, guards, depth + 1);
-      if (bucket.nested !== undefined) bucket.positions = [];
-    }
+  const mayDivide = depth < deepest && hung <= positions.length * 2 + 64;
+  for (const bucket of buckets) {
+    if (mayDivide) bucket.nested = yield* divide(bucket.positions, building, depth + 1);
+    if (bucket.nested !== undefined) bucket.positions = [];
+    else for (const position of bucket.positions) walked.push(position);
   }
-  return createIndex(probes, rest);
+  return createNode(hooks, rest, building);
 }
 
-function hang(keys: readonly GuardKey[], position: number, probes: Map<Dimension, Tries>, buckets: Bucket[]): number {
-  for (const { dimension, path, form, text } of keys) {
-    let tries = probes.get(dimension);
-    if (tries === undefined) probes.set(dimension, (tries = createTries()));
-    const bucket = addKey(tries, path, form, text, position);
-    if (bucket !== undefined) buckets.push(bucket);
-  }
-  return keys.length;
+/** What hangs on the keys of one dimension. */
+interface Hook {
+  readonly tries: Tries;
+  gate: Gate;
 }
 
-function createIndex(probes: ReadonlyMap<Dimension, Tries>, rest: readonly number[]): RuleSearch {
-  const visits = [...probes].map(([dimension, tries]) => ({ visit: dimension.visit, tries }));
-  return {
-    search(rules, request, best) {
-      let found = best;
-      for (let at = 0; at < visits.length; at += 1) {
-        const { visit, tries } = visits[at] as (typeof visits)[number];
-        found = visit(tries, rules, request, found);
-      }
-      return rest.length === 0 ? found : searchPositions(rest, rules, request, found);
-    },
-  };
+/** Hangs a rule on one of its keys. */
+function hang(key: number, position: number, guards: Guards, hooks: Map<Dimension, Hook>, buckets: Bucket[]): void {
+  const dimension = guards.keys.dimensions[key] as Dimension;
+  let hook = hooks.get(dimension);
+  if (hook === undefined) hooks.set(dimension, (hook = { tries: createTries(), gate: new Set() }));
+  if ('visit' in dimension.lookup) hook.gate = narrowGate(hook.gate, position, guards);
+  const bucket = addKey(hook.tries, guards.keys.at(key), position, smallSet);
+  if (bucket !== undefined) buckets.push(bucket);
 }
 
-/** The keys that a rule is to hang on; undefined when it has none shared by fewer rules than `limit`. */
-type Choose = (position: number, limit: number) => readonly GuardKey[] | undefined;
-
-/** Counts how many of the rules share each key, and how many each dimension would find well, so that few dimensions serve most rules. */
-function* weigh(positions: readonly number[], guards: readonly Guard[]): Generator<void, Choose> {
-  for (const [at, position] of positions.entries()) {
-    if (at % rulesPerStep === 0) yield;
-    forget(guards[position] as Guard);
+function createNode(hooks: ReadonlyMap<Dimension, Hook>, rest: readonly number[], { guards, nodes }: Building): IndexNode {
+  const collected: Collected[] = [];
+  const visited: Visited[] = [];
+  for (const [{ lookup }, { tries, gate }] of hooks) {
+    if ('collect' in lookup) collected.push({ collect: lookup.collect, tries });
+    else visited.push({ visit: lookup.visit, tries, gate: createGate(gate, guards) });
   }
-  for (const [at, position] of positions.entries()) {
-    if (at % rulesPerStep === 0) yield;
-    count(guards[position] as Guard, position);
-  }
-  for (const [at, position] of positions.entries()) {
-    if (at % rulesPerStep === 0) yield;
-    const guard = guards[position] as Guard;
-    cover(guard, enoughFor(fewestSharing(guard)));
-  }
-  return (position, limit) => {
-    const guard = guards[position] as Guard;
-    const fewest = fewestSharing(guard);
-    if (fewest >= limit) return undefined;
-    const chosen: GuardKey[] = [];
-    return pick(guard, enoughFor(fewest), chosen) ? chosen : undefined;
-  };
-}
-
-const partsOf = (guard: Exclude<Guard, GuardKey>): readonly Guard[] => ('all' in guard ? guard.all : guard.any);
-
-function forget(guard: Guard): void {
-  if ('dimension' in guard) {
-    guard.rules = 0;
-    guard.counted = -1;
-    guard.dimension.coverage = 0;
-  } else for (const part of partsOf(guard)) forget(part);
-}
-
-function count(guard: Guard, position: number): void {
-  if ('dimension' in guard) {
-    if (guard.counted !== position) guard.rules += 1;
-    guard.counted = position;
-  } else for (const part of partsOf(guard)) count(part, position);
-}
-
-function cover(guard: Guard, enough: number): void {
-  if ('dimension' in guard) {
-    if (guard.rules <= enough) guard.dimension.coverage += 1;
-  } else for (const part of partsOf(guard)) cover(part, enough);
-}
-
-/** How many rules of the set a request that this guard lets through may have to try. */
-function fewestSharing(guard: Guard): number {
-  if ('dimension' in guard) return guard.rules;
-  const isAny = 'any' in guard;
-  let fewest = isAny ? 0 : Infinity;
-  for (const part of partsOf(guard)) {
-    const sharing = fewestSharing(part);
-    if (isAny ? sharing > fewest : sharing < fewest) fewest = sharing;
-  }
-  return fewest;
-}
-
-/** A key shared by so many rules is still good enough when its dimension serves more rules than the best one's. */
-const enoughFor = (fewest: number): number => Math.max(smallSet, fewest * 2);
-
-/** How many rules are found well by the dimensions of this guard; -1 where too many share its keys. */
-function coverageOf(guard: Guard, enough: number): number {
-  if ('dimension' in guard) return guard.rules <= enough ? guard.dimension.coverage : -1;
-  const isAny = 'any' in guard;
-  let best = isAny ? Infinity : -1;
-  for (const part of partsOf(guard)) {
-    const coverage = coverageOf(part, enough);
-    if (isAny ? coverage < best : coverage > best) best = coverage;
-  }
-  return best;
-}
-
-/** Collects the keys of the parts of a guard that are served best; false when there are none. */
-function pick(guard: Guard, enough: number, chosen: GuardKey[]): boolean {
-  if ('dimension' in guard) {
-    chosen.push(guard);
-    return true;
-  }
-  if ('any' in guard) return guard.any.every((part) => pick(part, enough, chosen));
-  let best: Guard | undefined;
-  let most = -1;
-  for (const part of guard.all) {
-    const coverage = coverageOf(part, enough);
-    if (coverage <= most) continue;
-    best = part;
-    most = coverage;
-  }
-  return best !== undefined && pick(best, enough, chosen);
+  const open = visited.filter(({ gate }) => gate === undefined);
+  const peerless = open.length === visited.length ? visited : open;
+  const node: IndexNode = { collected, visited, peerless, rest, known: new Map() };
+  nodes.push(node);
+  return node;
 }

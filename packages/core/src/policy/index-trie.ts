@@ -1,31 +1,15 @@
-import type { RequestAttributes } from '../request/attributes.js';
-import type { RequestMatcher } from './conditions.js';
+import { searchPlace, type Asked, type Bucket } from './index-search.js';
 
-/** What the index searches: a rule's matcher has the last word on every candidate. */
-export interface IndexedRule {
-  readonly matches: RequestMatcher;
-}
-
-/** Finds the smallest position below `best` whose rule matches, else answers `best`. */
-export interface RuleSearch {
-  search(rules: readonly IndexedRule[], request: RequestAttributes, best: number): number;
-}
-
-/** The rules that hang on one key, by ascending position, or an index of them when they are many. */
-export interface Bucket {
-  /** The smallest position in it. */
-  readonly first: number;
-  positions: number[];
-  nested: RuleSearch | undefined;
-}
+/** What hangs on a key: nothing (-1), the position of a rule, or several rules. Most keys have one, and a number costs nothing to keep. */
+export type Place = number | Bucket;
 
 /** A node of a {@link Trie}: the keys below it share their first `at` characters, which are those of `key`. */
 interface TrieNode {
   readonly at: number;
   key: string;
   /** For texts that are the key, and for texts that begin (or end) with it. */
-  exact: Bucket | undefined;
-  open: Bucket | undefined;
+  exact: Place;
+  open: Place;
   /** Children by the character at `at`: those below 256 from `low` on, the others in `wide`. */
   low: number;
   table: (TrieNode | undefined)[];
@@ -46,8 +30,11 @@ export function createTrie(fromEnd: boolean): Trie {
   return { root: createNode(0, ''), fromEnd };
 }
 
+/** The table of all nodes without children, most of them; never written to. */
+const noTable: (TrieNode | undefined)[] = [];
+
 function createNode(at: number, key: string): TrieNode {
-  return { at, key, exact: undefined, open: undefined, low: 0, table: [], wide: undefined };
+  return { at, key, exact: -1, open: -1, low: 0, table: noTable, wide: undefined };
 }
 
 function childOf(node: TrieNode, code: number): TrieNode | undefined {
@@ -61,7 +48,11 @@ function setChild(node: TrieNode, code: number, child: TrieNode): void {
     (node.wide ??= new Map()).set(code, child);
     return;
   }
-  if (node.table.length === 0) node.low = code;
+  if (node.table === noTable) {
+    node.low = code;
+    node.table = [child];
+    return;
+  }
   if (code < node.low) {
     node.table = [...Array<undefined>(node.low - code).fill(undefined), ...node.table];
     node.low = code;
@@ -101,90 +92,79 @@ function nodeFor({ root, fromEnd }: Trie, key: string): TrieNode {
   return node;
 }
 
-/** Hangs a rule on a key; `open` keys also match texts that go on. Positions must come in ascending order. Answers the bucket when it is new. */
-export function addToTrie(trie: Trie, key: string, open: boolean, position: number): Bucket | undefined {
+/**
+ * Hangs a rule on a key; `open` keys also match texts that go on. Positions must come in ascending order. Answers the bucket when this rule is the one that
+ * made it hold more than `few`.
+ */
+export function addToTrie(trie: Trie, key: string, open: boolean, position: number, few: number): Bucket | undefined {
   const node = nodeFor(trie, key);
-  const bucket = open ? node.open : node.exact;
-  if (bucket !== undefined) {
-    if (bucket.positions.at(-1) !== position) bucket.positions.push(position);
-    return undefined;
+  const place = open ? node.open : node.exact;
+  if (typeof place !== 'number') {
+    const { positions } = place;
+    if (positions.at(-1) === position) return undefined;
+    return positions.push(position) === few + 1 ? place : undefined;
   }
-  const made: Bucket = { first: position, positions: [position], nested: undefined };
+  if (place === position) return undefined;
+  const made: Place = place === -1 ? position : { first: place, positions: [place, position], nested: undefined };
   if (open) node.open = made;
   else node.exact = made;
-  return made;
+  return undefined;
 }
 
-/** The smallest matching position below `best` among ascending positions, else `best`. */
-export function searchPositions(
-  positions: readonly number[],
-  rules: readonly IndexedRule[],
-  request: RequestAttributes,
-  best: number,
-): number {
-  for (let at = 0; at < positions.length; at += 1) {
-    const position = positions[at] as number;
-    if (position >= best) return best;
-    if ((rules[position] as IndexedRule).matches(request)) return position;
-  }
-  return best;
-}
+/** Whether rules are worth comparing the key first: characters that all keys share were passed over on the way down. */
+const isBig = (place: Place): boolean => typeof place !== 'number' && (place.nested !== undefined || place.positions.length > 2);
 
-function searchBucket(bucket: Bucket, rules: readonly IndexedRule[], request: RequestAttributes, best: number): number {
-  return bucket.nested === undefined
-    ? searchPositions(bucket.positions, rules, request, best)
-    : bucket.nested.search(rules, request, best);
-}
+const firstOf = (place: Place): number => (typeof place === 'number' ? place : place.first);
 
-/** Whether a bucket is worth comparing its key first: characters that all keys share were passed over on the way down. */
-const isBig = (bucket: Bucket): boolean => bucket.nested !== undefined || bucket.positions.length > 2;
-
-/** Searches the rules of every key that is, or begins, `text` from `from` on. */
-export function searchForward(
-  root: TrieNode,
-  text: string,
-  from: number,
-  rules: readonly IndexedRule[],
-  request: RequestAttributes,
-  best: number,
-): number {
-  let node = root;
+/** Searches the rules of every key that is, or begins, `text` from `from` to `end`. */
+export function searchForward(trie: Trie, text: string, from: number, end: number, asked: Asked, best: number): number {
+  let node = trie.root;
   let found = best;
   for (;;) {
     const { open, at } = node;
-    if (open !== undefined && open.first < found && (!isBig(open) || text.startsWith(node.key, from))) {
-      found = searchBucket(open, rules, request, found);
+    if (open !== -1 && firstOf(open) < found && (!isBig(open) || text.startsWith(node.key, from))) {
+      found = searchPlace(open, asked, found);
     }
-    if (from + at === text.length) {
+    if (from + at === end) {
       const { exact } = node;
-      if (exact === undefined || exact.first >= found || (isBig(exact) && !text.startsWith(node.key, from))) return found;
-      return searchBucket(exact, rules, request, found);
+      if (exact === -1 || firstOf(exact) >= found || (isBig(exact) && !text.startsWith(node.key, from))) return found;
+      return searchPlace(exact, asked, found);
     }
     const child = childOf(node, text.charCodeAt(from + at));
-    if (child === undefined || from + child.at > text.length) return found;
+    if (child === undefined || from + child.at > end) return found;
     node = child;
   }
 }
 
-/** Searches the rules of every key that ends `text` before `end`. */
-export function searchBackward(
-  root: TrieNode,
-  text: string,
-  end: number,
-  rules: readonly IndexedRule[],
-  request: RequestAttributes,
-  best: number,
-): number {
-  let node = root;
+/** Searches the rules of every key that ends `text`. */
+export function searchBackward(trie: Trie, text: string, asked: Asked, best: number): number {
+  let node = trie.root;
   let found = best;
   for (;;) {
     const { open, at } = node;
-    if (open !== undefined && open.first < found && (!isBig(open) || text.endsWith(node.key, end))) {
-      found = searchBucket(open, rules, request, found);
+    if (open !== -1 && firstOf(open) < found && (!isBig(open) || text.endsWith(node.key))) {
+      found = searchPlace(open, asked, found);
     }
-    if (end === at) return found;
-    const child = childOf(node, text.charCodeAt(end - 1 - at));
-    if (child === undefined || child.at > end) return found;
+    if (text.length === at) return found;
+    const child = childOf(node, text.charCodeAt(text.length - 1 - at));
+    if (child === undefined || child.at > text.length) return found;
     node = child;
+  }
+}
+
+/** What hangs on every key that is, or begins, `text` from `from` on. */
+export function collectForward(trie: Trie | undefined, text: string, from: number, into: Place[]): void {
+  for (let node = trie?.root; node !== undefined && from + node.at <= text.length;) {
+    if (node.open !== -1 && text.startsWith(node.key, from)) into.push(node.open);
+    if (node.exact !== -1 && from + node.at === text.length && text.startsWith(node.key, from)) into.push(node.exact);
+    node = childOf(node, text.charCodeAt(from + node.at));
+  }
+}
+
+/** What hangs on every key that ends `text` before `end`. */
+export function collectBackward(trie: Trie | undefined, text: string, end: number, into: Place[]): void {
+  for (let node = trie?.root; node !== undefined && node.at <= end;) {
+    if (node.open !== -1 && text.endsWith(node.key, end)) into.push(node.open);
+    node = node.at === end ? undefined : childOf(node, text.charCodeAt(end - 1 - node.at));
   }
 }

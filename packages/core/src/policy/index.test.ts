@@ -105,7 +105,7 @@ it('the first of several rules on one key is found, however they are divided', (
   const set = compilePolicies([policy('ALLOW', rules)], { namespace: 'shop', labels: {} }, mesh);
   const attributes = request({ path: '/3', method: 'POST', peer: { uri: 'spiffe://td/ns/a/sa/b' } });
   const list = set.allow ?? [];
-  const first = list.findIndex(({ matches }) => matches(attributes));
+  const first = list.findIndex((one) => one.matches(attributes));
   expect(first).toBeGreaterThan(-1);
   expect(set.indexes.allow?.search(list, attributes, list.length)).toBe(first);
 });

@@ -20,6 +20,9 @@ function isOfBundle(trustDomain: string, bundle: TrustDomainBundle): boolean {
   );
 }
 
+const isWithin = (principal: string, trustDomain: string): boolean =>
+  principal.charCodeAt(trustDomain.length) === 0x2f && principal.startsWith(trustDomain);
+
 function expandPrincipal(principal: string, bundle: TrustDomainBundle): readonly string[] {
   const [trustDomain, ...path] = principal.split('/');
   if (trustDomain === undefined || path.length !== 4 || trustDomain === '*') return [principal];
@@ -32,6 +35,8 @@ function expandPrincipal(principal: string, bundle: TrustDomainBundle): readonly
  * `cluster.local/...` always means the mesh's trust domain and its aliases; principals without Istio's five parts stay as they are.
  */
 export function expandPrincipals(principals: readonly string[], bundle: TrustDomainBundle): readonly string[] {
+  // What is written with the only trust domain there is stays as it is: nearly every principal of a mesh.
+  if (bundle.length === 1 && principals.every((principal) => isWithin(principal, bundle[0] as string))) return principals;
   return principals.flatMap((principal) => [...new Set(expandPrincipal(principal, bundle))]);
 }
 

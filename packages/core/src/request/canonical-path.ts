@@ -74,33 +74,43 @@ const escaped: Readonly<Record<string, string>> = {
 
 /**
  * Keeps decoding from making a new escape out of a stray `%`, as Chromium does: `%%32%65` would become `%2e`, which the application decodes once more.
- * `percent` is where the last `%` stands in `out` that began no escape, `next` what follows in the path; one or two characters stand behind it.
+ * `open` is a `%` that began no escape, with one or two characters behind it of which the last was decoded; `next` is what follows in the path.
  */
-function escapeStrayPercent(out: string, percent: number, next: string): string {
-  const behind = out.slice(percent + 1);
-  const digits = behind.length === 1 ? behind + next : behind;
-  return isEscape(`%${digits}`, 0) ? `${out.slice(0, percent)}%25${behind}` : out;
+function makesEscape(open: string, next: string): boolean {
+  return isEscape(open.length === 2 ? open + next : open, 0);
 }
 
+const unusual = /[%"<>^`{|}]/;
+
 function canonicalizeSegment(segment: string): string {
+  if (!unusual.test(segment)) return segment;
   let out = '';
-  let stray = -3;
+  /** A stray `%` and what stands behind it, as long as that could become an escape. */
+  let open = '';
   for (let at = 0; at < segment.length; at += 1) {
     const character = segment[at] as string;
-    if (!isEscape(segment, at)) {
-      if (character === '%') stray = out.length;
-      out += escaped[character] ?? character;
-      continue;
-    }
-    const byte = escapedByte(segment, at);
-    at += 2;
-    if (!isUnreserved(byte)) out += segment.slice(at - 2, at + 1);
-    else {
-      out += String.fromCharCode(byte);
-      if (stray >= out.length - 3) out = escapeStrayPercent(out, stray, segment[at + 1] ?? '');
+    const isEscaped = isEscape(segment, at);
+    const byte = isEscaped ? escapedByte(segment, at) : 0;
+    if (isEscaped) at += 2;
+    const isDecoded = isEscaped && isUnreserved(byte);
+    const text = isDecoded
+      ? String.fromCharCode(byte)
+      : isEscaped
+        ? segment.slice(at - 2, at + 1)
+        : (escaped[character] ?? character);
+    if (open !== '' && text.length === 1 && text !== '%') {
+      open += text;
+      if (isDecoded && makesEscape(open, segment[at + 1] ?? '')) open = `%25${open.slice(1)}`;
+      if (open.length < 3) continue;
+      out += open;
+      open = '';
+    } else {
+      out += open;
+      open = text === '%' ? text : '';
+      if (open === '') out += text;
     }
   }
-  return out;
+  return out + open;
 }
 
 /**

@@ -88,7 +88,11 @@ function toggleSlash(path: string): string {
 /** The ways to escape what {@link decodePath} left of a path, so that a policy that spells an escape otherwise still meets it. */
 function encodings(decoded: string): readonly string[] {
   const encoded = encodeURI(decoded).replaceAll('%25', '%');
-  return [encoded.replace(/%../g, (escape) => escape.toUpperCase()), encoded.replace(/%../g, (escape) => escape.toLowerCase())];
+  // By runs: a path may be nothing but escapes.
+  return [
+    encoded.replace(/(?:%..)+/g, (escapes) => escapes.toUpperCase()),
+    encoded.replace(/(?:%..)+/g, (escapes) => escapes.toLowerCase()),
+  ];
 }
 
 /**

@@ -1,6 +1,7 @@
 import { LineCounter, parseDocument, type Document } from 'yaml';
 import type { Workload } from '@enmesh/core/config';
 import type { GivenUser } from '../evaluate/user.js';
+import { callerOf } from '../evaluate/request.js';
 import { MisuseError } from '../output.js';
 
 /** What a case demands of the verdict; an absent member demands nothing. */
@@ -107,6 +108,16 @@ const nameOf = (path: Path): string =>
         .join('.')
         .replaceAll('.[', '[');
 
+/** What `--as` takes. */
+function uriOf(reader: Reader, value: unknown, path: Path): string {
+  const text = reader.text(value, path);
+  try {
+    return callerOf(text);
+  } catch (error) {
+    throw error instanceof MisuseError ? reader.wrong(`${nameOf(path)}: ${error.message}`, path) : error;
+  }
+}
+
 function workloadOf(reader: Reader, value: unknown): Workload {
   const path = ['workload'];
   if (value === undefined)
@@ -130,7 +141,7 @@ function caseOf(reader: Reader, value: unknown, index: number, filePort: number)
     name: given['name'] === undefined ? `${request.method} ${request.path}` : reader.text(given['name'], [...path, 'name']),
     line: reader.line(path),
     request,
-    caller: caller === undefined || caller === null ? undefined : reader.text(caller, [...path, 'caller']),
+    caller: caller === undefined || caller === null ? undefined : uriOf(reader, caller, [...path, 'caller']),
     user: user === undefined || user === null ? undefined : userOf(reader, user, [...path, 'user']),
     port: port === undefined ? filePort : reader.port(port, [...path, 'port']),
     sourceIp: sourceIp === undefined ? undefined : reader.text(sourceIp, [...path, 'sourceIp']),

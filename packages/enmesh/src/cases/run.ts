@@ -2,6 +2,7 @@ import { dirname, resolve } from 'node:path';
 import {
   compileSnapshot,
   isDryRun,
+  sourceOfRule,
   parseServiceFile,
   type MeshResources,
   type SourcePosition,
@@ -107,7 +108,12 @@ function coverage(tried: readonly Tried[], { authorizationPolicies }: MeshResour
     const action = spec.action ?? 'ALLOW';
     // What only records never decides.
     if (action === 'AUDIT' || isDryRun(meta)) return [];
-    return (spec.rules ?? []).map((_, rule) => ({ policy: `${meta.namespace}/${meta.name}`, rule, action, source: meta.source }));
+    return (spec.rules ?? []).map((_, rule) => ({
+      policy: `${meta.namespace}/${meta.name}`,
+      rule,
+      action,
+      source: sourceOfRule(meta, rule),
+    }));
   });
   return { undecided: all.filter(({ policy, rule }) => !decided.has(`${policy} ${rule}`)), rules: all.length };
 }

@@ -65,7 +65,10 @@ async function writeNew(path: string, text: string): Promise<void> {
 
 function summary({ converted, refused, passedOver }: Conversion): string {
   const sources = new Map<string, ConvertedDocument[]>();
-  for (const one of converted) sources.set(one.from, [...(sources.get(one.from) ?? []), one]);
+  for (const one of converted) {
+    const from = one.from.join(', ');
+    sources.set(from, [...(sources.get(from) ?? []), one]);
+  }
   const line = (colour: Colour, word: string, text: string): string =>
     `${paint(colour, word.padEnd(9), process.stderr)} ${printable(text)}\n`;
   const written = [...sources].map(([from, own]) => {

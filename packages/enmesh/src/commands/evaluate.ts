@@ -36,7 +36,7 @@ async function evaluate(url: string | undefined, options: EvaluateOptions): Prom
   }
   const { configuration, asked, evaluation } = await ask(url, options);
   const { verdict, refusal } = evaluation;
-  const source = sourceOf(verdict.policy, configuration);
+  const source = sourceOf(verdict, configuration);
   await writeOut(
     options.json === true
       ? formatJson({ verdict, ...(refusal && { refusal }), ...(source && { source }) })

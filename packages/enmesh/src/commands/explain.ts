@@ -36,7 +36,7 @@ async function explain(argument: string | undefined, options: ExplainOptions): P
   const { configuration, asked, evaluation } = await ask(argument, options);
   const { verdict, refusal } = evaluation;
   const explanation = evaluation.explain?.();
-  const source = sourceOf(verdict.policy, configuration);
+  const source = sourceOf(verdict, configuration);
   if (options.json === true) {
     await writeOut(
       formatJson({ verdict, ...(refusal && { refusal }), ...(source && { source }), ...(explanation && { explanation }) }),

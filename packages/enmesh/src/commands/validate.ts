@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { formatProblem, type ConfigProblem } from '@enmesh/core/config';
 import { exitCodes, formatJson, MisuseError, paint, printable, writeOut } from '../output.js';
-import { checkInputs } from '../validate/inputs.js';
+import { checkInputs, findInputs } from '../validate/inputs.js';
 import { answerStream } from '../validate/stream.js';
 
 interface ValidateOptions {
@@ -12,6 +12,7 @@ interface ValidateOptions {
 
 const examples = `
 Examples:
+  $ enmesh validate                          enmesh.yaml of this folder and the configuration directory that it names
   $ enmesh validate mesh                     a configuration directory: its files and those of mesh/enmesh/
   $ enmesh validate mesh enmesh.yaml         the file of a workload as well
   $ enmesh validate policy.yaml extra.yaml   single files, as one set
@@ -25,7 +26,10 @@ export function register(program: Command): void {
   program
     .command('validate')
     .description('check configuration: every error and warning at once, as file:line:column')
-    .argument('[path...]', 'directories (each one a configuration), files (together one), or - for standard input')
+    .argument(
+      '[path...]',
+      'directories (each one a configuration), files (together one), or - for standard input; default: ./enmesh.yaml and its config',
+    )
     .option('--json', 'print {"errors": [...], "warnings": [...], "files": n}')
     .option('--strict', 'warnings are findings too (exit code 1)')
     .option('--stream', 'answer documents from standard input, one JSON line each')
@@ -38,8 +42,7 @@ async function validate(paths: readonly string[], options: ValidateOptions): Pro
     if (paths.length > 0) throw new MisuseError('--stream reads standard input and takes no path');
     return answerStream(process.stdin, writeOut);
   }
-  if (paths.length === 0) throw new MisuseError('what is to be checked? Name a directory, files, or - for standard input');
-  const { problems, files } = await checkInputs(paths, process.stdin);
+  const { problems, files } = await checkInputs(paths.length === 0 ? await findInputs() : paths, process.stdin);
   const errors = problems.filter((problem) => problem.level === 'error');
   const warnings = problems.filter((problem) => problem.level === 'warning');
   await writeOut(options.json === true ? formatJson({ errors, warnings, files }) : formatReport(problems, errors.length, files));

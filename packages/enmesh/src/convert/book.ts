@@ -1,8 +1,8 @@
 import { RefusedError } from './fields.js';
 
-/** A document of today's kinds, where it came from, and what changes in meaning. */
+/** A document of today's kinds, where it came from (one source, or several that were merged), and what changes in meaning. */
 export interface ConvertedDocument {
-  readonly from: string;
+  readonly from: readonly string[];
   readonly notes: readonly string[];
   readonly document: Readonly<Record<string, unknown>>;
 }
@@ -77,10 +77,13 @@ function mergeModes(earlier: ConvertedDocument, later: ConvertedDocument): Conve
     (spec['portLevelMtls'] ?? {}) as Record<string, unknown>;
   const clash = Object.keys(portsOf(a)).some((port) => Object.hasOwn(portsOf(b), port));
   if (clash || (a['mtls'] !== undefined && b['mtls'] !== undefined)) {
-    throw new RefusedError('', `it speaks of the same workloads as ${earlier.from}, and only one PeerAuthentication can`);
+    throw new RefusedError(
+      '',
+      `it speaks of the same workloads as ${earlier.from.join(', ')}, and only one PeerAuthentication can`,
+    );
   }
   const ports = { ...portsOf(a), ...portsOf(b) };
   const spec = { ...a, ...b, ...(Object.keys(ports).length === 0 ? {} : { portLevelMtls: ports }) };
-  const from = earlier.from === later.from ? earlier.from : `${earlier.from}, ${later.from}`;
+  const from = [...new Set([...earlier.from, ...later.from])];
   return { from, notes: [...new Set([...earlier.notes, ...later.notes])], document: { ...earlier.document, spec } };
 }

@@ -156,7 +156,7 @@ describe('authentication.istio.io: the users', () => {
     const narrow = policy('{targets: [{name: a}], peers: [{mtls: }]}', 'a');
     const notes = (broad: string): string =>
       convert(documents(policy(broad), narrow))
-        .converted.find(({ from }) => from.startsWith('Policy shop/a'))!
+        .converted.find(({ from }) => from[0]!.startsWith('Policy shop/a'))!
         .notes.join();
     expect(notes(`{peers: [{mtls: }], ${origins}}`)).toContain('it replaced Policy shop/default (legacy.yaml:1) here');
     expect(notes('{peers: [{mtls: }]}')).not.toContain('it replaced');
@@ -481,7 +481,7 @@ describe('the text that is written', () => {
     expect(good).toContain('app: "on"');
     const read = parseAllDocuments(good);
     expect(Array.isArray(read) && read.map((one) => one.toJS().metadata.name)).toEqual(['x']);
-    const forged = formatDocuments([{ from: 'a\nb: c\u2028d: e', notes: ['f\rg'], document: { h: 1 } }]);
+    const forged = formatDocuments([{ from: ['a\nb: c\u2028d: e'], notes: ['f\rg'], document: { h: 1 } }]);
     expect(parse(forged)).toEqual({ h: 1 });
   });
 });

@@ -32,6 +32,8 @@ export interface ConvertOptions {
 interface Conversions {
   readonly book: Book;
   readonly refused: RefusedDocument[];
+  /** Why a source, as it is called in `from`, cannot be converted though nothing in it says so: today's document would not be valid. */
+  readonly invalid: ReadonlyMap<string, string>;
 }
 
 const isGroup = (document: SourceDocument, group: string): boolean => document.apiVersion.startsWith(`${group}/`);
@@ -42,8 +44,23 @@ const isGroup = (document: SourceDocument, group: string): boolean => document.a
  * `validateDocuments`. Kubernetes Services among the documents tell selectors and ports. Pure.
  */
 export function convertDocuments(documents: readonly SourceDocument[], options: ConvertOptions): Conversion {
+  const invalid = new Map<string, string>();
+  for (;;) {
+    const conversion = convertAll(documents, options, invalid);
+    const known = invalid.size;
+    for (const [from, reason] of findInvalid(conversion.converted)) invalid.set(from, reason);
+    // Without what is refused others may merge or be named otherwise.
+    if (invalid.size === known) return conversion;
+  }
+}
+
+function convertAll(
+  documents: readonly SourceDocument[],
+  options: ConvertOptions,
+  invalid: ReadonlyMap<string, string>,
+): Conversion {
   const services = readServices(documents);
-  const result: Conversions = { book: createBook(), refused: [] };
+  const result: Conversions = { book: createBook(), refused: [], invalid };
   const of = (kind: string, group: string): SourceDocument[] =>
     documents.filter((one) => one.kind === kind && isGroup(one, group));
   const policies = [...of('MeshPolicy', 'authentication.istio.io'), ...of('Policy', 'authentication.istio.io')];
@@ -54,10 +71,9 @@ export function convertDocuments(documents: readonly SourceDocument[], options: 
   for (const source of endUserBindings) add(result, source, () => convertEndUserBinding(source, specs, services));
   convertRbac(documents, { services, options, result });
   result.refused.push(...leftOver(documents));
-  const { book, refused } = result;
   return {
-    converted: book.documents,
-    refused,
+    converted: result.book.documents,
+    refused: result.refused,
     passedOver: documents.filter((one) => !isLegacy(one)).map((one) => describeSource(one)),
   };
 }
@@ -97,8 +113,9 @@ function convertRbac(
 function add(result: Conversions, source: SourceDocument, convert: () => Draft[]): void {
   const from = describeSource(source);
   try {
-    const documents = convert().map((draft) => ({ from, notes: draft.notes, document: documentOf(draft) }));
-    for (const { document } of documents) requireValid(document);
+    const documents = convert().map((draft) => ({ from: [from], notes: draft.notes, document: documentOf(draft) }));
+    const reason = result.invalid.get(from);
+    if (reason !== undefined) throw new RefusedError('', reason);
     result.book.add(documents);
   } catch (error) {
     if (!(error instanceof RefusedError)) throw error;
@@ -112,11 +129,23 @@ function documentOf(draft: Draft): Record<string, unknown> {
   return { apiVersion: 'security.istio.io/v1', kind: draft.kind, metadata, spec: draft.spec };
 }
 
-function requireValid(document: Readonly<Record<string, unknown>>): void {
-  const { problems } = validateDocuments([{ name: 'converted', text: formatObject(document) }]);
-  const error = problems.find((problem) => problem.level === 'error');
-  if (error !== undefined)
-    throw new RefusedError('', `today's ${String(document['kind'])} would not be valid: ${error.path}: ${error.message}`);
+/** So few documents that even with all the rules that each may have they are no configuration too large to be validated. */
+const validatedTogether = 90;
+
+/** The sources of documents that are not valid, with the first error of each. What is validated is the text that is written. */
+function findInvalid(converted: readonly ConvertedDocument[]): Map<string, string> {
+  const invalid = new Map<string, string>();
+  for (let start = 0; start < converted.length; start += validatedTogether) {
+    const together = converted.slice(start, start + validatedTogether);
+    const files = together.map(({ document }, at) => ({ name: String(at), text: formatObject(document) }));
+    for (const { level, file, path, message } of validateDocuments(files).problems) {
+      const one = together[Number(file)];
+      if (level !== 'error' || one === undefined) continue;
+      const reason = `today's ${String(one.document['kind'])} would not be valid: ${path}: ${message}`;
+      for (const source of one.from) if (!invalid.has(source)) invalid.set(source, reason);
+    }
+  }
+  return invalid;
 }
 
 const convertible = new Map([

@@ -22,7 +22,7 @@ export function withRequestFlags(command: Command): Command {
     .argument('[url]', 'what is called: http://product.shop/items, or /items')
     .option('--config <dir>', 'configuration directory (default: what the workload file says)')
     .option('--workload <file>', 'the workload that is called (default: ./enmesh.yaml)')
-    .option('--as <spiffe-id>', 'the caller, over mutual TLS; without it the call is plaintext')
+    .option('--as <spiffe-id>', 'the caller, over mutual TLS (spiffe:// may be left out); without it the call is plaintext')
     .option('-X, --method <method>', 'request method')
     .option('--path <target>', 'request target exactly as sent, with its query')
     .option('-H, --header <line>', "a header line, 'name: value'; may be repeated", collect)

@@ -2,24 +2,24 @@ import { join } from 'node:path';
 import { errorTable, type ErrorCode } from '@enmesh/core';
 import type { Evaluation, Explanation } from '@enmesh/core/inbound';
 import { formatNearMiss } from '@enmesh/core/inbound';
-import type { MeshResources, SourcePosition } from '@enmesh/core/config';
+import { sourceOfRule, type MeshResources, type ResourceMeta, type SourcePosition } from '@enmesh/core/config';
 import { paint, printable, type Colour } from '../output.js';
 import type { Asked } from './request.js';
 import type { Configuration } from './configuration.js';
 
 const colours: Readonly<Record<string, Colour>> = { allowed: 'green', denied: 'red', closed: 'red' };
 
-/** Where a policy stands, `mesh/policies.yaml:12`; undefined for one that is not in the configuration. */
+/** Where a rule of a policy stands, `mesh/policies.yaml:12`; undefined for a policy that is not in the configuration. */
 export function sourceOf(
-  policy: string | undefined,
+  { policy, rule = 0 }: { readonly policy?: string | undefined; readonly rule?: number | undefined },
   { directory, resources }: Pick<Configuration, 'directory' | 'resources'>,
 ): string | undefined {
   const found = policy === undefined ? undefined : findPolicy(policy, resources);
-  return found && placeOf(found, directory);
+  return found && placeOf(sourceOfRule(found, rule), directory);
 }
 
-function findPolicy(policy: string, { authorizationPolicies }: MeshResources): SourcePosition | undefined {
-  return authorizationPolicies.find(({ meta }) => `${meta.namespace}/${meta.name}` === policy)?.meta.source;
+function findPolicy(policy: string, { authorizationPolicies }: MeshResources): ResourceMeta | undefined {
+  return authorizationPolicies.find(({ meta }) => `${meta.namespace}/${meta.name}` === policy)?.meta;
 }
 
 /** A source position as people read it. */
@@ -42,7 +42,7 @@ export function formatEvaluation(evaluation: Evaluation, asked: Asked, configura
     ['caller', asked.connection.tls ? (asked.connection.peer ?? 'TLS without a certificate') : 'plaintext'],
     ['user', user === undefined ? undefined : (user.principal ?? 'a token without issuer or subject')],
     ['decided by', policy === undefined ? decidedBy(evaluation) : `${policy} rule ${rule}`],
-    ['in', sourceOf(policy, configuration)],
+    ['in', sourceOf({ policy, rule }, configuration)],
     ['why', refusal?.reason],
     ['code', refusal?.code],
     ['remedy', refusal && remedyOf(refusal.code)],
@@ -55,8 +55,10 @@ export function formatEvaluation(evaluation: Evaluation, asked: Asked, configura
   return `${paint(colours[outcome] ?? 'red', outcome)}${printable(answer)}\n${lines.join('')}`;
 }
 
-/** Keys are not fetched here, which the remedy for a running service cannot know. */
+/** Nothing is fetched or asked here, which the remedy for a running service cannot know. */
 function remedyOf(code: ErrorCode): string {
+  if (code === 'ENMESH_CUSTOM_CHECK_FAILED')
+    return 'authorizers are not asked here: this is what holds while it cannot be reached (statusOnError, failOpen)';
   if (code === 'ENMESH_JWT_KEYS_UNAVAILABLE')
     return 'keys are not fetched here: give them with --jwks ISSUER=FILE, or name the user with --user';
   return errorTable[code].remedy;

@@ -39,7 +39,8 @@ export function askedBy(options: RequestOptions): Asked {
   const has = (name: string): boolean => headers.some(([other]) => other.toLowerCase() === name);
   if (options.token !== undefined) headers.push(['authorization', `Bearer ${options.token}`]);
   if (options.host !== undefined || !has('host')) headers.unshift(['host', options.host ?? place?.host ?? 'localhost']);
-  const { as: peer, sni, alpn = meshAlpn, port = 8080, sourceIp = '127.0.0.1', destinationIp = '127.0.0.1' } = options;
+  const peer = options.as === undefined ? undefined : callerOf(options.as);
+  const { sni, alpn = meshAlpn, port = 8080, sourceIp = '127.0.0.1', destinationIp = '127.0.0.1' } = options;
   const tls = peer === undefined ? { tls: false } : { tls: true, peer, alpn, ...(sni === undefined ? {} : { sni }) };
   return {
     connection: { ...tls, sourceIp, destinationIp, destinationPort: port },
@@ -50,6 +51,16 @@ export function askedBy(options: RequestOptions): Asked {
       headers,
     },
   };
+}
+
+/**
+ * The URI of a caller's certificate: as it is with `spiffe://`, else what policies call a principal. Empty is a client without a certificate.
+ * Throws `MisuseError` for what is neither, such as the bare name of a service account.
+ */
+export function callerOf(given: string): string {
+  if (given === '' || given.includes('://')) return given;
+  if (/^[^/\s]+\/[^\s]*[^/\s]$/.test(given)) return `spiffe://${given}`;
+  throw new MisuseError(`${JSON.stringify(given)} is no caller: write spiffe://cluster.local/ns/NAMESPACE/sa/ACCOUNT`);
 }
 
 /** Takes a URL apart without normalizing it: what is sent is what is judged. */

@@ -11,7 +11,8 @@ import {
 import { EnmeshError } from '@enmesh/core';
 import { isUtf8 } from 'node:buffer';
 import { open, readdir, stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { existsSync } from 'node:fs';
+import { basename, dirname, join, relative, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
 import { MisuseError } from '../output.js';
 import { doubtsFor } from './doubts.js';
@@ -27,6 +28,8 @@ interface CheckedPath extends Checked {
   readonly resources?: MeshResources | undefined;
   /** Of a service file. */
   readonly workload?: Workload;
+  /** Of a service file: the directory that it names, as written. */
+  readonly config?: string;
   readonly directory?: string;
 }
 
@@ -54,6 +57,23 @@ export async function checkInputs(paths: readonly string[], stdin: Readable): Pr
   };
 }
 
+/**
+ * What is checked where nothing is named: `enmesh.yaml` of this folder and the configuration directory that it names. A folder without the one, or a
+ * directory that is not there, is a `MisuseError`.
+ */
+export async function findInputs(): Promise<readonly string[]> {
+  const file = ['enmesh.yaml', 'enmesh.yml'].find((name) => existsSync(name));
+  if (file === undefined)
+    throw new MisuseError(
+      'what is to be checked? There is no enmesh.yaml here: name a directory, files, or - for standard input',
+    );
+  const { config } = checkServiceFile(await readSingle(file), file);
+  if (config === undefined) return [file];
+  const directory = relative('', resolve(config)) || '.';
+  if (!existsSync(directory)) throw new MisuseError(`${directory} does not exist, which \`config\` in ${file} names`);
+  return [file, directory];
+}
+
 /** A problem that belongs to a whole file. */
 function problemOf(file: string, error: EnmeshError): ConfigProblem {
   return { level: 'error', code: error.code, message: error.message, file, line: 1, column: 1, path: '' };
@@ -76,9 +96,9 @@ async function checkDirectory(path: string): Promise<CheckedPath> {
 
 function checkServiceFile(text: string, path: string): CheckedPath {
   try {
-    const { namespace, serviceAccount = 'default', labels = {} } = parseServiceFile(text, path);
+    const { namespace, serviceAccount = 'default', labels = {}, config } = parseServiceFile(text, path);
     const workload = namespace === undefined ? {} : { workload: { namespace, serviceAccount, labels } };
-    return { problems: [], files: 1, ...workload };
+    return { problems: [], files: 1, ...workload, ...(config === undefined ? {} : { config }) };
   } catch (error) {
     if (!(error instanceof EnmeshError)) throw error;
     const problems = error.details?.['problems'] as readonly ConfigProblem[] | undefined;

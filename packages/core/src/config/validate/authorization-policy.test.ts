@@ -9,7 +9,11 @@ function problemsOf(spec: unknown, annotations: Record<string, string> = {}): st
     metadata: { name: 'p', namespace: 'shop', annotations },
     spec,
   };
-  const { resources, problems } = validateDocuments([{ name: 'p.yaml', text: JSON.stringify(document) }]);
+  const mesh = { extensionProviders: [{ name: 'x', envoyExtAuthzHttp: { service: 'x.shop', port: 80 } }] };
+  const { resources, problems } = validateDocuments([
+    { name: 'enmesh/mesh.yaml', text: JSON.stringify(mesh), meshConfig: true },
+    { name: 'p.yaml', text: JSON.stringify(document) },
+  ]);
   expect(resources === undefined).toBe(problems.some((problem) => problem.level === 'error'));
   return problems.map((problem) => `${problem.level} ${problem.code} ${formatProblem(problem)}`).join('\n');
 }

@@ -2,13 +2,15 @@ import type { AuthorizationPolicySpec, PolicyOperation, PolicyRule, PolicySource
 import { childOf, placeAt, warnAt, type Place } from '../place.js';
 import { quote } from '../problem.js';
 import { invalidAt, listOf, oneOf, record, refined, text, type Bounds, type Shape } from '../shape.js';
+import { spellingHint } from '../spelling.js';
 import { condition } from './conditions.js';
 import { warnContradictions } from './contradiction.js';
 import { findHostDoubt } from './doubtful-host.js';
 import { warnDoubtfulPath } from './doubtful-path.js';
 import { findPathFault } from './path-template.js';
+
 import { checkAttachment, targetRef, targetRefs, workloadSelector } from './selector.js';
-import { findServiceAccountFault, findTrustDomainFault } from './source-values.js';
+import { findPrincipalDoubt, findServiceAccountFault, findTrustDomainFault } from './source-values.js';
 import { isIpBlock, isPortText } from './values.js';
 
 const value = text({ min: 1 });
@@ -34,8 +36,9 @@ function valuesWarned(findDoubt: (value: string) => string | undefined): Shape<r
   );
 }
 
-const principals = valuesWarned((one) =>
-  one.startsWith('spiffe://') ? 'never matches: a principal is written without spiffe://' : undefined,
+const principals = valuesWarned(findPrincipalDoubt);
+const namespaces = valuesWarned((one) =>
+  one.includes('/') ? 'never matches: a namespace is written alone, without "ns/" and without a service account' : undefined,
 );
 const serviceAccounts = valuesWith(findServiceAccountFault, { max: 16 });
 const trustDomains = valuesWith((one) => findTrustDomainFault(one));
@@ -59,8 +62,8 @@ const sourceFields = record<PolicySource>({
   notPrincipals: principals,
   requestPrincipals: values,
   notRequestPrincipals: values,
-  namespaces: values,
-  notNamespaces: values,
+  namespaces,
+  notNamespaces: namespaces,
   serviceAccounts,
   notServiceAccounts: serviceAccounts,
   trustDomains,
@@ -173,6 +176,8 @@ function checkCustom(spec: AuthorizationPolicySpec, place: Place): void {
   if ((spec.provider?.name ?? '') === '') {
     const hint = 'name one of extensionProviders in enmesh/mesh.yaml';
     invalidAt(placeAt(place, 'provider', 'name'), 'action CUSTOM needs `provider.name`', hint);
+  } else {
+    warnUnknownProvider(spec.provider?.name ?? '', placeAt(place, 'provider', 'name'));
   }
   const hint = 'ask for it in a DENY or ALLOW policy, or let the authorizer judge it';
   spec.rules?.forEach((one, index) => {
@@ -186,6 +191,16 @@ function checkCustom(spec: AuthorizationPolicySpec, place: Place): void {
       if (keyNotForCustom.test(key))
         invalidAt(placeAt(at, 'when', nth, 'key'), `${quote(key)} is not supported with action CUSTOM`, hint);
     });
+  });
+}
+
+/** Istio admits a provider that nobody defines, and denies what the rules match (istio-semantics 3.13). */
+function warnUnknownProvider(name: string, place: Place): void {
+  place.report.whenMeshIsKnown(({ extensionProviders }) => {
+    const known = extensionProviders.map((one) => one.name);
+    if (known.includes(name)) return;
+    const message = `extensionProviders of enmesh/mesh.yaml has no authorizer ${quote(name)}, so what the rules match is denied`;
+    warnAt(place, 'ENMESH_CONFIG_DOUBTFUL', message, spellingHint(name, known));
   });
 }
 

@@ -104,7 +104,11 @@ describe('kinds of the registry, PeerAuthentication and TokenPropagation', () =>
   it.each([
     ['PeerAuthentication', { mtls: null }, 'spec.mtls: must be a map, not null'],
     ['PeerAuthentication', { mtls: { mode: 'strict' } }, 'did you mean STRICT?'],
-    ['PeerAuthentication', { mode: 'STRICT' }, 'there is no field "mode" here (known here: selector, mtls, portLevelMtls)'],
+    [
+      'PeerAuthentication',
+      { mode: 'STRICT' },
+      'there is no field "mode" here (it belongs to `mtls`, or the number of a port in `portLevelMtls`)',
+    ],
     ['PeerAuthentication', { portLevelMtls: { 80: {} } }, 'portLevelMtls requires a selector with labels'],
     [
       'PeerAuthentication',

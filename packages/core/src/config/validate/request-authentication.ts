@@ -30,7 +30,7 @@ const claimHeader = refined(outputHeader, (value, place) => {
 });
 
 const jwksUri = refined(text({ min: 1, max: 2048 }), (value, place) => {
-  if (!/^https?:\/\/[^/]/.test(value) || !URL.canParse(value))
+  if (!/^https?:\/\/[^/]/i.test(value) || !URL.canParse(value))
     invalidAt(place, 'must be a URL that begins with http:// or https://');
   else if (new URL(value).username !== '' || new URL(value).password !== '')
     invalidAt(place, 'may not hold a user name or password');

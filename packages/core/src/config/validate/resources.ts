@@ -4,7 +4,7 @@ import { childOf, errorAt, placeAt, warnAt, type Place } from '../place.js';
 import { quote } from '../problem.js';
 import { record } from '../shape.js';
 import { nearest, spellingHint } from '../spelling.js';
-import { closedGroups, kindReaders, type KindReader, type KnownKind } from './kinds.js';
+import { closedGroups, kindReaders, legacyGroups, type KindReader, type KnownKind } from './kinds.js';
 import { readMetadata } from './metadata.js';
 
 /** Collects the resources of all files of one set. */
@@ -107,13 +107,23 @@ function passOver(kind: string, apiVersion: string, group: string, place: Place,
       placeAt(place, 'kind'),
       'ENMESH_CONFIG_KIND_UNKNOWN',
       `there is no kind ${quote(kind)} in ${group}`,
-      spellingHint(kind, known),
+      kindHint(kind, group) ?? spellingHint(kind, known),
+    );
+    return;
+  }
+  if (legacyGroups.includes(group)) {
+    const hint = '`enmesh convert` writes it anew in the kinds of today';
+    errorAt(
+      placeAt(place, 'kind'),
+      'ENMESH_CONFIG_KIND_UNKNOWN',
+      `${quote(kind)} of ${group} is no longer obeyed by anyone`,
+      hint,
     );
     return;
   }
   const wanted = kindReaders.find((reader) => reader.kind === kind);
   const near = nearest(group === '' ? apiVersion : group, closedGroups.keys());
-  if (near !== undefined || (wanted !== undefined && wanted.group !== '' && group === '')) {
+  if (near !== undefined || (wanted !== undefined && wanted.group !== '' && (group === '' || /(^|\.)istio\.io$/.test(group)))) {
     const right = `${near ?? wanted?.group}/${kindReaders.find((reader) => reader.group === (near ?? wanted?.group))?.versions[0]}`;
     errorAt(
       placeAt(place, 'apiVersion'),
@@ -124,6 +134,12 @@ function passOver(kind: string, apiVersion: string, group: string, place: Place,
     return;
   }
   countPassedOver(group === '' ? kind : `${kind} (${group})`, placeAt(place, 'kind'), collection);
+}
+
+/** `did you mean security.istio.io/v1?` for a kind of another group. */
+function kindHint(kind: string, group: string): string | undefined {
+  const reader = kindReaders.find((one) => one.kind === kind && one.group !== group && one.group !== '');
+  return reader && `${kind} is a kind of ${reader.group}/${reader.versions[0]}`;
 }
 
 function countPassedOver(label: string, place: Place, collection: Collection): void {
@@ -157,8 +173,16 @@ function readResource(reader: KindReader & { readonly kind: KnownKind }, place: 
   }
   collection.positions.set(key, meta);
   const list = collection.found.get(reader.kind);
-  if (list === undefined) collection.found.set(reader.kind, [{ meta, spec }]);
-  else list.push({ meta, spec });
+  const resource = { meta: { ...meta, ...ruleStartsOf(reader.kind, place) }, spec };
+  if (list === undefined) collection.found.set(reader.kind, [resource]);
+  else list.push(resource);
+}
+
+/** Where the rules of a policy begin: what a denial is explained with. */
+function ruleStartsOf(kind: KnownKind, place: Place): Pick<ResourceMeta, 'ruleStarts'> {
+  const { node } = placeAt(place, 'spec', 'rules');
+  if (kind !== 'AuthorizationPolicy' || node.kind !== 'list') return {};
+  return { ruleStarts: node.items.map(({ offset }) => place.report.positionOf(offset)) };
 }
 
 function warnMisplaced(reader: KindReader, place: Place): void {

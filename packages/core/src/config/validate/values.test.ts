@@ -28,7 +28,7 @@ describe('values', () => {
     expect(isIpBlock(value)).toBe(false);
   });
 
-  it.each(['0', '80', '0080', '65535'])('takes %s for a port', (value) => {
+  it.each(['0', '80', '0080', '65535', '00000000000080'])('takes %s for a port', (value) => {
     expect(isPortText(value)).toBe(true);
   });
 
@@ -44,13 +44,21 @@ describe('values', () => {
     ['1ns', 1e-6],
     ['1h', 3_600_000],
     ['0s', 0],
+    ['.5s', 500],
+    ['2.s', 2000],
+    ['+5s', 5000],
+    ['3µs', 3e-3],
+    ['3μs', 3e-3],
   ])('reads %s as %d ms', (value, expected) => {
     expect(parseDuration(value)).toBeCloseTo(expected, 9);
   });
 
-  it.each(['', '5', 's', '5 s', '-5s', '5d', 'apple', '1'.repeat(50) + 's'])('takes %j for no duration', (value) => {
-    expect(parseDuration(value)).toBeUndefined();
-  });
+  it.each(['', '5', 's', '5 s', '-5s', '5d', 'apple', '.s', '+', '1s5', '--5s', '1'.repeat(50) + 's'])(
+    'takes %j for no duration',
+    (value) => {
+      expect(parseDuration(value)).toBeUndefined();
+    },
+  );
 
   it.each([
     ['a', true],

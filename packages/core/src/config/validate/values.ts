@@ -12,9 +12,9 @@ export function isIpBlock(value: string): boolean {
   return Number(bits) <= (version === 4 ? 32 : 128);
 }
 
-/** Whether `value` is a port as policies write it, a string of digits from 0 to 65535. */
+/** Whether `value` is a port as policies write it, a string of digits from 0 to 65535; leading zeros do not count, as in Go. */
 export function isPortText(value: string): boolean {
-  return /^[0-9]{1,10}$/.test(value) && Number(value) <= 65535;
+  return value.length <= 64 && /^[0-9]+$/.test(value) && Number(value) <= 65535;
 }
 
 /** A label of DNS as Kubernetes names namespaces: RFC 1123, at most 63 characters. */
@@ -32,14 +32,18 @@ export function isHeaderName(value: string): boolean {
   return /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(value);
 }
 
-const durationUnits: Readonly<Record<string, number>> = { ns: 1e-6, us: 1e-3, µs: 1e-3, ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+const durationUnits: Readonly<Record<string, number>> = {
+  ...{ ns: 1e-6, us: 1e-3, '\u00b5s': 1e-3, '\u03bcs': 1e-3 },
+  ...{ ms: 1, s: 1000, m: 60_000, h: 3_600_000 },
+};
+const durationPart = /([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|\u00b5s|\u03bcs|ms|s|m|h)/g;
 
-/** Milliseconds of a Go duration such as `5s` or `1m30s`; undefined when it is none. */
+/** Milliseconds of a Go duration such as `5s`, `.5s` or `1m30s`; undefined when it is none, or negative. */
 export function parseDuration(value: string): number | undefined {
-  if (value.length > 40 || !/^([0-9]+(\.[0-9]*)?(ns|us|µs|ms|s|m|h))+$/.test(value)) return undefined;
+  const text = value.replace(/^\+/, '');
+  if (text === '' || text.length > 40 || text.replace(durationPart, '') !== '') return undefined;
   let total = 0;
-  for (const [, amount, , unit] of value.matchAll(/([0-9]+(\.[0-9]*)?)(ns|us|µs|ms|s|m|h)/g))
-    total += Number(amount) * durationUnits[unit!]!;
+  for (const [, amount, unit] of text.matchAll(durationPart)) total += Number(amount) * durationUnits[unit!]!;
   return total;
 }
 
