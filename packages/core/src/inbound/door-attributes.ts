@@ -47,6 +47,13 @@ export class DoorAttributes implements RequestAttributes {
     this.#facts = facts;
   }
 
+  /** Takes the user and the changes of an accepted token, or with nothing goes back to the request as it was sent. */
+  accept(token: { readonly user: RequestIdentity | undefined; readonly effects: JwtEffects | undefined } | undefined): void {
+    this.user = token?.user;
+    this.effects = token?.effects;
+    this.#judgedQuery = undefined;
+  }
+
   get pathSpellings(): readonly string[] {
     return (this.#spellings ??= pathSpellings(this.path, this.#facts.router));
   }

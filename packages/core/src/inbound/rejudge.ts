@@ -22,15 +22,15 @@ export function rejudge(request: IncomingMessage, plan: Plan, options: InboundOp
   const attributes = (request as Judged)[judged];
   if (attributes === undefined) return undefined;
   const { jwt, policies } = plan.snapshot;
+  // The token that was accepted then is to be found again.
+  attributes.accept(undefined);
   if (jwt.rules.length > 0 && !isPreflight(request, attributes)) {
     const outcome = options.verifier.verify(jwt, attributes, options.clock());
     if (!outcome.ok) {
       const { code, status, body, reason } = outcome;
       return createRefusal({ step: 'jwt', code, status, body, reason });
     }
-    attributes.user = outcome.user;
-  } else {
-    attributes.user = undefined;
+    attributes.accept(outcome);
   }
   const decision = evaluatePolicies(policies, attributes);
   if (decision.allowed) return undefined;

@@ -171,8 +171,7 @@ export function jwt(
     const { code, status, body, reason } = outcome;
     return refuse(request, { step: 'jwt', code, status, body, reason, challenge: challengeOf(attributes, outcome.invalidToken) });
   }
-  attributes.user = outcome.user;
-  attributes.effects = outcome.effects;
+  attributes.accept(outcome);
   if (heard.jwt.hasSubscribers) passed('jwt', request);
   return outcome;
 }
