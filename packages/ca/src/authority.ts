@@ -1,6 +1,13 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isEnmeshError, noticeEvents, type NoticeEvent, type Stop, type TrustBundleSet } from '@enmesh/core/issuance';
+import {
+  EnmeshError,
+  isEnmeshError,
+  noticeEvents,
+  type NoticeEvent,
+  type Stop,
+  type TrustBundleSet,
+} from '@enmesh/core/issuance';
 import { codeOf, markOf } from './durable.js';
 import { formerFile, rememberIntermediates } from './former-intermediates.js';
 import { readSigner, readTrusted, signingFile, type Signer } from './signing-files.js';
@@ -36,6 +43,7 @@ export async function openAuthority(o: {
   readonly clock: () => number;
 }): Promise<Authority> {
   const { directory, trustDomain, clock } = o;
+  await checkOwner(directory);
   const watchers = new Set<(keys: AuthorityKeys) => void>();
   const read = async (): Promise<AuthorityKeys> => {
     const keys = await readKeys(directory, trustDomain, clock());
@@ -82,6 +90,15 @@ export async function openAuthority(o: {
       return () => void watchers.delete(watcher);
     },
   };
+}
+
+/** Whoever can put files into the directory can be anybody. Windows has no such modes. */
+async function checkOwner(directory: string): Promise<void> {
+  const problem = (reason: string): EnmeshError =>
+    new EnmeshError('ENMESH_CA_FILES', `${directory}: ${reason}`, { details: { path: directory } });
+  const stats = await stat(directory).catch((error: unknown) => Promise.reject(problem(`it cannot be read (${codeOf(error)})`)));
+  if (process.platform !== 'win32' && (stats.mode & 0o022) !== 0)
+    throw problem(`other users may write it (mode ${(stats.mode & 0o777).toString(8)}); chmod 700 it`);
 }
 
 /** Reads state and files once. Throws `ENMESH_CA_FILES` or `ENMESH_CA_EXPIRED`. */
