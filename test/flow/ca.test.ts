@@ -1,4 +1,4 @@
-import { generateKeyPairSync, X509Certificate } from 'node:crypto';
+import { createPrivateKey, generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect as connectTcp, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -8,6 +8,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createCaServer, createJoinToken, initAuthority, parseCaSettings, rotateRoot, type CaServer } from '@enmesh/ca';
 import { noticeEvents, type NoticeEvent } from '@enmesh/core';
 import { createTestAuthority, createTestIssuer } from '@enmesh/core/testing';
+import { issueCertificate, rootOptions } from '@enmesh/core/x509';
 import { callCa, status, type CaAnswer, type CaCall } from '../support/ca-client.js';
 
 const trustDomain = 'cluster.local';
@@ -30,8 +31,10 @@ let notices: NoticeEvent[] = [];
 let stop = (): void => {};
 const clock = (): number => Date.now() + late;
 
-async function start(more: object = {}): Promise<void> {
-  server = await createCaServer(parseCaSettings({ trustDomain, listen: '127.0.0.1:0', jwt, ...more }, directory), { clock });
+async function start(own: object = {}): Promise<void> {
+  // These tests ask in loops.
+  const limits = { perCallerPerMinute: 1_000_000, perAddressPerMinute: 1_000_000, ...own };
+  server = await createCaServer(parseCaSettings({ trustDomain, listen: '127.0.0.1:0', jwt, limits }, directory), { clock });
 }
 beforeEach(async () => {
   parent = mkdtempSync(join(tmpdir(), 'enmesh-ca-'));
@@ -213,7 +216,7 @@ describe('a certificate authority over the wire', () => {
 
   it.each([{ connections: 3 }, { connectionsPerAddress: 3 }])('turns away connections above its limit: %j', async (limits) => {
     await server.close(0);
-    await start({ limits });
+    await start(limits);
     const silent = await Promise.all(Array.from({ length: 3 }, () => shake()));
     const one = connectTcp(server.port, '127.0.0.1');
     await closed(one);
@@ -238,7 +241,7 @@ describe('a certificate authority over the wire', () => {
     await until(
       async () => signer((activated = await call({ certificate: certificateOf(first), roots: old }))) !== signer(first),
     );
-    expect([activated.code, rootsIn(activated)]).toEqual([0, 2]);
+    expect([activated.code, activated.details, activated.code === 0 && rootsIn(activated)]).toEqual([0, '', 2]);
     await rotateRoot('retire', options);
     const now = readFileSync(join(directory, 'trust-bundle.pem'), 'utf8');
     await until(() => server.roots() === now);
@@ -260,7 +263,35 @@ describe('a certificate authority over the wire', () => {
     expect(notices.filter(({ kind, level }) => kind === 'authority-changed' && level === 'error')).toHaveLength(1);
   });
 
-  it('gives out RSA, P-384 and Ed25519 keys as they are', async () => {
+  it('takes up another intermediate of its root, and renews what the one before signed', async () => {
+    const first = await call({ token: await token() });
+    const key = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey;
+    const root = readFileSync(join(directory, 'root-cert.pem'), 'utf8');
+    const rootKey = createPrivateKey(readFileSync(join(directory, 'root-key.pem')));
+    const times = { notBefore: Date.now() - 60_000, notAfter: Date.now() + 86_400_000 };
+    const subject = { commonName: 'Second' };
+    const certificate = await issueCertificate({
+      ...rootOptions(trustDomain, key),
+      subject,
+      issuer: root,
+      issuerKey: rootKey,
+      ...times,
+    });
+    writeFileSync(join(directory, 'ca-key.pem'), key.export({ type: 'pkcs8', format: 'pem' }));
+    // A look between the two finds halves that do not belong together, and waits.
+    await new Promise((done) => setTimeout(done, 1200));
+    expect((await call({ token: await token() })).chain[1]).toBe(first.chain[1]);
+    writeFileSync(join(directory, 'ca-cert.pem'), certificate);
+    writeFileSync(join(directory, 'cert-chain.pem'), certificate);
+    await until(async () => (await call({ token: await token() })).chain[1] === certificate);
+    const renewed = await call({ certificate: certificateOf(first) });
+    expect([renewed.code, renewed.chain[1]]).toEqual([0, certificate]);
+    await server.close(0);
+    await start();
+    expect((await call({ certificate: { chain: first.chain[0]!, key: first.key } })).code).toBe(0);
+  });
+
+  it('certifies RSA and P-384 keys as they are', async () => {
     for (const key of [
       generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey,
       generateKeyPairSync('ec', { namedCurve: 'secp384r1' }).privateKey,

@@ -1,7 +1,15 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isEnmeshError, noticeEvents, type NoticeEvent, type Stop, type TrustBundleSet } from '@enmesh/core/issuance';
-import { markOf } from './durable.js';
+import {
+  EnmeshError,
+  isEnmeshError,
+  noticeEvents,
+  type NoticeEvent,
+  type Stop,
+  type TrustBundleSet,
+} from '@enmesh/core/issuance';
+import { codeOf, markOf } from './durable.js';
+import { formerFile, rememberIntermediates } from './former-intermediates.js';
 import { readSigner, readTrusted, signingFile, type Signer } from './signing-files.js';
 import { readState, stateFile, type CaState } from './state.js';
 
@@ -13,6 +21,7 @@ export interface AuthorityKeys {
   readonly serving: Signer;
   /** The roots of all trusted directories, the signer's first: what every answer carries. PEM, one each. */
   readonly roots: readonly string[];
+  /** Of all trusted directories, and those of before that have not ended. PEM, one each. */
   readonly intermediates: readonly string[];
   readonly bundles: TrustBundleSet;
 }
@@ -34,22 +43,34 @@ export async function openAuthority(o: {
   readonly clock: () => number;
 }): Promise<Authority> {
   const { directory, trustDomain, clock } = o;
+  await checkOwner(directory);
   const watchers = new Set<(keys: AuthorityKeys) => void>();
-  let keys = await readKeys(directory, trustDomain, clock());
+  const read = async (): Promise<AuthorityKeys> => {
+    const keys = await readKeys(directory, trustDomain, clock());
+    const former = await rememberIntermediates(directory, keys.intermediates, clock()).catch((error: unknown) => {
+      tell(
+        'warn',
+        `${formerFile} cannot be written (${codeOf(error)}): after a change of the signing certificate some may have to prove themselves anew`,
+      );
+      return [];
+    });
+    return { ...keys, intermediates: [...keys.intermediates, ...former] };
+  };
+  let keys = await read();
   let mark = '';
   let told = '';
   const reload = async (): Promise<void> => {
     const seen = await markFiles(directory, keys.state.trusted);
     if (seen === mark) return;
-    const read = await readKeys(directory, trustDomain, clock());
+    const next = await read();
     // Marked as it was before reading, so that what changed meanwhile is read again; with other directories the mark is another anyway.
     mark = seen;
     told = '';
-    if (isSame(read, keys)) return;
-    keys = read;
-    tell('info', `Signing with ${describe(read)}`);
-    warnOfEnd(read, clock());
-    for (const watcher of [...watchers]) watcher(read);
+    if (isSame(next, keys)) return;
+    keys = next;
+    tell('info', `Signing with ${describe(next)}`);
+    warnOfEnd(next, clock());
+    for (const watcher of [...watchers]) watcher(next);
   };
   warnOfEnd(keys, clock());
   return {
@@ -69,6 +90,15 @@ export async function openAuthority(o: {
       return () => void watchers.delete(watcher);
     },
   };
+}
+
+/** Whoever can put files into the directory can be anybody. Windows has no such modes. */
+async function checkOwner(directory: string): Promise<void> {
+  const problem = (reason: string): EnmeshError =>
+    new EnmeshError('ENMESH_CA_FILES', `${directory}: ${reason}`, { details: { path: directory } });
+  const stats = await stat(directory).catch((error: unknown) => Promise.reject(problem(`it cannot be read (${codeOf(error)})`)));
+  if (process.platform !== 'win32' && (stats.mode & 0o022) !== 0)
+    throw problem(`other users may write it (mode ${(stats.mode & 0o777).toString(8)}); chmod 700 it`);
 }
 
 /** Reads state and files once. Throws `ENMESH_CA_FILES` or `ENMESH_CA_EXPIRED`. */

@@ -18,7 +18,13 @@ describe('the settings of an authority', () => {
       joinTokens: true,
       jwt: [],
       tokenReview: undefined,
-      limits: { concurrent: 64, connections: 1000, connectionsPerAddress: 100, perCallerPerMinute: 60, perAddressPerMinute: 600 },
+      limits: {
+        concurrent: 64,
+        connections: 1000,
+        connectionsPerAddress: 100,
+        perCallerPerMinute: 300,
+        perAddressPerMinute: 600,
+      },
     });
   });
 

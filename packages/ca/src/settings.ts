@@ -110,7 +110,7 @@ const readLimits: Reader<LimitSettings> = readObject({
   concurrent: optional(readCount(1, 10_000), 64),
   connections: optional(readCount(1, 100_000), 1000),
   connectionsPerAddress: optional(readCount(1, 100_000), 100),
-  perCallerPerMinute: optional(readCount(1, 1_000_000), 60),
+  perCallerPerMinute: optional(readCount(1, 1_000_000), 300),
   perAddressPerMinute: optional(readCount(1, 1_000_000), 600),
 });
 

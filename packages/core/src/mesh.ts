@@ -28,6 +28,8 @@ import { createReadiness, type Readiness } from './mesh/readiness.js';
 import type { MeshClients } from './outbound/clients.js';
 import { createKeyFetch, type KeyFetch } from './outbound/key-fetch.js';
 import type { OutboundOptions } from './outbound/options.js';
+import { createOutliers } from './outbound/outliers.js';
+import { registerOutbound } from './outbound/registered.js';
 import { evaluatePolicies, type Decision } from './policy/evaluate.js';
 import { currentContext, type RequestContext } from './propagation/context.js';
 import type { RequestAttributes } from './request/attributes.js';
@@ -121,7 +123,7 @@ async function assemble(
   const { trustDomain } = store.current().mesh;
   const { identity, ready: identityReady, close: closeIdentity } = await openMeshIdentity(settings, store);
   stops.push(closeIdentity);
-  const outbound = { identity, snapshot: () => store.current() };
+  const outbound = { identity, snapshot: () => store.current(), outliers: createOutliers() };
   const clients = lazyClients(outbound, stops);
   const keySets = openKeySets(
     settings,
@@ -144,6 +146,7 @@ async function assemble(
   const rooms = { store, keySets, parts, clients, identityReady, trustDomain, adminPort: admin?.port, readiness, metrics };
   const mesh = meshOf(settings, rooms, stops);
   registerMesh(mesh, parts);
+  stops.push(registerOutbound(mesh, outbound));
   return mesh;
 }
 

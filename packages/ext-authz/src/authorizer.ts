@@ -1,20 +1,16 @@
-import type { CheckRequest, CustomAuthorizer, GrpcAuthorizerOptions, GrpcRoute } from '@enmesh/core/custom';
-import { Client, Metadata, type ChannelOptions } from '@grpc/grpc-js';
+import type { CheckRequest, CustomAuthorizer, GrpcAuthorizerOptions } from '@enmesh/core/custom';
+import { createRouteConnection } from '@enmesh/core/grpc';
+import * as grpc from '@grpc/grpc-js';
 import { checkMessageOf } from './check-message.js';
 import { checkMethod, type CheckResponse } from './messages.js';
 import { outcomeOf } from './outcome.js';
-import { RouteCredentials, targetOf } from './route-credentials.js';
 
 /** What an authorizer may answer with, as the HTTP form. */
 const maxAnswerBytes = 1024 * 1024;
 
-const channelOptions: ChannelOptions = {
-  // Neither a proxy nor a DNS record has a say in how an authorizer is reached.
-  'grpc.enable_http_proxy': 0,
-  'grpc.service_config_disable_resolution': 1,
+const channelOptions: grpc.ChannelOptions = {
   // A retried check could be asked twice of an authorizer that counts.
   'grpc.enable_retries': 0,
-  'grpc.use_local_subchannel_pool': 1,
   'grpc.max_receive_message_length': maxAnswerBytes,
   // An authorizer that comes back is found soon: until then every request is refused.
   'grpc.initial_reconnect_backoff_ms': 100,
@@ -26,27 +22,17 @@ const channelOptions: ChannelOptions = {
  * Its connections live until configuration or identity change; those of before then finish what they carry.
  */
 export function createGrpcAuthorizer({ provider, route }: GrpcAuthorizerOptions): CustomAuthorizer {
-  let current: { readonly route: GrpcRoute; readonly client: Client } | undefined;
-  const clientOf = (): Client => {
-    const now = route();
-    if (current?.route === now) return current.client;
-    current?.client.close();
-    const host = provider.service.slice(provider.service.indexOf('/') + 1);
-    const options = { ...channelOptions, 'grpc.default_authority': `${host}:${provider.port}` };
-    current = { route: now, client: new Client(targetOf(now), new RouteCredentials(now), options) };
-    return current.client;
-  };
+  const host = provider.service.slice(provider.service.indexOf('/') + 1);
+  const { target, credentials, options } = createRouteConnection(grpc, `${host}:${provider.port}`, route);
+  const client = new grpc.Client(target, credentials, { ...channelOptions, ...options });
   return {
-    check: (request, signal) => ask(clientOf(), request, provider, signal).then(outcomeOf),
-    close() {
-      current?.client.close();
-      current = undefined;
-    },
+    check: (request, signal) => ask(client, request, provider, signal).then(outcomeOf),
+    close: () => client.close(),
   };
 }
 
 function ask(
-  client: Client,
+  client: grpc.Client,
   request: CheckRequest,
   provider: GrpcAuthorizerOptions['provider'],
   signal: AbortSignal,
@@ -58,7 +44,7 @@ function ask(
       requestSerialize as (message: object) => Buffer,
       responseDeserialize as (bytes: Buffer) => CheckResponse,
       checkMessageOf(request, provider),
-      new Metadata(),
+      new grpc.Metadata(),
       { deadline: Date.now() + provider.timeoutMs },
       (error, response) => {
         signal.removeEventListener('abort', onAbort);

@@ -2,6 +2,7 @@ import type { Dispatcher } from 'undici';
 import type { MeshResources } from '../config/validate.js';
 import { createAuthorizers, type Authorizers } from '../custom/authorizers.js';
 import { createGrpcPackage, loadExtAuthz, requireGrpc, type ExtAuthzModule } from '../custom/grpc-package.js';
+import { originOf } from '../custom/http-check.js';
 import { createCheckExchange } from '../outbound/check-exchange.js';
 import { createGrpcRoute } from '../outbound/grpc-route.js';
 import type { OutboundOptions } from '../outbound/options.js';
@@ -21,7 +22,11 @@ export function prepareAuthorizers(given: ExtAuthzModule | undefined): Authorize
     open: (outbound, dispatcher) =>
       createAuthorizers({
         exchange: createCheckExchange(dispatcher),
-        grpc: (provider) => grpcPackage(provider).createGrpcAuthorizer({ provider, route: createGrpcRoute(outbound, provider) }),
+        grpc: (provider) => {
+          const { hostname: host } = new URL(originOf(provider));
+          const route = createGrpcRoute(outbound, { host, port: provider.port, declaredOnly: false });
+          return grpcPackage(provider).createGrpcAuthorizer({ provider, route });
+        },
       }),
   };
 }

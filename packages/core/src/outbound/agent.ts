@@ -133,14 +133,16 @@ class MeshAgent extends Agent {
   }
 
   #createLane(key: string, place: { host: string; port: number }, snapshot: PlanSources, known: Lane | undefined): Lane {
-    const { identity, connectTimeoutMs: timeoutMs = defaultConnectTimeoutMs } = this.#options;
+    const { identity, outliers, connectTimeoutMs: timeoutMs = defaultConnectTimeoutMs } = this.#options;
     const plan = planCall(snapshot, { protocol: 'http:', ...place });
     const epoch = this.#epochs.current;
     if (plan.kind !== 'service') return { key, name: `${plan.kind}|${key}`, plan, snapshot, epoch, connector: undefined };
     const name = `${plan.key}|${usesIdentity(plan) ? epoch : ''}`;
     try {
       const connector =
-        known?.name === name ? known.connector : createConnector({ plan, identity: pinIdentity(identity, plan), timeoutMs });
+        known?.name === name
+          ? known.connector
+          : createConnector({ plan, identity: pinIdentity(identity, plan), timeoutMs, outliers });
       return { key, name, plan, snapshot, epoch, connector };
     } catch (error) {
       return { key, name: '', plan: refusedBy(error), snapshot, epoch, connector: undefined };

@@ -4,6 +4,7 @@ import { createMeshAgent } from './agent.js';
 import { createMeshDispatcher } from './dispatcher.js';
 import { createMeshFetch, createMeshRequest } from './fetch.js';
 import type { OutboundOptions } from './options.js';
+import { createOutliers } from './outliers.js';
 
 /** The clients of a mesh, over one dispatcher and one agent. */
 export interface MeshClients {
@@ -16,7 +17,8 @@ export interface MeshClients {
 }
 
 /** Creates the clients of a mesh. */
-export function createMeshClients(options: OutboundOptions): MeshClients {
+export function createMeshClients(given: OutboundOptions): MeshClients {
+  const options = { outliers: createOutliers(), ...given };
   const dispatcher = createMeshDispatcher(options);
   const agent = createMeshAgent(options);
   return {

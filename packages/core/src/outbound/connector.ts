@@ -3,6 +3,7 @@ import { connect as connectTcp, type Socket } from 'node:net';
 import { EnmeshError, isEnmeshError, type ErrorCode } from '../errors.js';
 import type { MeshIdentity } from '../identity/source.js';
 import { connectMesh, connectTls, type TlsConnectOptions } from '../tls/client.js';
+import { createOutliers, type Outliers } from './outliers.js';
 import type { ServicePlan, Target } from './plan.js';
 import { reportConnection, reportRefusedConnection } from './report.js';
 
@@ -14,7 +15,8 @@ export interface ConnectorOptions {
   readonly plan: ServicePlan;
   readonly identity: MeshIdentity;
   readonly timeoutMs: number;
-  readonly clock?: (() => number) | undefined;
+  /** Which endpoints are tried last; a memory of its own where none is given. */
+  readonly outliers?: Outliers | undefined;
 }
 
 /** Opens the connections of one service. */
@@ -28,9 +30,6 @@ export interface Connector {
   next(): number;
 }
 
-/** For so long a target that did not answer is tried last. */
-const avoidMs = 10_000;
-
 /** So many targets are tried for one connection, that a caller need not wait for all of a long list. */
 const mostAttempts = 5;
 
@@ -39,38 +38,37 @@ const passedOver: ReadonlySet<ErrorCode> = new Set(['ENMESH_TLS_CONNECT_FAILED',
 /** Creates the connector of a plan. It holds no connection itself. */
 export function createConnector(options: ConnectorOptions): Connector {
   const { targets } = options.plan;
-  const clock = options.clock ?? Date.now;
-  const failedAt = targets.map(() => -Infinity);
+  const outliers = options.outliers ?? createOutliers();
   let turn = 0;
-  const order = (first: number): number[] => {
-    const now = clock();
-    const all = targets.map((_, i) => (first + i) % targets.length);
-    const isDown = (i: number): boolean => now - (failedAt[i] ?? -Infinity) < avoidMs;
-    return [...all.filter((i) => !isDown(i)), ...all.filter(isDown)];
+  const order = (first: number): Target[] => {
+    const all = targets.map((_, i) => targets[(first + i) % targets.length] as Target);
+    const avoided = new Set(all.filter((target) => outliers.isAvoided(endpointOf(target))));
+    return [...all.filter((target) => !avoided.has(target)), ...avoided];
   };
   return {
     next: () => turn++ % targets.length,
     connect(first, callback) {
-      const attempt = { options, rest: order(first).slice(0, mostAttempts), failures: [] as string[] };
-      tryNext(attempt, (index, isUp) => void (failedAt[index] = isUp ? -Infinity : clock()), callback);
+      tryNext({ options, outliers, rest: order(first).slice(0, mostAttempts), failures: [] }, callback);
     },
   };
 }
 
 interface Attempt {
   readonly options: ConnectorOptions;
-  readonly rest: number[];
+  readonly outliers: Outliers;
+  readonly rest: Target[];
   readonly failures: string[];
 }
 
-function tryNext(attempt: Attempt, mark: (index: number, isUp: boolean) => void, callback: SocketCallback): void {
+const endpointOf = ({ address, port }: Target): string => `${address}:${port}`;
+
+function tryNext(attempt: Attempt, callback: SocketCallback): void {
   const { plan } = attempt.options;
-  const index = attempt.rest.shift();
-  const target = index === undefined ? undefined : plan.targets[index];
-  if (index === undefined || target === undefined) return callback(exhausted(attempt), null);
+  const target = attempt.rest.shift();
+  if (target === undefined) return callback(exhausted(attempt), null);
   openSafely(attempt.options, target, (error, socket) => {
     if (socket !== null) {
-      mark(index, true);
+      attempt.outliers.answered(endpointOf(target));
       socket.setNoDelay(true);
       socket.setKeepAlive(true, 60_000);
       reportConnection(plan, target, socket);
@@ -78,9 +76,9 @@ function tryNext(attempt: Attempt, mark: (index: number, isUp: boolean) => void,
     }
     const failure = error ?? new EnmeshError('ENMESH_OUTBOUND_CONNECT', `${plan.service} gave no connection`);
     if (!isEnmeshError(failure) || passedOver.has(failure.code)) {
-      mark(index, false);
-      attempt.failures.push(`${target.address}:${target.port} (${reasonOf(failure)})`);
-      return tryNext(attempt, mark, callback);
+      attempt.outliers.failed(endpointOf(target));
+      attempt.failures.push(`${endpointOf(target)} (${reasonOf(failure)})`);
+      return tryNext(attempt, callback);
     }
     reportRefusedConnection(plan, target, failure);
     callback(failure, null);

@@ -1,35 +1,58 @@
-import type { Socket } from 'node:net';
+import { isIP, type Socket } from 'node:net';
 import type { GrpcRoute } from '../custom/grpc-package.js';
-import { originOf } from '../custom/http-check.js';
-import { EnmeshError } from '../errors.js';
-import type { GrpcProvider } from '../policy/provider.js';
+import { EnmeshError, isEnmeshError } from '../errors.js';
 import { openTarget } from './connector.js';
-import { pinIdentity } from './epoch.js';
+import { pinIdentity, usesIdentity } from './epoch.js';
 import { defaultConnectTimeoutMs, type OutboundOptions } from './options.js';
-import { planCall, type ServicePlan, type Target } from './plan.js';
+import { planCall, type CallPlan, type PlanSources, type ServicePlan, type Target } from './plan.js';
+import { reportConnection, reportRefusedConnection } from './report.js';
 
 /** As a sidecar offers to a service that speaks HTTP/2. */
 const grpcAlpn = ['istio-h2', 'istio', 'h2'];
 
+/** Whom gRPC shall speak to. */
+export interface GrpcService {
+  readonly host: string;
+  readonly port: number;
+  /** A host that nobody declares is refused, whatever `outboundTrafficPolicy` says. */
+  readonly declaredOnly: boolean;
+}
+
+interface Known {
+  readonly route: GrpcRoute;
+  readonly key: string;
+  readonly svid: unknown;
+  readonly bundles: unknown;
+}
+
 /**
- * The way to the service of a gRPC provider, planned as any call of this workload: made anew when configuration or identity change.
- * Throws `ENMESH_OUTBOUND_*` where a call would be refused.
+ * The way to a service that speaks gRPC, planned as any call of this workload: made anew when configuration or identity change.
+ * Throws `ENMESH_OUTBOUND_*` where a call would be refused, and `ENMESH_IDENTITY_NONE`.
  */
-export function createGrpcRoute(options: OutboundOptions, provider: GrpcProvider): () => GrpcRoute {
-  let known: { readonly route: GrpcRoute; readonly key: string; readonly svid: unknown; readonly bundles: unknown } | undefined;
+export function createGrpcRoute(options: OutboundOptions, service: GrpcService): () => GrpcRoute {
+  let planned: { readonly snapshot: PlanSources; readonly plan: Exclude<CallPlan, { kind: 'refused' }> } | undefined;
+  let known: Known | undefined;
   return () => {
-    const { hostname } = new URL(originOf(provider));
-    const plan = planCall(options.snapshot(), { protocol: 'http:', host: hostname, port: provider.port });
-    if (plan.kind === 'refused') throw plan.error;
-    const isMutual = plan.kind === 'service' && plan.targets.some(({ tls }) => tls === 'ISTIO_MUTUAL');
-    const key = plan.kind === 'service' ? plan.key : hostname;
+    const snapshot = options.snapshot();
+    if (planned?.snapshot !== snapshot) planned = { snapshot, plan: planOf(snapshot, service) };
+    const { plan } = planned;
+    const isMutual = plan.kind === 'service' && usesIdentity(plan);
+    const key = plan.kind === 'service' ? plan.key : service.host;
     const svid = isMutual ? options.identity.svid.current() : undefined;
     const bundles = isMutual ? options.identity.bundles.current() : undefined;
     if (known?.key === key && known.svid === svid && known.bundles === bundles) return known.route;
-    const route = plan.kind === 'service' ? routeOf(options, plan) : plainRoute(hostname, provider.port);
+    const route = plan.kind === 'service' ? routeOf(options, plan) : plainRoute(service.host, service.port);
     known = { route, key, svid, bundles };
     return route;
   };
+}
+
+function planOf(snapshot: PlanSources, { host, port, declaredOnly }: GrpcService): Exclude<CallPlan, { kind: 'refused' }> {
+  const plan = planCall(snapshot, { protocol: 'http:', host, port });
+  if (plan.kind === 'refused') throw plan.error;
+  if (plan.kind === 'pass' && declaredOnly)
+    throw new EnmeshError('ENMESH_OUTBOUND_UNDECLARED', `no service declares ${host}:${port}, and the mesh secures nothing else`);
+  return plan;
 }
 
 /** A host that the mesh has no part in, as outboundTrafficPolicy allows. */
@@ -42,11 +65,15 @@ function routeOf(options: OutboundOptions, plan: ServicePlan): GrpcRoute {
   const timeoutMs = options.connectTimeoutMs ?? defaultConnectTimeoutMs;
   return {
     targets: plan.targets,
-    secure(socket) {
+    async secure(socket) {
       const target = targetOf(plan, socket);
       return new Promise<Socket>((done, fail) => {
         const settle = (error: Error | null, secured: Socket | null): void => {
-          if (secured !== null) return done(secured);
+          if (secured !== null) {
+            reportConnection(plan, target, secured);
+            return done(secured);
+          }
+          if (isEnmeshError(error)) reportRefusedConnection(plan, target, error);
           fail(error ?? new EnmeshError('ENMESH_OUTBOUND_CONNECT', `${plan.service} gave no connection`));
         };
         openTarget({ plan, identity, timeoutMs }, target, settle, { socket, alpn: grpcAlpn });
@@ -55,12 +82,18 @@ function routeOf(options: OutboundOptions, plan: ServicePlan): GrpcRoute {
   };
 }
 
-/** The target that a connection leads to. Where that cannot be told by its address, all targets must be of one mode. */
+/**
+ * The target that a connection leads to. Where that cannot be told by its address, all targets must be of one mode; in the clear it must be one of
+ * theirs, unless they are known by name only: what nothing proves at least has to be at the right address.
+ */
 function targetOf({ targets, service }: ServicePlan, socket: Socket): Target {
-  const found = targets.find(({ address, port }) => address === socket.remoteAddress && port === socket.remotePort);
+  const found = targets.find(
+    ({ address, port }) => address.replace(/^\[|\]$/g, '') === socket.remoteAddress && port === socket.remotePort,
+  );
   const [first] = targets;
-  const target = found ?? (targets.every(({ tls }) => tls === first?.tls) ? first : undefined);
+  const isAnyGood = targets.every(({ tls, address }) => tls === first?.tls && (tls !== 'DISABLE' || isIP(address) === 0));
+  const target = found ?? (isAnyGood ? first : undefined);
   if (target === undefined)
-    throw new EnmeshError('ENMESH_OUTBOUND_CONNECT', `${service} has endpoints of several modes, and this is none of them`);
+    throw new EnmeshError('ENMESH_OUTBOUND_CONNECT', `the connection leads to none of the endpoints of ${service}`);
   return target;
 }

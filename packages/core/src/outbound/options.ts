@@ -1,4 +1,5 @@
 import type { MeshIdentity } from '../identity/source.js';
+import type { Outliers } from './outliers.js';
 import type { PlanSources } from './plan.js';
 
 /** What every client of the mesh is made of. */
@@ -8,6 +9,8 @@ export interface OutboundOptions {
   readonly snapshot: () => PlanSources;
   /** For name, TCP and handshake of one endpoint together, in milliseconds; 10000 by default. */
   readonly connectTimeoutMs?: number;
+  /** Shared by all clients of a mesh, so that what one of them found dead the others try last. */
+  readonly outliers?: Outliers;
 }
 
 /** {@link OutboundOptions.connectTimeoutMs} when none is given. */

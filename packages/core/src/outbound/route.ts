@@ -45,6 +45,7 @@ function createPools(options: OutboundOptions, origin: string, plan: ServicePlan
     plan,
     identity: pinIdentity(options.identity, plan),
     timeoutMs: options.connectTimeoutMs ?? defaultConnectTimeoutMs,
+    outliers: options.outliers,
   });
   return plan.targets.map((_, i) => {
     // The pool's origin is the logical one: it gives the Host header, while the connector alone decides where a connection goes.

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { targetOf } from './route-credentials.js';
+import { grpcTargetOf } from './grpc-credentials.js';
 
 const secure = (): never => {
   throw new Error('not used');
@@ -25,10 +25,10 @@ describe('the target of a route', () => {
     ],
     [[['authz.example', 9000]], 'dns:///authz.example:9000'],
   ] as [[string, number][], string][])('%j is %s', (targets, expected) => {
-    expect(targetOf({ targets: targets.map(([address, port]) => ({ address, port })), secure })).toBe(expected);
+    expect(grpcTargetOf({ targets: targets.map(([address, port]) => ({ address, port })), secure })).toBe(expected);
   });
 
   it('cannot be without endpoints', () => {
-    expect(() => targetOf({ targets: [], secure })).toThrow('no endpoint');
+    expect(() => grpcTargetOf({ targets: [], secure })).toThrow('no endpoint');
   });
 });
