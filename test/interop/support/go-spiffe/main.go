@@ -2,6 +2,7 @@
 //
 //	go-spiffe-peer server -cert F -key F -bundle TD=F... (-id ID | -member TD)
 //	go-spiffe-peer client -cert F -key F -bundle TD=F... (-id ID | -member TD) URL...
+//	go-spiffe-peer version
 //
 // The server prints {"port": N} and answers every request with the SPIFFE ID of its peer; it ends when standard input does. The client calls each
 // URL once, each over a connection of its own, and prints one JSON line for it.
@@ -12,11 +13,13 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -47,6 +50,10 @@ func main() {
 	if len(os.Args) < 2 {
 		log.Fatal("server or client?")
 	}
+	if os.Args[1] == "version" {
+		fmt.Println(version())
+		return
+	}
 	p, rest, err := parse(os.Args[2:])
 	if err != nil {
 		log.Fatal(err)
@@ -62,6 +69,17 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
+}
+
+// version names the module that this peer is over.
+func version() string {
+	info, _ := debug.ReadBuildInfo()
+	for _, module := range info.Deps {
+		if module.Path == "github.com/spiffe/go-spiffe/v2" {
+			return "go-spiffe " + module.Version
+		}
+	}
+	return "go-spiffe"
 }
 
 func parse(args []string) (*peer, []string, error) {
