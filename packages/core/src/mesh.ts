@@ -280,9 +280,9 @@ function meshOf(settings: Settings, rooms: Rooms, stops: (() => void | Promise<v
     adminPort: rooms.adminPort,
     reload: () => store.reload(),
     ready,
-    close() {
+    close(options) {
       readiness.end();
-      return (closing ??= Promise.all([...servers].map((server) => drainServer(server))).then(() => endAll(stops)));
+      return (closing ??= Promise.all([...servers].map((server) => drainServer(server, options))).then(() => endAll(stops)));
     },
   };
 }
