@@ -63,6 +63,8 @@ export interface Fleet {
   /** When somebody asked for a certificate, refused or not. */
   readonly asked: readonly { readonly serviceAccount: string; readonly at: number }[];
   start(script: 'service' | 'caller', wanted: Wanted): Promise<Member>;
+  /** Clients without an identity of their own; see crowd.mjs. */
+  startCrowd(): Promise<Member>;
   /** Gives all processes these roots, and waits until they hold them. */
   giveRoots(roots: readonly string[]): Promise<void>;
   /** Declares `product` (and others) at these ports of 127.0.0.1, for callers that start or reload later. */
@@ -115,6 +117,11 @@ export async function createFleet(): Promise<Fleet> {
       return { chain, privateKey: privateKey.export({ type: 'pkcs8', format: 'pem' }) };
     },
   };
+  const add = async (script: string, wanted: object): Promise<Member> => {
+    const member = await startMember(script, wanted, questions);
+    members.push(member);
+    return member;
+  };
   const fleet: Fleet = {
     authority,
     roots: [authority.rootPem],
@@ -122,14 +129,11 @@ export async function createFleet(): Promise<Fleet> {
     issuedAt,
     asked,
     issue: (serviceAccount, from) => issue(serviceAccount, from),
-    async start(script, wanted) {
-      const member = await startMember(script, { ...wanted, config: directory }, questions);
-      members.push(member);
-      return member;
-    },
+    start: (script, wanted) => add(script, { ...wanted, config: directory }),
+    startCrowd: () => add('crowd', {}),
     async giveRoots(roots) {
       fleet.roots = roots;
-      await Promise.all(members.map((member) => member.child.exitCode ?? member.ask('bundles', { roots })));
+      await Promise.all(members.map((member) => member.ask('bundles', { roots })));
     },
     declare(ports) {
       const entries = Object.entries(ports).map(([name, port]) => entry(name, port));
@@ -192,7 +196,7 @@ async function startMember(
       const id = ++commands;
       return new Promise<T>((done, fail) => {
         waiting.set(id, { done: done as (value: unknown) => void, fail });
-        child.send({ id, command, given });
+        child.send({ id, command, given }, (error) => error && fail(error));
       });
     },
   };
@@ -201,8 +205,8 @@ async function startMember(
 async function reply(child: ChildProcess, id: number, find: () => unknown): Promise<void> {
   try {
     const answered = await find();
-    if (child.connected) child.send({ id, answered });
+    if (child.connected) child.send({ id, answered }, () => {});
   } catch (error) {
-    if (child.connected) child.send({ id, refused: (error as Error).message });
+    if (child.connected) child.send({ id, refused: (error as Error).message }, () => {});
   }
 }

@@ -2,6 +2,14 @@ import { connect as connectTcp, type Socket } from 'node:net';
 import { connect, type TLSSocket } from 'node:tls';
 import type { X509Svid } from '@enmesh/core';
 
+/** A certificate and its key as text, as other processes take them. */
+export function keyPair({ chain, privateKey }: Pick<X509Svid, 'chain' | 'privateKey'>): {
+  readonly cert: string;
+  readonly key: string;
+} {
+  return { cert: chain, key: privateKey.export({ type: 'pkcs8', format: 'pem' }) as string };
+}
+
 /** A TLS client of Node's own, without any of ours: shows `svid` and takes a server that `roots` sign. */
 export function openTls(
   port: number,
@@ -11,8 +19,7 @@ export function openTls(
 ): TLSSocket {
   const socket = connect({
     ...(over === undefined ? { host: '127.0.0.1', port } : { socket: over }),
-    key: svid.privateKey.export({ type: 'pkcs8', format: 'pem' }),
-    cert: svid.chain,
+    ...keyPair(svid),
     ca: [...roots],
     ALPNProtocols: ['istio'],
     checkServerIdentity: () => undefined,
@@ -39,7 +46,7 @@ export function ask(socket: TLSSocket): Promise<boolean> {
       socket.removeListener('close', onClose);
       done(isServed);
     };
-    const onData = (bytes: Buffer): void => settle(bytes.latin1Slice(0, 12) === 'HTTP/1.1 200');
+    const onData = (bytes: Buffer): void => settle(bytes.toString('latin1', 0, 12) === 'HTTP/1.1 200');
     const onClose = (): void => settle(false);
     socket.once('data', onData);
     socket.once('close', onClose);
