@@ -86,8 +86,9 @@ const clients: Record<string, Send> = {
     return answer.statusCode;
   },
   'axios with mesh.agent': async (mesh, method, path) => {
-    return (await axios.request({ url: stock + path, method, data: post(method).body, httpAgent: mesh.agent, proxy: false }))
-      .status;
+    return (
+      await axios.request({ url: stock + path, method, data: post(method).body ?? null, httpAgent: mesh.agent, proxy: false })
+    ).status;
   },
 };
 
