@@ -7,7 +7,7 @@ import { open } from '../support/house.js';
 import { startRealServer, type RealServer } from '../support/real-server.js';
 import { createChainAuthority, writeMaterial, type ChainAuthority, type MaterialFiles } from './support/authority.js';
 import { envoyBootstrap, type InboundListener, type OutboundCluster } from './support/envoy-config.js';
-import { callService, createParty, entryYaml, modeYaml, openEcho, type Party } from './support/party.js';
+import { callService, createParty, entryYaml, federationYaml, modeYaml, openEcho, type Party } from './support/party.js';
 import { freePort } from './support/programs.js';
 
 const sni = 'outbound_.80_._.product.shop.svc.cluster.local';
@@ -16,6 +16,8 @@ const id = (serviceAccount: string, trustDomain = 'cluster.local'): string =>
 /** What Istio's alpn filter puts before an HTTP/1.1 request, and the list of a cluster whose protocol is not HTTP. */
 const httpAlpn = ['istio-http/1.1', 'istio', 'http/1.1'];
 const tcpAlpn = ['istio-peer-exchange', 'istio'];
+
+const body = 'a line of a body, longer than a TLS record when it is said often enough\n'.repeat(4000);
 
 interface EnvoyReady {
   readonly version: string;
@@ -30,13 +32,15 @@ describe.skipIf(probe === undefined)(`Envoy ${probe?.ready.version} with the fil
   const directory = mkdtempSync(join(tmpdir(), 'enmesh-envoy-'));
   const parties: Party[] = [];
   const application = createServer((request, response) => {
-    response.end(String(request.headers['x-forwarded-client-cert'] ?? 'stranger'));
+    if (request.method === 'GET') response.end(String(request.headers['x-forwarded-client-cert'] ?? 'stranger'));
+    else request.pipe(response);
   });
   let authority: ChainAuthority;
   let product: Party;
   let gateway: Party;
   let foreigner: Party;
   let anyAlpn: Party;
+  let partnered: Party;
   let outboundPort = 0;
   const ports: Record<string, number> = {};
   const clusterNames: string[] = [];
@@ -51,14 +55,18 @@ describe.skipIf(probe === undefined)(`Envoy ${probe?.ready.version} with the fil
   beforeAll(async () => {
     authority = await createChainAuthority();
     const foreign = await createChainAuthority('foreign.example');
-    const file = async (name: string, by: ChainAuthority, serviceAccount: string, roots = authority): Promise<MaterialFiles> =>
-      writeMaterial(join(directory, name), await by.issue({ serviceAccount }), roots.rootPem);
+    const file = async (name: string, by: ChainAuthority, serviceAccount: string, keyType?: 'rsa'): Promise<MaterialFiles> => {
+      const request = { serviceAccount, ...(keyType === undefined ? {} : { keyType }) };
+      return writeMaterial(join(directory, name), await by.issue(request), authority.rootPem);
+    };
     const files = {
       gateway: await file('gateway', authority, 'gateway'),
       product: await file('product', authority, 'product'),
       other: await file('other', authority, 'other'),
       foreignClient: await file('foreign-client', foreign, 'gateway'),
       foreignServer: await file('foreign-server', foreign, 'product'),
+      rsaClient: await file('rsa-client', authority, 'gateway', 'rsa'),
+      rsaServer: await file('rsa-server', authority, 'product', 'rsa'),
     };
 
     product = await party({
@@ -72,9 +80,19 @@ describe.skipIf(probe === undefined)(`Envoy ${probe?.ready.version} with the fil
       documents: modeYaml('PERMISSIVE'),
       permissiveAnyAlpn: true,
     });
-    const clusters = clustersOf(await openEcho(product), files).concat(
-      clustersOf(await openEcho(anyAlpn), files).map((one) => ({ ...one, name: `any-alpn ${one.name}` })),
-    );
+    const rsa = await party({
+      serviceAccount: 'product',
+      identity: await authority.identity({ serviceAccount: 'product', keyType: 'rsa' }),
+      documents: modeYaml('STRICT'),
+      meshConfig: federationYaml(foreign),
+    });
+    const named = async (prefix: string, one: Party): Promise<OutboundCluster[]> =>
+      clustersOf(await openEcho(one), files).map((cluster) => ({ ...cluster, name: `${prefix} ${cluster.name}` }));
+    const clusters = [
+      ...clustersOf(await openEcho(product), files),
+      ...(await named('any-alpn', anyAlpn)),
+      ...(await named('federated rsa', rsa)),
+    ];
     clusterNames.push(...clusters.map(({ name }) => name));
     const inbound = await inboundOf(files);
     outboundPort = await freePort();
@@ -96,6 +114,12 @@ describe.skipIf(probe === undefined)(`Envoy ${probe?.ready.version} with the fil
       identity: await authority.identity({ serviceAccount: 'gateway' }),
       documents,
     });
+    partnered = await party({
+      serviceAccount: 'gateway',
+      identity: await authority.identity({ serviceAccount: 'gateway', keyType: 'rsa' }),
+      documents: documents.replaceAll(/^ {2}endpoints: .*$/gm, `$&\n  subjectAltNames: ["${id('product', 'foreign.example')}"]`),
+      meshConfig: federationYaml(foreign),
+    });
     foreigner = await party({
       serviceAccount: 'gateway',
       identity: await foreign.identity({ serviceAccount: 'gateway' }, [authority]),
@@ -110,9 +134,10 @@ describe.skipIf(probe === undefined)(`Envoy ${probe?.ready.version} with the fil
     rmSync(directory, { recursive: true, force: true });
   });
 
-  const throughEnvoy = async (cluster: string): Promise<string> => {
+  const throughEnvoy = async (cluster: string, body?: string): Promise<string> => {
     expect(clusterNames).toContain(cluster);
-    const response = await fetch(`http://127.0.0.1:${outboundPort}/`, { headers: { 'x-cluster': cluster } });
+    const content = body === undefined ? {} : { method: 'POST', body };
+    const response = await fetch(`http://127.0.0.1:${outboundPort}/`, { headers: { 'x-cluster': cluster }, ...content });
     // Envoy tells why a connection upstream failed in the body of its 503, in words of its TLS library.
     return response.status === 200 ? await response.text() : String(response.status);
   };
@@ -120,17 +145,19 @@ describe.skipIf(probe === undefined)(`Envoy ${probe?.ready.version} with the fil
 
   describe('calls us', () => {
     it.each([
-      ['http', caller, caller, 'stranger'],
-      ['tcp', caller, caller, 'stranger'],
-      ['tls 1.2', caller, caller, 'stranger'],
-      ['tls 1.3', caller, caller, 'stranger'],
-      ['http/1.1 alone', caller, '503', 'stranger'],
-      ['no alpn', caller, '503', 'stranger'],
-      ['h2 alone', '503', '503', 'stranger'],
-      ['no certificate', '503', '503', 'stranger'],
-      ['foreign trust domain', '503', '503', 'stranger'],
-      ['other identity expected', '503', '503', 'stranger'],
-      ['plaintext', '503', 'stranger', 'stranger'],
+      ['http', caller, caller],
+      ['tcp', caller, caller],
+      ['tls 1.2', caller, caller],
+      ['tls 1.3', caller, caller],
+      ['http/1.1 alone', caller, '503'],
+      ['no alpn', caller, '503'],
+      ['rsa', caller, caller],
+      ['rsa, tls 1.2', caller, caller],
+      ['h2 alone', '503', '503'],
+      ['no certificate', '503', '503'],
+      ['foreign trust domain', '503', '503'],
+      ['other identity expected', '503', '503'],
+      ['plaintext', '503', 'stranger'],
     ])('with %s: STRICT gives %s, PERMISSIVE %s', async (cluster, strict, permissive) => {
       await product.write(modeYaml('STRICT'));
       expect(await throughEnvoy(cluster)).toBe(strict);
@@ -148,6 +175,17 @@ describe.skipIf(probe === undefined)(`Envoy ${probe?.ready.version} with the fil
       expect(await throughEnvoy('any-alpn no alpn')).toBe(caller);
       expect(await throughEnvoy('any-alpn no certificate')).toBe('503');
       expect(await throughEnvoy('any-alpn foreign trust domain')).toBe('503');
+    });
+
+    it('with keys of RSA on both sides, and as a workload of a trust domain that is federated', async () => {
+      expect(await throughEnvoy('federated rsa rsa, tls 1.2')).toBe(caller);
+      expect(await throughEnvoy('federated rsa http')).toBe(caller);
+      expect(await throughEnvoy('federated rsa foreign trust domain')).toBe(id('gateway', 'foreign.example'));
+    });
+
+    it('over kept connections with bodies both ways', async () => {
+      await product.write(modeYaml('STRICT'));
+      for (let i = 0; i < 20; i++) expect((await throughEnvoy('kept', body)) === body).toBe(true);
     });
 
     it('and obeys a policy that names it', async () => {
@@ -178,12 +216,25 @@ spec: {rules: [{from: [{source: {principals: ["${principal}"]}}]}]}
       ['exchange', `URI of ${caller}`],
       ['tls12', `URI of ${caller}`],
       ['tls13', `URI of ${caller}`],
+      ['rsa', `URI of ${caller}`],
       ['wrong', 'ENMESH_TLS_SECURE_NAMING'],
       ['foreign', 'ENMESH_TLS_SERVER_UNVERIFIED'],
       ['cleartext', 'ENMESH_OUTBOUND_CONNECT'],
     ])('%s: %s', async (name, expected) => {
       const answer = await callService(gateway, name);
       expect(answer.startsWith('200 ') ? `URI of ${seen(answer)}` : answer).toBe(expected);
+    });
+
+    it('takes our key of RSA, and is taken as a workload of a trust domain that is federated', async () => {
+      for (const name of ['strict', 'rsa', 'foreign']) expect(seen(await callService(partnered, name))).toBe(caller);
+      expect(await callService(partnered, 'wrong')).toBe('ENMESH_TLS_SECURE_NAMING');
+    });
+
+    it('takes bodies and gives them back', async () => {
+      for (let i = 0; i < 20; i++) {
+        const answer = await gateway.mesh.request('http://strict.shop.svc.cluster.local/', { method: 'POST', body });
+        expect((await answer.body.text()) === body).toBe(true);
+      }
     });
 
     it('is told by whom for whom, as one sidecar tells the next', async () => {
@@ -210,7 +261,7 @@ spec: {rules: [{from: [{source: {principals: ["${principal}"]}}]}]}
   });
 
   async function inboundOf(
-    files: Record<'product' | 'other' | 'foreignServer', MaterialFiles>,
+    files: Record<'product' | 'other' | 'foreignServer' | 'rsaServer', MaterialFiles>,
   ): Promise<Record<string, InboundListener>> {
     const make = async (o: Partial<InboundListener> = {}): Promise<InboundListener> => ({
       port: await freePort(),
@@ -227,11 +278,12 @@ spec: {rules: [{from: [{source: {principals: ["${principal}"]}}]}]}
       tls13: await make({ only: 'TLSv1_3' }),
       wrong: await make({ files: files.other }),
       foreign: await make({ files: files.foreignServer }),
+      rsa: await make({ files: files.rsaServer, only: 'TLSv1_2' }),
       cleartext: await make({ mode: 'DISABLE' }),
     };
   }
 
-  function clustersOf(port: number, files: Record<'gateway' | 'foreignClient', MaterialFiles>): OutboundCluster[] {
+  function clustersOf(port: number, files: Record<'gateway' | 'foreignClient' | 'rsaClient', MaterialFiles>): OutboundCluster[] {
     const base = { files: files.gateway, roots: files.gateway.roots, expected: [id('product')], alpn: httpAlpn, sni };
     const { files: _none, ...anonymous } = base;
     const tls: Record<string, OutboundCluster['tls']> = {
@@ -245,8 +297,11 @@ spec: {rules: [{from: [{source: {principals: ["${principal}"]}}]}]}
       'no certificate': anonymous,
       'foreign trust domain': { ...base, files: files.foreignClient },
       'other identity expected': { ...base, expected: [id('other')] },
+      rsa: { ...base, files: files.rsaClient },
+      'rsa, tls 1.2': { ...base, files: files.rsaClient, only: 'TLSv1_2' },
     };
-    return [{ name: 'plaintext', port }, ...Object.entries(tls).map(([name, one]) => ({ name, port, tls: one! }))];
+    const kept = { name: 'kept', port, tls: base, isKept: true };
+    return [{ name: 'plaintext', port }, kept, ...Object.entries(tls).map(([name, one]) => ({ name, port, tls: one! }))];
   }
 });
 

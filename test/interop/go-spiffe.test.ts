@@ -3,7 +3,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createChainAuthority, writeMaterial, type ChainAuthority } from './support/authority.js';
-import { callService, createParty, entryYaml, modeYaml, openEcho, type Party, type PartyOptions } from './support/party.js';
+import {
+  callService,
+  createParty,
+  entryYaml,
+  federationYaml,
+  modeYaml,
+  openEcho,
+  type Party,
+  type PartyOptions,
+} from './support/party.js';
 import { findProgram, startProgram, type Running } from './support/programs.js';
 
 const program = findProgram('go-spiffe-peer', 'version');
@@ -57,9 +66,7 @@ describe.skipIf(program === undefined)(`a peer over ${program?.version ?? 'go-sp
   };
   const own = async (serviceAccount: string, documents: string, more: Partial<PartyOptions> = {}): Promise<Party> =>
     party({ serviceAccount, identity: await authority.identity({ serviceAccount }), documents, ...more });
-  const federation = (): { meshConfig: string } => ({
-    meshConfig: `caCertificates:\n- trustDomains: [foreign.example]\n  pem: |\n${foreign.rootPem.trim().replaceAll(/^/gm, '    ')}\n`,
-  });
+  const federation = () => ({ meshConfig: federationYaml(foreign) });
 
   describe('as a server', () => {
     const serve = async (...args: Parameters<typeof peerArguments>): Promise<number> => {

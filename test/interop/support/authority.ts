@@ -8,6 +8,8 @@ import { issueCertificate, parseX509Svid, rootOptions, svidOptions } from '@enme
 export interface IssueRequest {
   readonly serviceAccount: string;
   readonly dnsSans?: readonly string[];
+  /** P-256 by default; `rsa` is 2048 bits, the default of Istio's agent. */
+  readonly keyType?: 'rsa';
   readonly notBefore?: number;
   readonly notAfter?: number;
 }
@@ -40,8 +42,8 @@ export async function createChainAuthority(trustDomain = 'cluster.local'): Promi
     ...{ key, issuer: rootPem, issuerKey: rootKey, subject: { organization: trustDomain, commonName: 'intermediate' } },
     ...{ isCa: true, pathLength: 0, keyUsage: ['keyCertSign', 'cRLSign'], ...life },
   });
-  const issue: ChainAuthority['issue'] = async ({ serviceAccount, dnsSans = [], ...times }) => {
-    const own = newKey();
+  const issue: ChainAuthority['issue'] = async ({ serviceAccount, dnsSans = [], keyType, ...times }) => {
+    const own = keyType === 'rsa' ? generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey : newKey();
     const leaf = await issueCertificate({
       ...svidOptions(`spiffe://${trustDomain}/ns/shop/sa/${serviceAccount}`, own),
       ...{ dnsSans, issuer: intermediate, issuerKey: key },

@@ -17,6 +17,8 @@ export interface InboundListener {
 export interface OutboundCluster {
   readonly name: string;
   readonly port: number;
+  /** Connections are used again; else each request has a handshake of its own. */
+  readonly isKept?: boolean;
   /** Absent: plaintext. */
   readonly tls?: {
     /** Absent: no client certificate. */
@@ -130,14 +132,14 @@ const clusterBase = (port: number, name: string): object => ({
   load_assignment: { cluster_name: name, endpoints: [{ lb_endpoints: [{ endpoint: { address: address(port) } }] }] },
 });
 
-function outboundCluster({ name, port, tls }: OutboundCluster): object {
+function outboundCluster({ name, port, tls, isKept = false }: OutboundCluster): object {
   const base = { name, ...clusterBase(port, name) };
   if (tls === undefined) return base;
   return {
     ...base,
-    // A handshake for each request.
     typed_extension_protocol_options: protocolOptions(
       tls.alpn.at(-1) === 'h2' ? 'http2_protocol_options' : 'http_protocol_options',
+      isKept,
     ),
     transport_socket: {
       name: 'envoy.transport_sockets.tls',
@@ -158,10 +160,10 @@ function outboundCluster({ name, port, tls }: OutboundCluster): object {
   };
 }
 
-const protocolOptions = (protocol: string): object => ({
+const protocolOptions = (protocol: string, isKept: boolean): object => ({
   'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
     ...type('envoy.extensions.upstreams.http.v3.HttpProtocolOptions'),
     explicit_http_config: { [protocol]: {} },
-    common_http_protocol_options: { max_requests_per_connection: 1 },
+    ...(isKept ? {} : { common_http_protocol_options: { max_requests_per_connection: 1 } }),
   },
 });

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createMesh, type Mesh, type MeshIdentity, type PeerIdentity, type RequestEnmesh } from '@enmesh/core';
 import { open } from '../../support/house.js';
+import type { ChainAuthority } from './authority.js';
 
 type MeshOptions = NonNullable<Parameters<typeof createMesh>[0]>;
 
@@ -47,10 +48,15 @@ export async function createParty({ documents, meshConfig, ...options }: PartyOp
   };
 }
 
-/** Opens a server of a party that answers each request with the SPIFFE ID of its peer, `stranger` without one; resolves with its port. */
+/** Opens a server of a party that sends back a body, and to GET answers with the SPIFFE ID of its peer, `stranger` without one; resolves with its port. */
 export function openEcho({ mesh }: Party): Promise<number> {
   const peerOf = (request: object): PeerIdentity | undefined => (request as { enmesh: RequestEnmesh }).enmesh.peer;
-  return open(mesh.createServer((request, response) => response.end(peerOf(request)?.uri ?? 'stranger')));
+  return open(
+    mesh.createServer((request, response) => {
+      if (request.method === 'GET') response.end(peerOf(request)?.uri ?? 'stranger');
+      else request.pipe(response);
+    }),
+  );
 }
 
 /** A PeerAuthentication of the namespace. */
@@ -74,6 +80,10 @@ spec:
   ports: [{number: 80, name: http, protocol: HTTP}]
   endpoints: [{address: 127.0.0.1, ports: {http: ${port}}, serviceAccount: ${serviceAccount}}]
 `;
+
+/** A field of MeshConfig that makes a partner's trust domain verifiable by its root. */
+export const federationYaml = ({ trustDomain, rootPem }: ChainAuthority): string =>
+  `caCertificates:\n- trustDomains: [${trustDomain}]\n  pem: |\n${rootPem.trim().replaceAll(/^/gm, '    ')}\n`;
 
 /** What a call of a party came to: status and body, or the code of the error. */
 export async function callService({ mesh }: Party, name: string, path = '/'): Promise<string> {
