@@ -14,10 +14,10 @@ const stages = [
   { name: 'prepare', args: ['run', 'interop:prepare', '--', 'envoy', 'ext-authz'], timeoutMs: minutes(4) },
   { name: 'test:all', args: ['run', 'test:all', '--', '--without-base'], timeoutMs: minutes(24) },
   { name: 'lint', args: ['run', 'lint'], timeoutMs: minutes(3) },
-  { name: 'types', args: ['run', 'types'], timeoutMs: minutes(4) },
+  { name: 'types', args: ['run', 'types'], timeoutMs: minutes(6) },
   { name: 'layers', args: ['run', 'layers'], timeoutMs: minutes(2) },
   { name: 'docs', args: ['run', 'docs:check'], timeoutMs: minutes(1) },
-  { name: 'packaging', args: ['run', 'packaging'], timeoutMs: minutes(5) },
+  { name: 'packaging', args: ['run', 'packaging'], timeoutMs: minutes(12) },
 ];
 
 const reports = [];

@@ -1,14 +1,15 @@
-// Builds or downloads the real servers of test/interop once, so that the suites find them: each start script is run until its server is ready, then
-// stopped. Names as arguments; without any, all. One line each; fails only when a server that could be had did not start.
+// Builds or downloads the real servers and programs of test/interop once, so that the suites find them: each start script is run until its server is
+// ready, then stopped. Names as arguments; without any, all. One line each; fails only when a server that could be had did not start.
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { prepareProgram, programs } from './interop-programs.mjs';
 
 const servers = process.env.ENMESH_SERVERS ?? resolve(fileURLToPath(new URL('../../shared/servers', import.meta.url)));
 /** In the order of what needs what: istiod starts a kube-apiserver of its own. */
-const all = ['ext-authz', 'envoy', 'step-ca', 'kube-apiserver', 'istiod', 'keycloak'];
+const all = [...programs, 'ext-authz', 'envoy', 'step-ca', 'kube-apiserver', 'istiod', 'keycloak'];
 /** A cold build of kube-apiserver or istiod takes ten minutes on two cores. */
 const longestMs = 40 * 60_000;
 
@@ -70,7 +71,7 @@ async function prepare(name) {
 for (const name of named.length > 0 ? named : all) {
   if (process.exitCode === 130) break;
   const started = Date.now();
-  const { outcome, reason } = await prepare(name);
+  const { outcome, reason } = await (programs.includes(name) ? prepareProgram(name) : prepare(name));
   const seconds = ((Date.now() - started) / 1000).toFixed(1);
   console.log(`${outcome.padEnd(6)} ${name.padEnd(14)} ${seconds.padStart(7)} s${reason === '' ? '' : `  ${reason}`}`);
   if (outcome === 'FAILED') process.exitCode = 1;

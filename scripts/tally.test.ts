@@ -82,6 +82,7 @@ describe('optional suites', () => {
     suite('test/conformance/jwt.test.ts', { skipped: 2 }),
     suite('test/interop/envoy-permissive.test.ts', { passed: 2 }),
     suite('test/interop/keycloak.test.ts', { passed: 1, skipped: 1 }),
+    suite('test/interop/kube-apiserver.test.ts', { passed: 1 }),
   ];
 
   it.each([
@@ -89,6 +90,8 @@ describe('optional suites', () => {
     ['node22', []],
     ['node22,node24', ['node24']],
     ['envoy', []],
+    ['kube-apiserver', []],
+    ['kube-api', ['kube-api']],
     [' Envoy , ', []],
     ['keycloak', ['keycloak']],
     ['corpora', ['corpora']],

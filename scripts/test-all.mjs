@@ -12,7 +12,7 @@ import { formatTally } from './tally.mjs';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const reports = mkdtempSync(join(tmpdir(), 'enmesh-tests-'));
 const base = ['unit', 'flow', 'adapters', 'conformance', 'examples', 'cli'];
-const optional = ['packaging', 'interop', 'long'];
+const optional = ['packaging', 'interop', 'long', 'faults'];
 // What touches sockets, streams and module loading: the parts of Node that differ from line to line.
 const acrossLines = [
   ['--project', 'flow', '--project', 'adapters', '--project', 'packaging'],

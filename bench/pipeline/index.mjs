@@ -1,35 +1,16 @@
 // P1: what the whole inbound pipeline costs on top of bare mutual TLS, as a paired ratio of CPU time per request.
-import { spawn } from 'node:child_process';
-import { existsSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { request } from 'node:https';
 import { fileURLToPath } from 'node:url';
+<<<<<<< HEAD
 import { printGoal } from '../goals.mjs';
+=======
+import { ask, start, stop } from '../processes.mjs';
+>>>>>>> step3
 import { medianInterval } from '../statistics.mjs';
 import { prepare } from './setup.mjs';
 
 const path = (name) => fileURLToPath(new URL(name, import.meta.url));
-
-/** Starts a child pinned to one core where taskset exists, and waits for its first message. */
-function start(core, script, args) {
-  const pinned = existsSync('/usr/bin/taskset');
-  const node = [process.execPath, '--expose-gc', path(script), ...args];
-  const [command, rest] = pinned ? ['/usr/bin/taskset', ['-c', String(core), ...node]] : [node[0], node.slice(1)];
-  const child = spawn(command, rest, {
-    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-    env: { ...process.env, NODE_ENV: 'test' },
-  });
-  return new Promise((done, fail) => {
-    child.once('message', (message) => done(Object.assign(child, { hello: message })));
-    child.once('exit', (code) => fail(new Error(`${script} ${args[0]} ended with ${code}`)));
-  });
-}
-
-function ask(child, message) {
-  return new Promise((done) => {
-    child.once('message', done);
-    child.send(message);
-  });
-}
 
 /** One request to the meshed twin, to see that it still refuses: resolves the status, or 0 when the connection was refused. */
 function probe(port, setup, { token = setup.token, as = setup.client }) {
@@ -72,9 +53,9 @@ export async function run({ quick, json, rules }) {
   const ms = quick ? 650 : 2500;
   const { directory, file, setup } = await prepare(rules);
   const [bare, meshed, load] = await Promise.all([
-    start(0, 'server.mjs', ['bare', file]),
-    start(0, 'server.mjs', ['enmesh', file]),
-    start(1, 'load.mjs', [file]),
+    start(0, path('server.mjs'), ['bare', file]),
+    start(0, path('server.mjs'), ['enmesh', file]),
+    start(1, path('load.mjs'), [file]),
   ]);
   try {
     const before = await refusals(meshed.hello.port, setup);
@@ -97,10 +78,7 @@ export async function run({ quick, json, rules }) {
       json,
     );
   } finally {
-    for (const child of [bare, meshed, load]) {
-      child.removeAllListeners('exit');
-      child.disconnect();
-    }
+    stop([bare, meshed, load]);
     rmSync(directory, { recursive: true, force: true });
   }
 }

@@ -1,7 +1,8 @@
+import { createServer } from 'node:tls';
 import * as grpc from '@grpc/grpc-js';
 import { createGrpcCredentials } from '@enmesh/core/grpc';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createCallers, serviceAt, type Caller, type Callers } from '../support/callers.js';
+import { createCallers, listenOn, serviceAt, type Caller, type Callers } from '../support/callers.js';
 
 const bytes = (value: Buffer): Buffer => value;
 const method = { requestSerialize: bytes, requestDeserialize: bytes, responseSerialize: bytes, responseDeserialize: bytes };
@@ -27,7 +28,7 @@ async function startStock(serviceAccount = 'stock'): Promise<number> {
   const key = Buffer.from(svid.privateKey.export({ type: 'pkcs8', format: 'pem' }));
   const pair = [{ private_key: key, cert_chain: Buffer.from(svid.chain) }];
   const server = new grpc.Server();
-  const nameOf = (call: { getAuthContext(): grpc.AuthContext }): Buffer => {
+  const nameOf = (call: Pick<grpc.ServerUnaryCall<Buffer, Buffer>, 'getAuthContext'>): Buffer => {
     const { subjectaltname, serialNumber } = call.getAuthContext().sslPeerCertificate ?? {};
     return Buffer.from(`${subjectaltname?.replace('URI:', '')} ${serialNumber}`);
   };
@@ -140,6 +141,32 @@ describe('a client of grpc-js in the mesh', () => {
     await ended;
     expect([failed, serials.size, heard.length]).toEqual([[], 20, 20]);
     expect(new Set(heard.map((message) => message.slice(message.indexOf(' ')))).size).toBe(1);
+  });
+
+  it("offers Istio's protocol names and server name to the mesh, and h2 alone by a DestinationRule of mode SIMPLE", async () => {
+    const heard: object[] = [];
+    const server = createServer({
+      ALPNCallback: ({ servername, protocols }) => {
+        heard.push({ servername, protocols });
+        return undefined;
+      },
+    });
+    const port = await listenOn(server);
+    callers.ends.push(() => server.close());
+    await gateway.configure({ 'stock.yaml': serviceAt('stock', [port], 'GRPC') });
+    await expect(who(clientOf(gateway))).rejects.toMatchObject({ code: 14 });
+    const mesh = { servername: 'outbound_.80_._.stock.shop.svc.cluster.local', protocols: ['istio-h2', 'istio', 'h2'] };
+    expect(heard[0]).toEqual(mesh);
+    heard.length = 0;
+    const rule = `
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: stock, namespace: shop}
+spec: {host: stock, trafficPolicy: {tls: {mode: SIMPLE}}}
+`;
+    await gateway.configure({ 'rule.yaml': rule });
+    await expect(who(clientOf(gateway))).rejects.toMatchObject({ code: 14 });
+    expect(heard[0]).toEqual({ servername: 'stock.shop.svc.cluster.local', protocols: ['h2'] });
   });
 
   it('follows a reload to other endpoints, and ends with the mesh', async () => {

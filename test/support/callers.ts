@@ -38,6 +38,8 @@ export function replaceable(
 /** One workload of a test with its configuration directory. */
 export interface Caller {
   readonly mesh: Mesh;
+  /** The directory of its documents. */
+  readonly config: string;
   readonly identity: ReturnType<typeof replaceable>;
   /** Replaces files by rename and waits until they are in force. */
   configure(files: Readonly<Record<string, string>>): Promise<void>;
@@ -102,6 +104,7 @@ export async function createCallers(): Promise<Callers> {
       ends.push(() => mesh.close({ deadlineMs: 500 }));
       return {
         mesh,
+        config,
         identity,
         async configure(next) {
           for (const [name, text] of Object.entries(next)) {

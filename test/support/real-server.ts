@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { delimiter, join, resolve } from 'node:path';
 
 /** A real server that a start script runs for one suite. */
 export interface RealServer<Ready> {
@@ -17,11 +17,12 @@ export interface RealServer<Ready> {
 const servers = process.env['ENMESH_SERVERS'] ?? resolve(import.meta.dirname, '../../../shared/servers');
 const cache = process.env['ENMESH_SERVERS_CACHE'] ?? join(homedir(), '.cache/enmesh-servers');
 
-/** What must stand in the cache before a suite starts a server that takes minutes to build: `npm run interop:prepare` makes it. */
+/** What must stand in the cache or on PATH before a suite starts a server that has to be built or downloaded: `npm run interop:prepare` makes it. */
 const built: Readonly<Record<string, readonly string[]>> = {
   'kube-apiserver': ['kube-apiserver'],
   istiod: ['kube-apiserver', 'pilot-discovery'],
   'step-ca': ['step-ca'],
+  envoy: ['envoy'],
   keycloak: ['keycloak'],
 };
 
@@ -64,6 +65,8 @@ export async function startRealServer<Ready>(
 
 function unpreparedReason(name: string): string | undefined {
   const kept = existsSync(cache) ? readdirSync(cache) : [];
-  const missing = (built[name] ?? []).filter((part) => !kept.some((entry) => entry.startsWith(part)));
+  const folders = (process.env['PATH'] ?? '').split(delimiter);
+  const isOnPath = (part: string): boolean => folders.some((folder) => folder !== '' && existsSync(join(folder, part)));
+  const missing = (built[name] ?? []).filter((part) => !isOnPath(part) && !kept.some((entry) => entry.startsWith(part)));
   return missing.length === 0 ? undefined : `${name} is not built (${missing.join(', ')}): npm run interop:prepare ${name}`;
 }

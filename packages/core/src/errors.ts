@@ -102,7 +102,8 @@ export const errorTable = table({
     public: 'This connection is no longer accepted',
     meaning:
       'The mode of the port, the least TLS version or the cipher suites of the mesh changed, and an open connection is one that could not be opened now; it was ended.',
-    remedy: 'None where the change was meant: clients connect again by the new settings. Otherwise look at PeerAuthentication and meshMTLS.',
+    remedy:
+      'None where the change was meant: clients connect again by the new settings. Otherwise look at PeerAuthentication and meshMTLS.',
   },
   ENMESH_TLS_ALPN_REFUSED: {
     status: 403,
@@ -250,7 +251,8 @@ export const errorTable = table({
   ENMESH_X509_CRL_INVALID: {
     status: 503,
     public: 'A revocation list was not accepted',
-    meaning: 'A certificate revocation list cannot be read strictly, or is one of a kind that is not understood (delta, indirect, partitioned).',
+    meaning:
+      'A certificate revocation list cannot be read strictly, or is one of a kind that is not understood (delta, indirect, partitioned).',
     remedy: 'Look at it with openssl crl -text; have complete lists issued by the certificates that sign the SVIDs.',
   },
   ENMESH_X509_ISSUE_FAILED: {
@@ -312,14 +314,16 @@ export const errorTable = table({
   ENMESH_ISSUANCE_WORKLOAD_MESSAGE: {
     status: 503,
     public: 'This service has no identity yet',
-    meaning: 'A message of the SPIFFE Workload API lacks something that it must have, or holds more than it may; it was put aside.',
+    meaning:
+      'A message of the SPIFFE Workload API lacks something that it must have, or holds more than it may; it was put aside.',
     remedy: 'Look at the agent named in the message; the last good identity is kept while it lives.',
   },
   ENMESH_ISSUANCE_BUNDLE: {
     status: 503,
     public: 'This service has no trust bundle yet',
-    meaning: "A SPIFFE bundle endpoint cannot be reached, is not the one expected, or gave what is no SPIFFE bundle.",
-    remedy: 'Compare URL, profile, endpoint SPIFFE ID and roots with what the foreign trust domain says; the last good bundle is kept.',
+    meaning: 'A SPIFFE bundle endpoint cannot be reached, is not the one expected, or gave what is no SPIFFE bundle.',
+    remedy:
+      'Compare URL, profile, endpoint SPIFFE ID and roots with what the foreign trust domain says; the last good bundle is kept.',
   },
   ENMESH_ISSUANCE_NO_SOURCE: {
     status: 503,
@@ -367,7 +371,8 @@ export const errorTable = table({
   ENMESH_ISSUANCE_CREDENTIAL_MISSING: {
     status: 503,
     public: 'This service has no identity yet',
-    meaning: 'There is nothing to prove to the certificate authority who is asking: no token, and no client certificate that is valid.',
+    meaning:
+      'There is nothing to prove to the certificate authority who is asking: no token, and no client certificate that is valid.',
     remedy:
       "Mount a projected service-account token with the CA's audience (istio-ca) at the path in the message, or name provCert.",
   },
@@ -380,7 +385,8 @@ export const errorTable = table({
   ENMESH_ISSUANCE_CA_REFUSED: {
     status: 503,
     public: 'This service has no identity yet',
-    meaning: 'The certificate authority answered, and refused: it did not believe the caller, or what was asked is not given there.',
+    meaning:
+      'The certificate authority answered, and refused: it did not believe the caller, or what was asked is not given there.',
     remedy:
       "Look at the token's file, audience and age, and at the log of the CA, which alone has the cause; it is tried again by itself.",
   },
@@ -581,7 +587,8 @@ export const errorTable = table({
     public: 'The upstream service cannot be reached',
     meaning:
       'A portLevelSettings entry without tls replaces the tls of its DestinationRule, and the call would be sent in plaintext.',
-    remedy: 'Repeat the tls settings in the portLevelSettings entry of this port.',
+    remedy:
+      'Repeat the tls settings in the portLevelSettings entry of this port, or write tls: {mode: DISABLE} there if plaintext is meant.',
   },
   ENMESH_OUTBOUND_CREDENTIAL: {
     status: 502,

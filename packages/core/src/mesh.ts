@@ -56,13 +56,16 @@ export interface Mesh {
   readonly workload: MeshWorkload;
   /** A node:https server that obeys PeerAuthentication for its port and enforces the policies before the listener sees a request. */
   createServer(listener: RequestListener, options?: ServerOptions): MeshServer;
-  /** Drop-in `fetch`: plain `http://` URLs of the mesh's services go out by mutual TLS where the mesh says so. */
+  /**
+   * Drop-in `fetch`: plain `http://` URLs of the mesh's services go out by mutual TLS where the mesh says so. `retry: {attempts}` tries an idempotent call
+   * again whose connection broke.
+   */
   readonly fetch: MeshClients['fetch'];
-  /** undici's `request`, about four times quicker than `fetch`. */
+  /** undici's `request`, about four times quicker than `fetch`; with the same `retry`. */
   readonly request: MeshClients['request'];
   /** For undici and the global fetch: `fetch(url, {dispatcher: mesh.dispatcher})`. */
   readonly dispatcher: Dispatcher;
-  /** For node:http clients (`http.get`, axios' httpAgent, got's agent.http). */
+  /** For node:http clients (`http.get`, axios' httpAgent, got's agent.http, ws, http-proxy). */
   readonly agent: Agent;
   /** Decides from values alone; what the door uses. */
   evaluate(attributes: RequestAttributes): Decision;
@@ -280,9 +283,9 @@ function meshOf(settings: Settings, rooms: Rooms, stops: (() => void | Promise<v
     adminPort: rooms.adminPort,
     reload: () => store.reload(),
     ready,
-    close() {
+    close(options) {
       readiness.end();
-      return (closing ??= Promise.all([...servers].map((server) => drainServer(server))).then(() => endAll(stops)));
+      return (closing ??= Promise.all([...servers].map((server) => drainServer(server, options))).then(() => endAll(stops)));
     },
   };
 }

@@ -66,15 +66,14 @@ export function accept(request: IncomingMessage, plan: Plan, entrance: Entrance)
 
 const reasonFor = ({ step, code, reason }: Objection): Pick<Objection, 'step' | 'code' | 'reason'> => ({ step, code, reason });
 
-/** The verified peer of this connection, as long as its certificate lives. */
+/** The verified peer of this connection, as long as its certificate and those that sign it live. */
 export function peerIdentity(request: IncomingMessage, connection: ConnectionFacts, now: number): PeerIdentity | undefined {
-  const { peer } = connection;
-  // Written so that a clock that is no number refuses.
-  if (peer !== undefined && !(now < peer.notAfter)) {
-    const reason = `the certificate of ${peer.uri} expired while its connection was open`;
+  const ended = connection.standing?.objectionAt(now);
+  if (ended !== undefined) {
+    const { reason } = ended;
     refuse(request, { step: 'peer-identity', code: 'ENMESH_INBOUND_PEER_EXPIRED', reason, reset: true });
   }
-  return peer;
+  return connection.peer;
 }
 
 /** The path that policies judge and the router routes. */

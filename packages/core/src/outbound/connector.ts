@@ -135,10 +135,15 @@ export function openTarget(options: ConnectorOptions, target: Target, callback: 
       return over === undefined ? openTcp(host, target.port, timeoutMs, callback) : callback(null, over.socket);
     default:
       void openTls(plan, { host, port: target.port, timeoutMs }).then(
-        (tls) => connectTls({ ...tls, ...over }, callback),
+        (tls) => connectTls({ ...tls, ...(over && { ...over, alpn: withoutIstio(over.alpn) }) }, callback),
         (error: unknown) => callback(error as Error, null),
       );
   }
+}
+
+/** Istio's own protocol names are for the mesh: a server outside of it is offered what it may know (istio-semantics 5.4). */
+function withoutIstio(alpn: readonly string[]): readonly string[] {
+  return alpn.filter((name) => !name.startsWith('istio'));
 }
 
 function openTcp(host: string, port: number, timeoutMs: number, callback: SocketCallback): void {

@@ -1,14 +1,28 @@
 import * as undici from 'undici';
+import { createRetry, type RetryOption } from './retry.js';
+
+/** undici's `fetch` with the option `retry`. */
+export type MeshFetch = (
+  input: Parameters<typeof undici.fetch>[0],
+  init?: Parameters<typeof undici.fetch>[1] & RetryOption,
+) => ReturnType<typeof undici.fetch>;
+
+/** undici's `request` with the option `retry`. */
+export type MeshRequest = <TOpaque = null>(
+  url: Parameters<typeof undici.request>[0],
+  options?: Parameters<typeof undici.request<TOpaque>>[1] & RetryOption,
+) => Promise<undici.Dispatcher.ResponseData<TOpaque>>;
 
 /**
  * `fetch` whose calls go through the mesh's dispatcher, redirects included: each hop is resolved anew by the same rules.
  * Takes the platform's own Request, FormData and Headers as well as undici's. The dispatcher cannot be replaced by an option.
  */
-export function createMeshFetch(dispatcher: undici.Dispatcher): typeof undici.fetch {
-  return (input, init) => {
+export function createMeshFetch(dispatcher: undici.Dispatcher): MeshFetch {
+  const through = retrying(dispatcher);
+  return (input, { retry, ...init } = {}) => {
     try {
-      const body = adoptBody(init?.body);
-      const options = { ...init, ...(body !== undefined && { body }), dispatcher } as undici.RequestInit;
+      const body = adoptBody(init.body);
+      const options = { ...init, ...(body !== undefined && { body }), dispatcher: through(retry) } as undici.RequestInit;
       return undici.fetch(adoptRequest(input), options);
     } catch (error) {
       return Promise.reject(error);
@@ -17,8 +31,28 @@ export function createMeshFetch(dispatcher: undici.Dispatcher): typeof undici.fe
 }
 
 /** undici's `request`, about four times quicker than `fetch`, through the mesh's dispatcher. */
-export function createMeshRequest(dispatcher: undici.Dispatcher): typeof undici.request {
-  return ((url: string | URL, options?: object) => undici.request(url, { ...options, dispatcher })) as typeof undici.request;
+export function createMeshRequest(dispatcher: undici.Dispatcher): MeshRequest {
+  const through = retrying(dispatcher);
+  return ((url: string | URL, options?: RetryOption) => {
+    if (options?.retry === undefined) return undici.request(url, { ...options, dispatcher });
+    const { retry, ...rest } = options;
+    try {
+      return undici.request(url, { ...rest, dispatcher: through(retry) });
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }) as MeshRequest;
+}
+
+/** The dispatcher itself, or one that tries again; one for each number of attempts that was ever asked for. */
+function retrying(dispatcher: undici.Dispatcher): (retry: RetryOption['retry']) => undici.Dispatcher {
+  const made = new Map<number, undici.Dispatcher>();
+  return (retry) => {
+    if (retry === undefined) return dispatcher;
+    let through = made.get(retry.attempts);
+    if (through === undefined) made.set(retry.attempts, (through = dispatcher.compose(createRetry(retry.attempts))));
+    return through;
+  };
 }
 
 /** undici knows only its own classes, while code written for the platform's fetch has the platform's. */

@@ -104,7 +104,12 @@ function guardOfField(maker: Maker, key: string, values: readonly string[] | und
   const special = specialFields.get(key);
   if (special !== undefined) return special(maker, values);
   const lookup = textFields.get(key);
-  if (lookup !== undefined) return writeTexts(maker, maker.keys.dimension(key, () => lookup), values);
+  if (lookup !== undefined)
+    return writeTexts(
+      maker,
+      maker.keys.dimension(key, () => lookup),
+      values,
+    );
   if (key.startsWith('request.headers[') && key.endsWith(']')) return guardOfHeader(maker, key.slice(16, -1), values);
   if (key.startsWith('request.auth.claims[')) guardOfClaim(maker, key.slice(19), values);
 }

@@ -3,7 +3,7 @@ import { isEnmeshError, type ErrorCode } from '../errors.js';
 import type { PeerIdentity } from '../identity/caller.js';
 import type { AcceptSettings } from './accept-settings.js';
 import { isIstioAlpn } from './alpn.js';
-import { clientCertificates, verifyPeer, type PeerCertificates } from './peer-certificate.js';
+import { clientCertificates, verifyPeer, type PeerCertificates, type VerifiedPeer } from './peer-certificate.js';
 import type { ConnectionRefusal } from './refusal.js';
 import { codeOf, type IdentityEpoch } from './secure-context.js';
 
@@ -12,7 +12,7 @@ export type Objection = Omit<ConnectionRefusal, 'remoteAddress'>;
 
 /** Whether a finished handshake is taken: the peer it proved, or what speaks against it. */
 export type Admission =
-  | { readonly peer: PeerIdentity; readonly certificates: PeerCertificates; readonly objection?: never }
+  | { readonly verified: VerifiedPeer; readonly certificates: PeerCertificates; readonly objection?: never }
   | { readonly objection: Objection };
 
 /**
@@ -38,9 +38,9 @@ export function admitHandshake(
     const certificates = clientCertificates(socket);
     if (certificates === undefined)
       return object('accept', 'ENMESH_TLS_CLIENT_UNVERIFIED', 'there is no verified client certificate');
-    const peer = verifyPeer(certificates, o.epoch, o.now);
-    const objection = objectToPeer(settings, peer);
-    return objection === undefined ? { peer, certificates } : { objection };
+    const verified = verifyPeer(certificates, o.epoch, o.now);
+    const objection = objectToPeer(settings, verified.peer);
+    return objection === undefined ? { verified, certificates } : { objection };
   } catch (error) {
     if (isEnmeshError(error)) return object('peer-identity', error.code, error.message);
     return object('peer-identity', 'ENMESH_TLS_ACCEPT_FAULT', `reading the peer's certificate failed: ${codeOf(error)}`);

@@ -17,16 +17,28 @@ let ca: string;
 let otherCa: string;
 let server: { cert: string; key: string };
 let client: { cert: string; key: string };
+let nameless: { cert: string; key: string };
 const open: { close(): void }[] = [];
 
 async function certificate(
   rootKey: ReturnType<typeof newKey>,
   dnsSans: string[],
   uriSans: string[],
+  subject: { commonName?: string } = {},
 ): Promise<{ cert: string; key: string }> {
   const key = newKey();
   const cert = await issueCertificate({
-    ...{ key, issuer: ca, issuerKey: rootKey, isCa: false, keyUsage: ['digitalSignature'], dnsSans, uriSans, ...validity },
+    ...{
+      key,
+      issuer: ca,
+      issuerKey: rootKey,
+      isCa: false,
+      keyUsage: ['digitalSignature'],
+      dnsSans,
+      uriSans,
+      subject,
+      ...validity,
+    },
   });
   return { cert, key: pemOf(key) };
 }
@@ -38,6 +50,7 @@ beforeAll(async () => {
   otherCa = await issueCertificate({ ...rootOptions('other.example', otherKey), ...validity });
   server = await certificate(rootKey, ['api.partner.example'], ['spiffe://partner.example/api']);
   client = await certificate(rootKey, ['client.partner.example'], []);
+  nameless = await certificate(rootKey, [], ['spiffe://partner.example/api'], { commonName: 'api.partner.example' });
 });
 
 afterEach(() => open.splice(0).forEach((one) => one.close()));
@@ -110,6 +123,12 @@ describe('connectTls', () => {
   it.each(cases)('%s', async (_title, options, outcome) => {
     const { port } = await listen();
     expect(await attempt({ ...base, port, ...options() })).toBe(outcome);
+  });
+
+  it('takes no common name for a host, as Envoy does not', async () => {
+    const { port } = await listen(nameless);
+    expect(await attempt({ ...base, port, ca, verifyHost: 'api.partner.example' })).toBe('ENMESH_TLS_SERVER_UNVERIFIED');
+    expect(await attempt({ ...base, port, ca, subjectAltNames: ['spiffe://partner.example/api'] })).toBe('connected');
   });
 
   it('shows its client certificate in mode MUTUAL', async () => {

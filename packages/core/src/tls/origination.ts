@@ -23,7 +23,7 @@ export interface TlsConnectOptions {
   readonly key?: string;
   /** The certificate must carry one of these as URI or DNS name, exactly; empty asks for none. */
   readonly subjectAltNames: readonly string[];
-  /** The certificate must be for this host (RFC 6125), besides `subjectAltNames`. */
+  /** The certificate must be for this host (RFC 9525: a DNS name or address of it, never its common name), besides `subjectAltNames`. */
   readonly verifyHost?: string;
   /** @deprecated Verifies nothing at all: anyone on the way can answer. */
   readonly insecureSkipVerify?: boolean;
@@ -100,7 +100,8 @@ function connectionOptions(o: TlsConnectOptions): ConnectionOptions {
 function hostProblem(o: TlsConnectOptions, certificate: PeerCertificate): Error | undefined {
   if (o.verifyHost === undefined) return undefined;
   try {
-    return checkServerIdentity(o.verifyHost, certificate);
+    // Node would take the common name where there is no DNS name; RFC 9525 section 4.1 and Envoy do not.
+    return checkServerIdentity(o.verifyHost, { ...certificate, subject: {} as PeerCertificate['subject'] });
   } catch (error) {
     return error instanceof Error ? error : new Error('the host cannot be compared with the certificate');
   }

@@ -1,4 +1,4 @@
-import { generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { generateKeyPairSync, X509Certificate, type KeyObject } from 'node:crypto';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { X509Svid } from '../identity/svid.js';
 import type { TrustBundle, TrustBundleSet } from '../identity/trust-bundle.js';
@@ -75,8 +75,35 @@ describe('verifyPeer, of a peer that OpenSSL has verified', () => {
   it.each(cases)('%s', (_title, certificates, bundles, chain, later, isTaken) => {
     const verify = (): unknown =>
       verifyPeer(certificates(), { svid: { ...svid, chain: chain() }, bundles: bundles() }, Date.now() + later);
-    if (isTaken) expect(verify()).toMatchObject({ uri: 'spiffe://cluster.local/ns/shop/sa/gateway' });
+    if (isTaken) expect(verify()).toMatchObject({ peer: { uri: 'spiffe://cluster.local/ns/shop/sa/gateway' } });
     else expect(verify).toThrow(expect.objectContaining({ code: 'ENMESH_X509_UNTRUSTED' }));
+  });
+});
+
+describe('verifyPeer', () => {
+  it('tells when the first certificate of the chain ends, and which root signed', () => {
+    const epoch = { svid, bundles: bundlesOf({ 'cluster.local': root }) };
+    const { peer, until, root: signer } = verifyPeer({ leaf, intermediates: [derOf(middle)] }, epoch, Date.now());
+    expect(peer.notAfter - until).toBe(2 * hour);
+    expect(signer).toBe(new X509Certificate(root).fingerprint256);
+    // Behind a hidden intermediate nothing but the leaf can be seen.
+    expect(verifyPeer({ leaf, intermediates: [] }, epoch, Date.now())).toEqual({ peer, until: peer.notAfter, root: undefined });
+  });
+
+  it('keeps a peer of which only the root is known, where another root leaves, by one look into the bundle', () => {
+    const record = {
+      peer: readPeerIdentity(leaf),
+      certificates: { leaf: Buffer.alloc(0), intermediates: [] },
+      vouchedBy: { trustDomain: 'cluster.local', roots: [root, otherRoot] },
+      proof: { until: Infinity, root: new X509Certificate(root).fingerprint256 },
+    };
+    const verify = (...roots: string[]): unknown => {
+      const bundles = new Map([['cluster.local', { trustDomain: 'cluster.local', roots }]]);
+      return verifyPeerAgain(record, { bundles, ownChain: () => svid.chain, now: Date.now() });
+    };
+    // A leaf that cannot even be read shows that nothing is verified anew.
+    expect(verify(root)).toBe(record.proof);
+    expect(() => verify(otherRoot)).toThrow();
   });
 });
 
@@ -128,8 +155,9 @@ describe('verifyPeerAgain, of a peer whose connection outlives a change of bundl
     const peer = readPeerIdentity(leaf);
     const next = after();
     const bundles: TrustBundleSet = new Map(next === undefined ? [] : [['cluster.local', next]]);
-    const verify = (): void =>
-      verifyPeerAgain({ peer, certificates: certificates(), vouchedBy: before() }, { bundles, ownChain: chain, now: Date.now() });
+    const proof = { until: peer.notAfter, root: undefined };
+    const record = { peer, certificates: certificates(), vouchedBy: before(), proof };
+    const verify = (): unknown => verifyPeerAgain(record, { bundles, ownChain: chain, now: Date.now() });
     if (isKept) expect(verify).not.toThrow();
     else expect(verify).toThrow(expect.objectContaining({ code: 'ENMESH_X509_UNTRUSTED' }));
   });

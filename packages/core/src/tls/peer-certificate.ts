@@ -5,7 +5,7 @@ import type { PeerIdentity } from '../identity/caller.js';
 import type { TrustBundle } from '../identity/trust-bundle.js';
 import type { TrustBundleSet } from '../identity/trust-bundle.js';
 import { parsePem } from '../x509/pem.js';
-import { verifySvidChain } from '../x509/svid-verify.js';
+import { hasRoot, verifySvidPath, type SvidPath } from '../x509/svid-verify.js';
 import { readPeerIdentity } from './peer.js';
 import type { PeerRecord } from './peer-records.js';
 import type { IdentityEpoch } from './secure-context.js';
@@ -47,51 +47,72 @@ export function serverCertificates(certificate: DetailedPeerCertificate): PeerCe
   return { leaf: certificate.raw, intermediates };
 }
 
+/** What a peer's verification rests on. */
+export interface PeerProof {
+  /** When the first certificate of its chain ends; its own where no chain could be seen. Milliseconds since the epoch. */
+  readonly until: number;
+  /** Fingerprint of the root that signed; undefined where OpenSSL alone has seen the chain. */
+  readonly root: string | undefined;
+}
+
+/** A peer, and why it is believed. */
+export interface VerifiedPeer extends PeerProof {
+  readonly peer: PeerIdentity;
+}
+
 /**
  * The identity of a peer by security rule 2: the leaf is an X.509-SVID, and the bundle of its own trust domain signs it, which OpenSSL, asked
  * with the roots of all domains at once, has not shown. `epoch` is the one whose context the handshake used. Throws an `ENMESH_X509_` code.
  */
-export function verifyPeer(certificates: PeerCertificates, epoch: IdentityEpoch, now: number): PeerIdentity {
+export function verifyPeer(certificates: PeerCertificates, epoch: IdentityEpoch, now: number): VerifiedPeer {
   const { bundles } = epoch;
   const peer = readPeerIdentity(certificates.leaf);
   try {
-    verifySvidChain({ ...certificates, bundles, now });
+    return { peer, ...proofOf(verifySvidPath({ ...certificates, bundles, now })) };
   } catch (error) {
     if (!isEnmeshError(error, 'ENMESH_X509_UNTRUSTED') || !isIssuerHidden(certificates, epoch)) throw error;
     // OpenSSL has verified the chain, hidden part and all, and had the roots of no other trust domain to do it with. Revocation lists it had not.
     const bundle = bundles.get(peer.trustDomain);
-    if (bundles.size === 1 && bundle !== undefined && bundle.crls === undefined) return peer;
+    if (bundles.size === 1 && bundle !== undefined && bundle.crls === undefined)
+      return { peer, until: peer.notAfter, root: undefined };
     // Workloads of one trust domain mostly share their intermediates, so our own chain may have what is missing.
-    verifySvidChain({ leaf: certificates.leaf, intermediates: parsePem(epoch.svid.chain, 'CERTIFICATE').slice(1), bundles, now });
+    const intermediates = parsePem(epoch.svid.chain, 'CERTIFICATE').slice(1);
+    return { peer, ...proofOf(verifySvidPath({ leaf: certificates.leaf, intermediates, bundles, now })) };
   }
-  return peer;
+}
+
+function proofOf({ until, root }: SvidPath): PeerProof {
+  return { until, root };
 }
 
 /**
  * Verifies a peer of an open connection against other bundles than those of its handshake, from what the connection remembers. Still signed
- * is whoever an unreduced bundle signed; else the chain is verified anew, without OpenSSL's word for intermediates that Node did not show.
- * Throws an `ENMESH_X509_` code.
+ * is whoever an unreduced bundle signed, or one that has kept the root in question, while its chain lives; else the chain is verified anew, without
+ * OpenSSL's word for intermediates that Node did not show. Throws an `ENMESH_X509_` code.
  */
 export function verifyPeerAgain(
-  { peer, certificates, vouchedBy }: Pick<PeerRecord, 'peer' | 'certificates' | 'vouchedBy'>,
+  { peer, certificates, vouchedBy, proof }: Pick<PeerRecord, 'peer' | 'certificates' | 'vouchedBy' | 'proof'>,
   o: { readonly bundles: TrustBundleSet; readonly ownChain: () => string; readonly now: number },
-): void {
+): PeerProof {
   const { bundles, now } = o;
   const bundle = bundles.get(peer.trustDomain);
-  if (bundle !== undefined && vouchedBy !== undefined && isNoStricter(bundle, vouchedBy)) return;
+  if (bundle !== undefined && vouchedBy !== undefined && now < proof.until && isNoStricter(bundle, vouchedBy, proof.root))
+    return proof;
   try {
-    verifySvidChain({ ...certificates, bundles, now });
+    return proofOf(verifySvidPath({ ...certificates, bundles, now }));
   } catch (error) {
     if (!isEnmeshError(error, 'ENMESH_X509_UNTRUSTED') || certificates.intermediates.length > 0) throw error;
     const intermediates = parsePem(o.ownChain(), 'CERTIFICATE').slice(1);
     if (intermediates.length === 0) throw error;
-    verifySvidChain({ leaf: certificates.leaf, intermediates, bundles, now });
+    return proofOf(verifySvidPath({ leaf: certificates.leaf, intermediates, bundles, now }));
   }
 }
 
-/** Whether a bundle accepts all that another did: no root is gone, no revocation list is new. */
-function isNoStricter({ roots, crls = [] }: TrustBundle, before: TrustBundle): boolean {
-  return before.roots.every((root) => roots.includes(root)) && crls.every((crl) => before.crls?.includes(crl) === true);
+/** Whether a bundle accepts what another did: neither the root in question nor, where that is unknown, any is gone, and no revocation list is new. */
+function isNoStricter(bundle: TrustBundle, before: TrustBundle, root: string | undefined): boolean {
+  const { roots, crls = [] } = bundle;
+  if (!crls.every((crl) => before.crls?.includes(crl) === true)) return false;
+  return before.roots.every((each) => roots.includes(each)) || (root !== undefined && hasRoot(bundle, root));
 }
 
 /** Whether the peer must have sent intermediates that this Node does not show to a server (nodejs/node#65579, in 24.21.0 and 26.8.0). */

@@ -1,7 +1,6 @@
 import { once } from 'node:events';
 import { PassThrough } from 'node:stream';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
-import type { PeerIdentity } from '../identity/caller.js';
 import { createTestAuthority, type TestAuthority } from '../testing/authority.js';
 import { parsePem } from '../x509/pem.js';
 import { readPeerIdentity } from './peer.js';
@@ -34,8 +33,9 @@ function keep(
 ): { record: PeerRecord; socket: PassThrough } {
   const socket = new PassThrough();
   sockets.push(socket);
-  const peer: PeerIdentity = readPeerIdentity(leaf);
-  return { socket, record: keepPeer(socket, { peer, certificates: { leaf, intermediates }, bundles }) };
+  const peer = readPeerIdentity(leaf);
+  const verified = { peer, until: peer.notAfter, root: undefined };
+  return { socket, record: keepPeer(socket, { verified, certificates: { leaf, intermediates }, bundles }) };
 }
 
 describe('keepPeer', () => {

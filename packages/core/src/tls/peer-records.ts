@@ -2,12 +2,14 @@ import type { Duplex } from 'node:stream';
 import type { PeerIdentity } from '../identity/caller.js';
 import type { TrustBundle, TrustBundleSet } from '../identity/trust-bundle.js';
 import type { Objection } from './admit.js';
-import type { PeerCertificates } from './peer-certificate.js';
+import type { PeerCertificates, PeerProof, VerifiedPeer } from './peer-certificate.js';
 
 /** A peer that was verified in a handshake, with what verifying it again takes. Connections that showed the same certificates share one. */
 export interface PeerRecord {
   readonly peer: PeerIdentity;
   readonly certificates: PeerCertificates;
+  /** What its last verification rests on. */
+  proof: PeerProof;
   /** The bundle of the peer's trust domain that signed it last. */
   vouchedBy: TrustBundle | undefined;
   /** The bundles that `objection` was found with. */
@@ -26,14 +28,16 @@ const byFingerprint = new Map<string, Shared>();
 /** Notes a peer that `bundles` have just verified, until `socket` closes: by fingerprint, so that many idle connections of one caller weigh little. */
 export function keepPeer(
   socket: Duplex,
-  verified: { readonly peer: PeerIdentity; readonly certificates: PeerCertificates; readonly bundles: TrustBundleSet },
+  verified: { readonly verified: VerifiedPeer; readonly certificates: PeerCertificates; readonly bundles: TrustBundleSet },
 ): PeerRecord {
-  const { peer, certificates, bundles } = verified;
+  const { certificates, bundles } = verified;
+  const { peer, until, root } = verified.verified;
   const known = byFingerprint.get(peer.certificateSha256);
   if (known !== undefined && !sameIntermediates(known.record.certificates, certificates)) return newRecord(verified);
   const shared = known ?? { record: newRecord(verified), connections: 0 };
   if (known === undefined) byFingerprint.set(peer.certificateSha256, shared);
   shared.connections += 1;
+  shared.record.proof = { until, root };
   shared.record.vouchedBy = bundles.get(peer.trustDomain);
   shared.record.judgedWith = bundles;
   shared.record.objection = undefined;
@@ -44,8 +48,9 @@ export function keepPeer(
   return shared.record;
 }
 
-function newRecord({ peer, certificates, bundles }: Parameters<typeof keepPeer>[1]): PeerRecord {
-  return { peer, certificates, vouchedBy: bundles.get(peer.trustDomain), judgedWith: bundles, objection: undefined };
+function newRecord({ verified: { peer, until, root }, certificates, bundles }: Parameters<typeof keepPeer>[1]): PeerRecord {
+  const vouchedBy = bundles.get(peer.trustDomain);
+  return { peer, certificates, proof: { until, root }, vouchedBy, judgedWith: bundles, objection: undefined };
 }
 
 function sameIntermediates(a: PeerCertificates, b: PeerCertificates): boolean {

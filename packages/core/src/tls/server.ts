@@ -222,13 +222,13 @@ function completeTls(reception: Reception, socket: TLSSocket): void {
       return refuse(reception, connection, admission.objection);
     }
     pending.settle(connection);
-    const { certificates } = admission;
-    const record = keepPeer(socket, { peer: admission.peer, certificates, bundles: epoch.bundles });
+    const { verified, certificates } = admission;
+    const record = keepPeer(socket, { verified, certificates, bundles: epoch.bundles });
     const standing = createStanding(reception.era, connection.generation, socket, record);
     recordConnection(socket, { peer: record.peer, mode: settings.mode, standing });
     acceptPassed(socket, settings, true);
     if (stepEvents['peer-identity'].hasSubscribers) {
-      const details = { peer: admission.peer.uri };
+      const details = { peer: record.peer.uri };
       stepEvents['peer-identity'].publish({ step: 'peer-identity', outcome: 'passed', subject: socket, details });
     }
     beginHttp(reception, socket);

@@ -11,9 +11,11 @@ import { codeOf } from './secure-context.js';
 export interface Standing {
   /**
    * What speaks against a request that begins on the connection now: the mode of the port, the peer's trust domain, or a bundle that no longer signs
-   * the peer. One comparison of integers unless something has changed since it was last asked. The peer's expiry is the asker's to look at.
+   * the peer. One comparison of integers unless something has changed since it was last asked. What ends with time is `objectionAt`'s.
    */
   objection(): Objection | undefined;
+  /** What speaks against the peer at this time: its certificate has ended, or one that signed it has and no other chain leads to a root. */
+  objectionAt(now: number): Objection | undefined;
 }
 
 /** What the connections of one server are judged by. `generation` counts the changes of it. */
@@ -55,6 +57,12 @@ class ConnectionStanding implements Standing {
     return this.#judge();
   }
 
+  objectionAt(now: number): Objection | undefined {
+    // Written so that a clock that is no number refuses.
+    if (this.#record === undefined || now < this.#record.proof.until) return undefined;
+    return objectToTime(this.#era, this.#record, now);
+  }
+
   #judge(): Objection | undefined {
     const { generation } = this.#era;
     try {
@@ -94,13 +102,36 @@ function outdatedBy(settings: AcceptSettings, { version, cipher }: Parameters): 
   return settings.ciphers.includes(cipher) ? undefined : `the mesh no longer takes the cipher suite of the connection, ${cipher}`;
 }
 
+/** Looked at anew each time, for it is the last of a connection: unless another chain is found, which is then remembered. */
+function objectToTime({ identity }: Era, record: PeerRecord, now: number): Objection | undefined {
+  const { peer } = record;
+  const step = 'peer-identity';
+  if (!(now < peer.notAfter)) {
+    const reason = `the certificate of ${peer.uri} expired while its connection was open`;
+    return { step, code: 'ENMESH_X509_OUT_OF_VALIDITY', reason, peer: peer.uri };
+  }
+  try {
+    const bundles = identity.bundles.current();
+    record.proof = verifyPeerAgain(record, { bundles, ownChain: () => identity.svid.current().chain, now });
+    return undefined;
+  } catch (error) {
+    const code = isEnmeshError(error) ? error.code : 'ENMESH_TLS_ACCEPT_FAULT';
+    return {
+      step,
+      code,
+      reason: `a certificate that signs that of ${peer.uri} expired while its connection was open`,
+      peer: peer.uri,
+    };
+  }
+}
+
 /** Looked at once for each certificate and set of bundles, however many connections and other changes there are. */
 function objectToTrust(era: Era, record: PeerRecord): Objection | undefined {
   const bundles = era.identity.bundles.current();
   if (record.judgedWith === bundles) return record.objection;
   const { peer } = record;
   try {
-    verifyPeerAgain(record, { bundles, ownChain: () => era.identity.svid.current().chain, now: era.clock() });
+    record.proof = verifyPeerAgain(record, { bundles, ownChain: () => era.identity.svid.current().chain, now: era.clock() });
     record.vouchedBy = bundles.get(peer.trustDomain);
     record.objection = undefined;
   } catch (error) {

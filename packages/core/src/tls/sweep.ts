@@ -9,7 +9,7 @@ import { noticeEvents } from '../telemetry/events.js';
 import type { Objection } from './admit.js';
 import { closeAfter, connectionsOf, responseOn } from './connections.js';
 import { endStream } from './end-stream.js';
-import { connectionOf, type ConnectionFacts } from './peer.js';
+import { connectionOf } from './peer.js';
 import { codeOf } from './secure-context.js';
 import type { Era } from './standing.js';
 
@@ -34,7 +34,7 @@ export interface Sweeper {
 }
 
 /** One turn of a sweep takes the event loop no longer than this. */
-const turnMs = 2;
+const turnMs = 1;
 
 /**
  * Creates what ends connections that their server would no longer take: after each change of modes, trust domains or bundles, and by a timer
@@ -145,18 +145,11 @@ function look(o: SweepOptions, socket: Duplex, { own, ending, ended }: Look): vo
 function objectTo(socket: Duplex, era: Era, own: Objection | undefined): Objection | undefined {
   try {
     const facts = connectionOf(socket);
-    return facts.standing?.objection() ?? objectToTime(facts, era) ?? (facts.tls ? own : undefined);
+    return facts.standing?.objection() ?? facts.standing?.objectionAt(era.clock()) ?? (facts.tls ? own : undefined);
   } catch (error) {
     const reason = `looking at an open connection again failed: ${codeOf(error)}`;
     return { step: 'accept', code: 'ENMESH_TLS_ACCEPT_FAULT', reason };
   }
-}
-
-function objectToTime({ peer }: ConnectionFacts, { clock }: Era): Objection | undefined {
-  // Written so that a clock that is no number refuses.
-  if (peer === undefined || clock() < peer.notAfter) return undefined;
-  const reason = `the certificate of ${peer.uri} expired while its connection was open`;
-  return { step: 'peer-identity', code: 'ENMESH_X509_OUT_OF_VALIDITY', reason, peer: peer.uri };
 }
 
 /** That this service may no longer say who it is: its SVID ended and no other came. */

@@ -40,6 +40,20 @@ export function verifySvidChain(options: {
   readonly bundles: TrustBundleSet;
   readonly now: number;
 }): SpiffeId {
+  return verifySvidPath(options).id;
+}
+
+/** A verified SVID, and what that rests on. */
+export interface SvidPath {
+  readonly id: SpiffeId;
+  /** The earliest end of a certificate of the chain, its root among them, in milliseconds since the epoch. */
+  readonly until: number;
+  /** SHA-256 fingerprint of the root, for {@link hasRoot}. */
+  readonly root: string;
+}
+
+/** What {@link verifySvidChain} does, telling also which chain it found. */
+export function verifySvidPath(options: Parameters<typeof verifySvidChain>[0]): SvidPath {
   const { now, bundles } = options;
   const leaf = readLeaf(options.leaf);
   const { id } = leaf;
@@ -58,7 +72,13 @@ export function verifySvidChain(options: {
   if (path === undefined)
     throw refused('ENMESH_X509_UNTRUSTED', `The bundle of trust domain ${id.trustDomain} does not sign the SVID of ${id.uri}`);
   if (isRevoked(path, bundle)) throw refused('ENMESH_X509_REVOKED', `The SVID of ${id.uri}, or a signer of it, is revoked`);
-  return id;
+  const until = Math.min(...path.map(({ facts }) => facts.notAfter));
+  return { id, until, root: path.at(-1)?.x509.fingerprint256 ?? '' };
+}
+
+/** Whether a bundle holds the root with this fingerprint. */
+export function hasRoot(bundle: TrustBundle, fingerprint: string): boolean {
+  return rootsOf(bundle).some(({ x509 }) => x509.fingerprint256 === fingerprint);
 }
 
 /**

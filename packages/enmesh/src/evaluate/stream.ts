@@ -8,11 +8,10 @@ import { lineLimit } from '../validate/stream.js';
 import { fields, FormatError, readQuestion, readWorldLine, type Question } from './questions.js';
 import { readWorld } from './world.js';
 
-/** The answer to a question, or why there is none. A destination that enmesh refuses to call has `refused` beside the verdict. */
+/** The answer to a question, or why there is none. The verdict on a destination that enmesh refuses to call has `refused: true` and `reason`. */
 export interface StreamAnswer {
   readonly case: unknown;
   readonly verdict?: object;
-  readonly refused?: object;
   readonly error?: string;
 }
 
@@ -120,7 +119,7 @@ function modeOf({ workload, port }: Extract<Question, { kind: 'mode' }>, { peerA
 function destinationOf(
   { client, host, port, subset }: Extract<Question, { kind: 'destination' }>,
   { registry, mesh }: MeshResources,
-): Pick<StreamAnswer, 'verdict' | 'refused'> {
+): Pick<StreamAnswer, 'verdict'> {
   const { refused, ...verdict } = resolveDestination({ registry, mesh }, { client, host, port, subset });
-  return { verdict, ...(refused && { refused }) };
+  return { verdict: refused === undefined ? verdict : { ...verdict, refused: true, ...refused } };
 }
