@@ -2,11 +2,8 @@
 import { rmSync } from 'node:fs';
 import { request } from 'node:https';
 import { fileURLToPath } from 'node:url';
-<<<<<<< HEAD
 import { printGoal } from '../goals.mjs';
-=======
 import { ask, start, stop } from '../processes.mjs';
->>>>>>> step3
 import { medianInterval } from '../statistics.mjs';
 import { prepare } from './setup.mjs';
 
