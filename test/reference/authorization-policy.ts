@@ -99,7 +99,7 @@ const bareHost = (host: string): string => host.replace(/^.*@/, '').replace(/:\d
 
 /** A line of a header, and its items where caution asks for them. */
 const itemsOf = (line: string, { isCautious }: Context): string[] =>
-  isCautious && line.includes(',') ? [line, ...line.split(',').map((item) => item.trim())] : [line];
+  isCautious ? [line, ...line.split(',').map((item) => item.trim())] : [line];
 
 type Matcher = (value: string, context: Context) => boolean;
 
