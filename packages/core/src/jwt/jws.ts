@@ -1,4 +1,4 @@
-import { decodeBase64url } from './base64url.js';
+import { decodeAnyBase64url, decodeBase64url } from './base64url.js';
 import { refusals, type JwtRefusal } from './outcome.js';
 import { isJsonObject, parseStrictJson } from './strict-json.js';
 
@@ -33,7 +33,7 @@ const maxParts = 64;
 
 /**
  * Reads a compact JWS strictly, in the order and with the answers of Envoy's parser (istio-semantics 2.5 step 1 and 2.6), and refuses what
- * that parser lets pass: other spellings of base64url, lax JSON, more than 16 KiB. Dots around the parts, and `crit` and its kin, are objections.
+ * that parser lets pass: lax JSON, more than 16 KiB. Other spellings of base64url, dots around the parts, and `crit` and its kin are objections.
  * `readPayload` takes the decoded payload; its own refusal, told by a member `ok`, comes before those of the signature part.
  */
 export function parseJws<Claims extends object>(
@@ -47,14 +47,29 @@ export function parseJws<Claims extends object>(
   if (!head || !payloadSegment || !tail || others.length > 0) return refusals.form;
   const header = parseHeader(head);
   if ('ok' in header) return header;
-  const octets = decodeBase64url(payloadSegment);
-  if (octets === undefined) return refusals.payloadBase64;
-  const claims = readPayload(octets);
+  const payload = readSegment(payloadSegment, refusals.payloadBase64);
+  if ('ok' in payload) return payload;
+  const claims = readPayload(payload.octets);
   if ('ok' in claims) return claims as JwtRefusal;
-  const signature = decodeBase64url(tail);
-  if (signature === undefined) return refusals.signatureBase64;
-  const objection = parts.length === 3 ? header.objection : refusals.form;
-  return { ok: true, ...header, objection, signingInput: `${head}.${payloadSegment}`, signature, payloadSegment, claims };
+  const signature = readSegment(tail, refusals.signatureBase64);
+  if ('ok' in signature) return signature;
+  const ofParts = header.objection ?? payload.objection ?? signature.objection;
+  const objection = parts.length === 3 ? ofParts : refusals.form;
+  const signingInput = `${head}.${payloadSegment}`;
+  return { ok: true, ...header, objection, signingInput, signature: signature.octets, payloadSegment, claims };
+}
+
+interface Segment {
+  readonly octets: Uint8Array;
+  readonly objection: JwtRefusal | undefined;
+}
+
+/** A part as Envoy decodes it; what is not written in the one strict way is read on, so that Envoy's answer is found, and objected to with `refusal`. */
+function readSegment(text: string, refusal: JwtRefusal): Segment | JwtRefusal {
+  const strict = decodeBase64url(text);
+  if (strict !== undefined) return { octets: strict, objection: undefined };
+  const octets = decodeAnyBase64url(text);
+  return octets === undefined ? refusal : { octets, objection: refusal };
 }
 
 // Tokens of one issuer share their header, so the last good one saves a third of the reading.
@@ -71,9 +86,9 @@ function parseHeader(segment: string): Header | JwtRefusal {
 }
 
 function readHeader(segment: string): Header | JwtRefusal {
-  const octets = decodeBase64url(segment);
-  if (octets === undefined) return refusals.headerBase64;
-  const header = parseObject(octets);
+  const read = readSegment(segment, refusals.headerBase64);
+  if ('ok' in read) return read;
+  const header = parseObject(read.octets);
   if (!header) return refusals.headerJson;
   const alg = own(header, 'alg');
   if (typeof alg !== 'string') return refusals.algMissing;
@@ -81,7 +96,7 @@ function readHeader(segment: string): Header | JwtRefusal {
   const kid = Object.hasOwn(header, 'kid') ? header['kid'] : '';
   if (typeof kid !== 'string') return refusals.kidType;
   const isRefused = refusedMembers.some((name) => Object.hasOwn(header, name));
-  return { alg, kid, objection: isRefused ? refusals.headerMember : undefined };
+  return { alg, kid, objection: read.objection ?? (isRefused ? refusals.headerMember : undefined) };
 }
 
 /** A JSON object in UTF-8, null for `null`, undefined for anything else. */
