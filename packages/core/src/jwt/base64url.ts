@@ -19,3 +19,14 @@ export function isCanonicalBase64url(text: string): boolean {
 export function decodeBase64url(text: string): Buffer | undefined {
   return isCanonicalBase64url(text) ? Buffer.from(text, 'base64url') : undefined;
 }
+
+/**
+ * The octets of base64url in every spelling that Envoy takes: white space anywhere, padding that fits, trailing bits of any value. Undefined for
+ * what even Envoy refuses. Only for telling which answer Envoy would give: two spellings of one token defeat caches and logs.
+ */
+export function decodeAnyBase64url(text: string): Uint8Array | undefined {
+  const dense = text.replace(/[ \t\r\n\f\v]/g, '');
+  const bare = dense.length % 4 === 0 ? dense.replace(/={1,2}$/, '') : dense;
+  if (bare === '' || bare.length % 4 === 1 || !/^[A-Za-z0-9_-]+$/.test(bare)) return undefined;
+  return Buffer.from(bare, 'base64url');
+}
