@@ -44,6 +44,12 @@ describe('the keys of a set', () => {
     expect(check(tokenOf(alg, by, 'k'), ['ed', { kid: 'k' }], [by, { kid: 'k' }])).toBe(refusals.ed25519Length);
   });
 
+  it('are ended by an Ed25519 key for another use too, which itself verifies nothing', () => {
+    expect(check(tokenOf('RS256', 'rsa'), ['ed', { use: 'enc' }], ['rsa'])).toBe(refusals.ed25519Length);
+    expect(check(tokenOf('EdDSA', 'ed'), ['ed', { use: 'enc' }], ['rsa'])).toBe(refusals.signature);
+    expect(check(tokenOf('EdDSA', 'ed'), ['ed', { use: 'enc' }])).toBe(refusals.noUsableKey);
+  });
+
   it('go on behind an Ed25519 key that is for another kid or alg, or whose signatures are as long', () => {
     expect(check(tokenOf('RS256', 'rsa', 'k'), ['ed', { kid: 'other' }], ['rsa', { kid: 'k' }])).toBeUndefined();
     expect(check(tokenOf('RS256', 'rsa'), ['ed', { alg: 'EdDSA' }], ['rsa'])).toBeUndefined();
