@@ -54,7 +54,7 @@ describe.skipIf(probe === undefined)(`Envoy ${probe?.ready.version} with the fil
 
   beforeAll(async () => {
     authority = await createChainAuthority();
-    const foreign = await createChainAuthority('foreign.example');
+    const foreign = await createChainAuthority('foreign.example', { isFlat: true });
     const file = async (name: string, by: ChainAuthority, serviceAccount: string, keyType?: 'rsa'): Promise<MaterialFiles> => {
       const request = { serviceAccount, ...(keyType === undefined ? {} : { keyType }) };
       return writeMaterial(join(directory, name), await by.issue(request), authority.rootPem);
