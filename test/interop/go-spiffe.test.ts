@@ -30,7 +30,7 @@ const id = (serviceAccount: string, trustDomain = 'cluster.local'): string =>
   `spiffe://${trustDomain}/ns/shop/sa/${serviceAccount}`;
 
 describe.skipIf(program === undefined)(`a peer over ${program?.version ?? 'go-spiffe'}`, () => {
-  const directory = mkdtempSync(join(tmpdir(), 'enmesh-go-spiffe-'));
+  let directory = '';
   const running: Running[] = [];
   const parties: Party[] = [];
   let authority: ChainAuthority;
@@ -38,12 +38,13 @@ describe.skipIf(program === undefined)(`a peer over ${program?.version ?? 'go-sp
   let folders = 0;
 
   beforeAll(async () => {
+    directory = mkdtempSync(join(tmpdir(), 'enmesh-go-spiffe-'));
     [authority, foreign] = [await createChainAuthority(), await createChainAuthority('foreign.example', { isFlat: true })];
   });
   afterAll(async () => {
     for (const one of running) await one.stop();
     for (const one of parties) await one.close();
-    rmSync(directory, { recursive: true, force: true });
+    if (directory !== '') rmSync(directory, { recursive: true, force: true });
   });
 
   /** The peer's own certificate, the bundles that it knows, and whom it authorizes. */
