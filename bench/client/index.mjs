@@ -3,6 +3,7 @@ import { rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { ask, start, stop } from '../processes.mjs';
 import { medianInterval } from '../statistics.mjs';
+import { verdictOf } from '../verdict.mjs';
 import { prepare } from './setup.mjs';
 
 const goal = 1.03;
@@ -46,12 +47,6 @@ export async function run({ quick, json }) {
   }
 }
 
-/** Met where the median is within the goal and the upper end at most 0.05 above it; what the interval leaves open is not claimed. */
-function verdictOf({ median, high }) {
-  if (median <= goal && high <= goal + 0.05) return 'met';
-  return median <= goal ? 'not resolved' : 'missed';
-}
-
 function report(requests, fetches, isRefused, json) {
   const ratioOf = (pairs) => medianInterval(pairs.map((pair) => pair.meshed.perRequest / pair.bare.perRequest));
   const column = (pairs, twin, key) => medianInterval(pairs.map((pair) => pair[twin][key])).median;
@@ -67,7 +62,7 @@ function report(requests, fetches, isRefused, json) {
   row('mesh.request', requests, 'meshed', text(request));
   row('bare undici.fetch', fetches, 'bare', '1');
   row('mesh.fetch', fetches, 'meshed', text(fetch));
-  const verdict = verdictOf(request);
+  const verdict = verdictOf(request, goal);
   console.log(`\nat most ${goal} for request: ${verdict}`);
   console.log(`a foreign identity is refused before and after: ${isRefused}`);
   const round = (value) => Math.round(value * 1000) / 1000;

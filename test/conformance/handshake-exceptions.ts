@@ -1,4 +1,4 @@
-// TLS that a DestinationRule originates leaves the mesh, so there chains are OpenSSL's to judge, at its security level 1, and names Node's. In the mesh
+// TLS that a DestinationRule originates leaves the mesh, so there chains are OpenSSL's to judge, at the security level of the Node line, and names Node's. In the mesh
 // there are no exceptions: no case of these corpora is an SVID, and none is taken for one.
 
 /** Cases that must fail and that TLS originated by a DestinationRule takes, by reason. */
@@ -31,14 +31,15 @@ export const lenientOrigination: Readonly<Record<string, readonly string[]>> = {
     'webpki::aki::root-with-aki-missing-keyidentifier',
     'webpki::eku::root-has-eku',
   ],
-  'OpenSSL takes keys of 80 bits of security at its level 1: outside the mesh they are the choice of whoever gave the root': [
-    'webpki::forbidden-dsa-root',
-    'webpki::forbidden-p192-root',
-    'webpki::forbidden-rsa-key-not-divisible-by-8-in-leaf',
-    'webpki::forbidden-rsa-not-divisible-by-8-in-root',
-    'webpki::forbidden-weak-rsa-in-leaf',
-    'webpki::forbidden-weak-rsa-key-in-root',
-  ],
+  'OpenSSL takes keys of 80 bits of security at its level 1, and of 112 at level 2 (Node 24): outside the mesh they are the choice of whoever gave the root':
+    [
+      'webpki::forbidden-dsa-root',
+      'webpki::forbidden-p192-root',
+      'webpki::forbidden-rsa-key-not-divisible-by-8-in-leaf',
+      'webpki::forbidden-rsa-not-divisible-by-8-in-root',
+      'webpki::forbidden-weak-rsa-in-leaf',
+      'webpki::forbidden-weak-rsa-key-in-root',
+    ],
   'rules for the leaves of the web that change nothing of what is proved': [
     'rfc5280::leaf-ku-keycertsign',
     'webpki::ee-basicconstraints-ca',
@@ -114,8 +115,20 @@ export const strictOrigination: Readonly<Record<string, readonly string[]>> = {
   ],
   'the certificate of an authority is no server’s': ['pathlen::validation-ignores-pathlen-in-leaf', 'rfc5280::ca-as-leaf'],
   'a trusted certificate has to be a root, signed by itself': ['rfc5280::root-and-intermediate-swapped'],
+  'Node 22 compares IPv6 addresses of certificates as texts': ['rfc5280::nc::permitted-ipv6-match'],
   'OpenSSL compares constraints on DNS names with the common name too where a certificate has none': [
     'nameconstraints 7416',
     'nameconstraints 7440',
   ],
+};
+
+/** The Node lines on which an exception occurs, where it does not on all. */
+export const onlyOnNode: Readonly<Record<string, readonly number[]>> = {
+  'webpki::forbidden-p192-root': [20, 22],
+  'webpki::forbidden-weak-rsa-in-leaf': [20, 22],
+  'webpki::forbidden-weak-rsa-key-in-root': [20, 22],
+  'webpki::cn::ipv6-non-rfc5952-mismatch': [20, 24],
+  'webpki::cn::ipv6-uncompressed-mismatch': [20, 24],
+  'webpki::cn::ipv6-uppercase-mismatch': [20, 24],
+  'rfc5280::nc::permitted-ipv6-match': [22],
 };

@@ -50,7 +50,8 @@ it(
       'caller RSS after/before': callerAfter / callerBefore,
     });
     expect(counted.failures).toEqual({});
-    expect(counted.ok).toBeGreaterThan(rotations * everyMs * form(0.1, 0.5));
+    // In the short form only that there was a load: a busy machine serves what it can.
+    expect(counted.ok).toBeGreaterThan(form(50, rotations * everyMs * 0.5));
     expect(Math.max(...ages)).toBeLessThanOrEqual(everyMs + 1_000);
     // In the short form the heap still grows to its working size.
     expect(after / before).toBeLessThanOrEqual(form(1.5, 1.15));

@@ -180,7 +180,16 @@ spec: {host: stock, trafficPolicy: {tls: {mode: SIMPLE}}}
     await gateway.configure({ 'stock.yaml': serviceAt('stock', [second], 'GRPC') });
     await who(client);
     expect(connections.size).toBe(2);
-    await gateway.mesh.close();
+    const stream = client.makeBidiStreamRequest(service.Talk.path, bytes, bytes);
+    const ended = new Promise((done) => stream.on('error', done));
+    const answered = new Promise((done) => stream.once('data', done));
+    stream.write(Buffer.from('begun'));
+    await answered;
+    const closed = gateway.mesh.close({ deadlineMs: 100 });
+    await new Promise(setImmediate);
+    await expect(who(client)).rejects.toMatchObject({ details: expect.stringContaining('ENMESH_OUTBOUND_CLOSED') });
+    await closed;
+    expect(await ended).toMatchObject({ code: 14, details: expect.stringContaining('did not finish in time') });
     await expect(who(client)).rejects.toMatchObject({ details: expect.stringContaining('ENMESH_OUTBOUND_CLOSED') });
   });
 });

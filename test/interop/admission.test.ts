@@ -37,7 +37,7 @@ const documentsOf = (directory: string): { file: string; resource: Resource }[] 
 
 describe.skipIf(server === undefined)('a real API server with the definitions of Istio', () => {
   const kube = server?.ready as KubeReady;
-  const work = mkdtempSync(join(tmpdir(), 'enmesh-admission-'));
+  let work = '';
   const plurals = new Map<string, string>();
 
   const api = (method: string, path: string, body?: object, type = 'application/json'): Promise<Reply> =>
@@ -75,11 +75,12 @@ describe.skipIf(server === undefined)('a real API server with the definitions of
   };
 
   beforeAll(async () => {
+    work = mkdtempSync(join(tmpdir(), 'enmesh-admission-'));
     for (const name of ['shop', 'demo']) await api('POST', '/api/v1/namespaces', { metadata: { name } });
   });
   afterAll(async () => {
     await server?.stop();
-    rmSync(work, { recursive: true, force: true });
+    if (work !== '') rmSync(work, { recursive: true, force: true });
   });
 
   /** The shop's directory as it stands when the shop runs: with the registry that its starter writes. */

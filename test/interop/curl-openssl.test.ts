@@ -98,13 +98,14 @@ function expected(take: Take, version: Version, certificate: Certificate, isIsti
 }
 
 describe.each(clients.map((client) => [client.title, client] as const))('%s', (_title, client) => {
-  const directory = mkdtempSync(join(tmpdir(), 'enmesh-curl-'));
+  let directory = '';
   const parties: Party[] = [];
   const ports = new Map<Take, number>();
   const files = new Map<Certificate, MaterialFiles | undefined>();
 
   beforeAll(async () => {
     if (client.program === undefined) return;
+    directory = mkdtempSync(join(tmpdir(), 'enmesh-curl-'));
     const [authority, foreign] = [await createChainAuthority(), await createChainAuthority('foreign.example')];
     const hour = 3_600_000;
     const issue = (by: ChainAuthority, times = {}) => by.issue({ serviceAccount: 'gateway', ...times });
@@ -131,7 +132,7 @@ describe.each(clients.map((client) => [client.title, client] as const))('%s', (_
   });
   afterAll(async () => {
     for (const party of parties) await party.close();
-    rmSync(directory, { recursive: true, force: true });
+    if (directory !== '') rmSync(directory, { recursive: true, force: true });
   });
 
   it.skipIf(client.program === undefined)(

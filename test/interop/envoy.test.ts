@@ -29,7 +29,7 @@ const probe = await startRealServer<EnvoyReady>('envoy');
 await probe?.stop();
 
 describe.skipIf(probe === undefined)(`Envoy ${probe?.ready.version} with the filter chains of Istio`, () => {
-  const directory = mkdtempSync(join(tmpdir(), 'enmesh-envoy-'));
+  let directory = '';
   const parties: Party[] = [];
   const application = createServer((request, response) => {
     if (request.method === 'GET') response.end(String(request.headers['x-forwarded-client-cert'] ?? 'stranger'));
@@ -53,8 +53,9 @@ describe.skipIf(probe === undefined)(`Envoy ${probe?.ready.version} with the fil
   };
 
   beforeAll(async () => {
+    directory = mkdtempSync(join(tmpdir(), 'enmesh-envoy-'));
     authority = await createChainAuthority();
-    const foreign = await createChainAuthority('foreign.example');
+    const foreign = await createChainAuthority('foreign.example', { isFlat: true });
     const file = async (name: string, by: ChainAuthority, serviceAccount: string, keyType?: 'rsa'): Promise<MaterialFiles> => {
       const request = { serviceAccount, ...(keyType === undefined ? {} : { keyType }) };
       return writeMaterial(join(directory, name), await by.issue(request), authority.rootPem);
@@ -131,7 +132,7 @@ describe.skipIf(probe === undefined)(`Envoy ${probe?.ready.version} with the fil
     for (const one of parties) await one.close();
     await envoy?.stop();
     application.close();
-    rmSync(directory, { recursive: true, force: true });
+    if (directory !== '') rmSync(directory, { recursive: true, force: true });
   });
 
   const throughEnvoy = async (cluster: string, body?: string): Promise<string> => {

@@ -30,7 +30,7 @@ const id = (serviceAccount: string, trustDomain = 'cluster.local'): string =>
   `spiffe://${trustDomain}/ns/shop/sa/${serviceAccount}`;
 
 describe.skipIf(program === undefined)(`a peer over ${program?.version ?? 'go-spiffe'}`, () => {
-  const directory = mkdtempSync(join(tmpdir(), 'enmesh-go-spiffe-'));
+  let directory = '';
   const running: Running[] = [];
   const parties: Party[] = [];
   let authority: ChainAuthority;
@@ -38,12 +38,13 @@ describe.skipIf(program === undefined)(`a peer over ${program?.version ?? 'go-sp
   let folders = 0;
 
   beforeAll(async () => {
-    [authority, foreign] = [await createChainAuthority(), await createChainAuthority('foreign.example')];
+    directory = mkdtempSync(join(tmpdir(), 'enmesh-go-spiffe-'));
+    [authority, foreign] = [await createChainAuthority(), await createChainAuthority('foreign.example', { isFlat: true })];
   });
   afterAll(async () => {
     for (const one of running) await one.stop();
     for (const one of parties) await one.close();
-    rmSync(directory, { recursive: true, force: true });
+    if (directory !== '') rmSync(directory, { recursive: true, force: true });
   });
 
   /** The peer's own certificate, the bundles that it knows, and whom it authorizes. */
@@ -165,6 +166,15 @@ spec: {rules: [{from: [{source: {principals: ["cluster.local/ns/shop/sa/${servic
       expect((await call(alone, partner, product)).status).toBeUndefined();
       const federated = await openEcho(await own('product', modeYaml('STRICT'), federation()));
       expect(await call(federated, partner, product)).toMatchObject({ status: 200, body: id('gateway', 'foreign.example') });
+    });
+
+    // docs/deviations.md: Node 24 shows a server no intermediates, so it cannot be seen which of several roots signed a client behind one.
+    const showsIntermediates = Number.parseInt(process.versions.node, 10) < 24;
+    it(`behind an intermediate of a federated trust domain is ${showsIntermediates ? 'taken' : 'refused'} on this Node`, async () => {
+      const chained = await createChainAuthority('foreign.example');
+      const port = await openEcho(await own('product', modeYaml('STRICT'), { meshConfig: federationYaml(chained) }));
+      const { status } = await call(port, { ...gateway, by: chained }, product);
+      expect(status).toBe(showsIntermediates ? 200 : undefined);
     });
   });
 });

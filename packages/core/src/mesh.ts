@@ -104,21 +104,20 @@ export interface ExtAuthzOption {
  */
 export async function createMesh(options: MeshOptions & ExtAuthzOption = {}): Promise<Mesh> {
   const settings = readSettings(options);
-  const stops: (() => void | Promise<void>)[] = [];
+  const stops: Stops = [];
   if (settings.log) stops.push(createVoice({}));
   try {
     return await assemble(settings, options.extAuthz, stops);
   } catch (error) {
-    await endAll(stops);
+    await endAll(stops, 0);
     throw error;
   }
 }
 
-async function assemble(
-  settings: Settings,
-  extAuthz: ExtAuthzModule | undefined,
-  stops: (() => void | Promise<void>)[],
-): Promise<Mesh> {
+/** What ends the parts of a mesh; calls that are in flight have so many milliseconds to finish. */
+type Stops = ((deadlineMs: number) => void | Promise<void>)[];
+
+async function assemble(settings: Settings, extAuthz: ExtAuthzModule | undefined, stops: Stops): Promise<Mesh> {
   reportRuntime(process.version, new Date(settings.clock()));
   const authorizerFactory = prepareAuthorizers(extAuthz);
   const store = await openStore(settings, authorizerFactory.admit);
@@ -157,13 +156,13 @@ async function assemble(
  * The clients, loaded when one is first asked for: undici takes about 9 MB and 100 ms, which a service that calls nobody does not pay.
  * `require` of our own module, because the members of a mesh are synchronous.
  */
-function lazyClients(outbound: OutboundOptions, stops: (() => void | Promise<void>)[]): () => MeshClients {
+function lazyClients(outbound: OutboundOptions, stops: Stops): () => MeshClients {
   const load = createRequire(import.meta.url);
   let clients: MeshClients | undefined;
   let isClosed = false;
-  stops.push(() => {
+  stops.push((deadlineMs) => {
     isClosed = true;
-    return clients?.close();
+    return clients?.close(deadlineMs);
   });
   return () => {
     if (clients !== undefined) return clients;
@@ -177,7 +176,7 @@ async function openAdminOf(
   { adminPort: port, clock }: Settings,
   store: ConfigStore,
   metrics: () => string,
-  stops: (() => void | Promise<void>)[],
+  stops: Stops,
 ): Promise<Admin | undefined> {
   if (port === undefined) return undefined;
   const { openAdmin } = await import('./mesh/admin.js');
@@ -191,7 +190,7 @@ function openStore(settings: Settings, admit: ConfigStoreOptions['admit'] & {}):
   return createConfigStore({ source, workload: settings.workload, admit });
 }
 
-function openKeySets(settings: Settings, store: ConfigStore, fetching: KeyFetch, stops: (() => void | Promise<void>)[]): KeySets {
+function openKeySets(settings: Settings, store: ConfigStore, fetching: KeyFetch, stops: Stops): KeySets {
   const keySets = createKeySets({ ...fetching, insecureHttp: settings.insecureHttp, clock: settings.clock });
   keySets.use(store.current().jwt);
   const unwatch = store.watch((snapshot) => keySets.use(snapshot.jwt));
@@ -240,7 +239,7 @@ interface Rooms {
   readonly metrics: () => string;
 }
 
-function meshOf(settings: Settings, rooms: Rooms, stops: (() => void | Promise<void>)[]): Mesh {
+function meshOf(settings: Settings, rooms: Rooms, stops: Stops): Mesh {
   const { store, parts, clients, readiness } = rooms;
   const servers = new Set<Server>();
   let closing: Promise<void> | undefined;
@@ -283,9 +282,9 @@ function meshOf(settings: Settings, rooms: Rooms, stops: (() => void | Promise<v
     adminPort: rooms.adminPort,
     reload: () => store.reload(),
     ready,
-    close(options) {
+    close({ deadlineMs = 10_000 } = {}) {
       readiness.end();
-      return (closing ??= Promise.all([...servers].map((server) => drainServer(server, options))).then(() => endAll(stops)));
+      return (closing ??= closeAll([...servers], stops, deadlineMs));
     },
   };
 }
@@ -305,11 +304,18 @@ function withProbe(server: Server, port: number, isReady: () => boolean): MeshSe
   return Object.assign(server, { probe });
 }
 
+/** Servers first, then the clients: what handlers in flight call is still called. Both within one deadline. */
+async function closeAll(servers: readonly Server[], stops: Stops, deadlineMs: number): Promise<void> {
+  const until = performance.now() + deadlineMs;
+  await Promise.all(servers.map((server) => drainServer(server, { deadlineMs })));
+  await endAll(stops, Math.max(0, until - performance.now()));
+}
+
 /** Ends everything, the last opened first; one that fails does not keep the others open. */
-async function endAll(stops: (() => void | Promise<void>)[]): Promise<void> {
+async function endAll(stops: Stops, deadlineMs: number): Promise<void> {
   for (const stop of stops.splice(0).reverse()) {
     try {
-      await stop();
+      await stop(deadlineMs);
     } catch {
       // Closing goes on: what could not be ended is ended by the process.
     }

@@ -16,7 +16,7 @@ export interface IssueRequest {
 
 /** A certificate as programs want it: PEM texts. */
 export interface Material {
-  /** Leaf and intermediate. */
+  /** Leaf and, of an authority that is not flat, intermediate. */
   readonly chain: string;
   readonly leaf: string;
   readonly key: string;
@@ -32,24 +32,28 @@ export interface ChainAuthority {
 
 const hour = 3_600_000;
 
-/** Creates a root and an intermediate of a trust domain, `cluster.local` by default. */
-export async function createChainAuthority(trustDomain = 'cluster.local'): Promise<ChainAuthority> {
+/** Creates a root and an intermediate of a trust domain, `cluster.local` by default; a flat one signs with its root. */
+export async function createChainAuthority(
+  trustDomain = 'cluster.local',
+  o: { readonly isFlat?: boolean } = {},
+): Promise<ChainAuthority> {
   const newKey = () => generateKeyPairSync('ec', { namedCurve: 'prime256v1' }).privateKey;
   const life = { notBefore: Date.now() - 24 * hour, notAfter: Date.now() + 24 * hour };
   const [rootKey, key] = [newKey(), newKey()];
   const rootPem = await issueCertificate({ ...rootOptions(trustDomain, rootKey), ...life });
-  const intermediate = await issueCertificate({
+  const signed = await issueCertificate({
     ...{ key, issuer: rootPem, issuerKey: rootKey, subject: { organization: trustDomain, commonName: 'intermediate' } },
     ...{ isCa: true, pathLength: 0, keyUsage: ['keyCertSign', 'cRLSign'], ...life },
   });
+  const [issuer, issuerKey, above] = o.isFlat === true ? [rootPem, rootKey, ''] : [signed, key, signed];
   const issue: ChainAuthority['issue'] = async ({ serviceAccount, dnsSans = [], keyType, ...times }) => {
     const own = keyType === 'rsa' ? generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey : newKey();
     const leaf = await issueCertificate({
       ...svidOptions(`spiffe://${trustDomain}/ns/shop/sa/${serviceAccount}`, own),
-      ...{ dnsSans, issuer: intermediate, issuerKey: key },
+      ...{ dnsSans, issuer, issuerKey },
       ...{ notBefore: Date.now() - hour / 60, notAfter: Date.now() + hour, ...times },
     });
-    return { chain: leaf + intermediate, leaf, key: own.export({ type: 'pkcs8', format: 'pem' }) as string };
+    return { chain: leaf + above, leaf, key: own.export({ type: 'pkcs8', format: 'pem' }) as string };
   };
   return {
     trustDomain,

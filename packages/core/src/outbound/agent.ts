@@ -41,19 +41,28 @@ interface CallOptions {
 /** More hosts than a service calls; beyond it the oldest is forgotten. */
 const mostLanes = 512;
 
+/** An agent that can end in peace. */
+export interface ClosableAgent extends Agent {
+  /** Takes no more calls, ends idle sockets and resolves when the last busy one is gone. */
+  close(): Promise<void>;
+}
+
 /**
  * Creates the node:http Agent of the mesh, for `http://` URLs: `http.get(url, {agent})`, axios' `httpAgent`, got's `agent.http`. Resolves, connects and
  * refuses exactly as the dispatcher does. After a rotation or a reload that changes a destination, idle sockets end and busy ones are not kept.
  */
-export function createMeshAgent(options: OutboundOptions): Agent {
+export function createMeshAgent(options: OutboundOptions): ClosableAgent {
   return new MeshAgent(options);
 }
 
-class MeshAgent extends Agent {
+class MeshAgent extends Agent implements ClosableAgent {
   readonly #options: OutboundOptions;
   readonly #lanes = new Map<string, Lane>();
   readonly #epochs: IdentityEpochs;
   readonly #laneOfSocket = new WeakMap<Socket, Lane>();
+  readonly #sockets = new Set<Socket>();
+  readonly #waiting: (() => void)[] = [];
+  #connecting = 0;
   #isClosed = false;
 
   constructor(options: OutboundOptions, http: AgentOptions = { keepAlive: true }) {
@@ -90,15 +99,18 @@ class MeshAgent extends Agent {
   ): Duplex | null | undefined {
     const lane = given[laneOf];
     const tell = callback as (error: Error | null, stream?: Duplex) => void;
-    if (lane?.plan.kind === 'pass') return connect(given as Parameters<typeof connect>[0]);
+    if (lane?.plan.kind === 'pass') return this.#hold(connect(given as Parameters<typeof connect>[0]));
     if (lane?.connector === undefined) {
       process.nextTick(tell, new EnmeshError('ENMESH_OUTBOUND_UNREACHABLE', 'the mesh agent has no way to this host'));
       return undefined;
     }
+    this.#connecting++;
     lane.connector.connect(lane.connector.next(), (error, socket) => {
-      if (socket === null) return tell(error);
-      this.#laneOfSocket.set(socket, lane);
-      tell(null, socket);
+      this.#connecting--;
+      if (socket !== null) this.#laneOfSocket.set(this.#hold(socket), lane);
+      if (socket === null) tell(error);
+      else tell(null, socket);
+      this.#settle();
     });
     return undefined;
   }
@@ -109,11 +121,37 @@ class MeshAgent extends Agent {
     return base.keepSocketAlive.call(this, socket);
   }
 
+  close(): Promise<void> {
+    this.#end();
+    for (const sockets of Object.values(this.freeSockets)) for (const socket of [...(sockets ?? [])]) socket.destroy();
+    return new Promise((done) => {
+      this.#waiting.push(done);
+      this.#settle();
+    });
+  }
+
   override destroy(): void {
+    this.#end();
+    super.destroy();
+  }
+
+  #end(): void {
     this.#isClosed = true;
     this.#epochs.stop();
     this.#lanes.clear();
-    super.destroy();
+  }
+
+  #hold(socket: Socket): Socket {
+    this.#sockets.add(socket);
+    socket.once('close', () => {
+      this.#sockets.delete(socket);
+      this.#settle();
+    });
+    return socket;
+  }
+
+  #settle(): void {
+    if (this.#isClosed && this.#connecting === 0 && this.#sockets.size === 0) for (const done of this.#waiting.splice(0)) done();
   }
 
   #laneOf(given: CallOptions): Lane {

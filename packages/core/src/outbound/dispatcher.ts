@@ -1,4 +1,4 @@
-import { Agent, Dispatcher, type Pool } from 'undici';
+import { Agent, Dispatcher } from 'undici';
 import { EnmeshError } from '../errors.js';
 import { deniedEvents, stepEvents } from '../telemetry/events.js';
 import { withoutIdentityHeaders } from './call-headers.js';
@@ -30,7 +30,8 @@ export function createMeshDispatcher(options: OutboundOptions): Dispatcher {
 class MeshDispatcher extends Dispatcher {
   readonly #options: OutboundOptions;
   readonly #routes = new Map<string, Route>();
-  readonly #closing = new Set<Promise<unknown>>();
+  /** What finishes its calls and takes no more. */
+  readonly #closing = new Map<Dispatcher, Promise<unknown>>();
   readonly #epochs: IdentityEpochs;
   readonly #sweeper: NodeJS.Timeout;
   #passthrough: Agent | undefined;
@@ -90,12 +91,12 @@ class MeshDispatcher extends Dispatcher {
     return through.dispatch(sent as Dispatcher.DispatchOptions, handler);
   }
 
-  #retire(pools: readonly Pool[]): void {
+  #retire(pools: readonly Dispatcher[]): void {
     for (const pool of pools) {
       // What is in flight finishes; errors reach the calls themselves.
       const closed = pool.close().catch(() => {});
-      this.#closing.add(closed);
-      void closed.then(() => this.#closing.delete(closed));
+      this.#closing.set(pool, closed);
+      void closed.then(() => this.#closing.delete(pool));
     }
   }
 
@@ -136,8 +137,11 @@ class MeshDispatcher extends Dispatcher {
   override close(): Promise<void>;
   override close(callback: () => void): void;
   override close(callback?: () => void): Promise<void> | void {
-    const ended = Promise.all([...this.#end().map((each) => each.close()), ...this.#closing]).then(() => {});
-    return answer(ended, callback);
+    this.#retire(this.#end());
+    return answer(
+      Promise.all(this.#closing.values()).then(() => {}),
+      callback,
+    );
   }
 
   override destroy(): Promise<void>;
@@ -146,7 +150,7 @@ class MeshDispatcher extends Dispatcher {
   override destroy(error: Error | null, callback: () => void): void;
   override destroy(error?: Error | null | (() => void), callback?: () => void): Promise<void> | void {
     const reason = typeof error === 'function' ? null : (error ?? null);
-    const ended = Promise.all(this.#end().map((each) => each.destroy(reason))).then(() => {});
+    const ended = Promise.all([...this.#end(), ...this.#closing.keys()].map((each) => each.destroy(reason))).then(() => {});
     return answer(ended, typeof error === 'function' ? error : callback);
   }
 }

@@ -1,5 +1,6 @@
 import type { GrpcRoute } from '../custom/grpc-package.js';
 import { EnmeshError, isEnmeshError } from '../errors.js';
+import { endsWithin } from './ends-within.js';
 import { grpcTargetOf, createRouteCredentials, type GrpcModule } from './grpc-credentials.js';
 
 /** How a {@link MeshChannel} finds its service. */
@@ -21,6 +22,7 @@ interface StatusListener {
 
 interface Call {
   start(metadata: unknown, listener: StatusListener): void;
+  cancelWithStatus(status: number, details: string): void;
 }
 
 type CallArguments = readonly unknown[];
@@ -37,7 +39,7 @@ interface Channel {
 interface Lane {
   readonly route: GrpcRoute;
   readonly channel: Channel;
-  calls: number;
+  readonly calls: Set<Call>;
   isRetired: boolean;
 }
 
@@ -64,7 +66,10 @@ const fixedOptions = {
 export class MeshChannel {
   readonly #options: ChannelOptions;
   readonly #onClose: () => void;
+  /** The one in use, and those that finish their calls. */
+  readonly #lanes = new Set<Lane>();
   #lane: Lane | undefined;
+  readonly #waiting: (() => void)[] = [];
   #isClosed = false;
 
   constructor(options: ChannelOptions, onClose: () => void = () => {}) {
@@ -75,7 +80,7 @@ export class MeshChannel {
   createCall(...args: CallArguments): object {
     try {
       const lane = this.#current();
-      return counted(lane, lane.channel.createCall(...args));
+      return this.#counted(lane, lane.channel.createCall(...args));
     } catch (error) {
       return this.#refusedCall(error);
     }
@@ -114,6 +119,19 @@ export class MeshChannel {
     this.#onClose();
   }
 
+  /** Closes; calls in flight have so many milliseconds to finish, then they are cancelled. */
+  async finish(deadlineMs: number): Promise<void> {
+    this.close();
+    const finished = new Promise<void>((done) => {
+      this.#waiting.push(done);
+      this.#settle();
+    });
+    if (await endsWithin(finished, deadlineMs)) return;
+    for (const { calls } of this.#lanes)
+      for (const call of [...calls])
+        call.cancelWithStatus(UNAVAILABLE, 'ENMESH_OUTBOUND_CLOSED: the mesh was closed and the call did not finish in time');
+  }
+
   #attempt(): Lane | undefined {
     try {
       return this.#current();
@@ -131,7 +149,9 @@ export class MeshChannel {
     const options = { 'grpc.default_authority': authority, ...given, ...fixedOptions };
     const channel = new grpc.Channel(grpcTargetOf(route), credentials as never, options) as Channel;
     this.#retire();
-    return (this.#lane = { route, channel, calls: 0, isRetired: false });
+    this.#lane = { route, channel, calls: new Set(), isRetired: false };
+    this.#lanes.add(this.#lane);
+    return this.#lane;
   }
 
   /** A refusal ends what stood before: its connections are of a configuration or an identity that is no longer good. */
@@ -149,7 +169,35 @@ export class MeshChannel {
     this.#lane = undefined;
     if (lane === undefined) return;
     lane.isRetired = true;
-    if (lane.calls === 0) lane.channel.close();
+    this.#drop(lane);
+  }
+
+  /** Closing a channel of grpc-js fails the calls that still wait for a connection, so it is done when there are none. */
+  #drop(lane: Lane): void {
+    if (!lane.isRetired || lane.calls.size > 0 || !this.#lanes.delete(lane)) return;
+    lane.channel.close();
+    this.#settle();
+  }
+
+  #settle(): void {
+    if (this.#isClosed && this.#lanes.size === 0) for (const done of this.#waiting.splice(0)) done();
+  }
+
+  #counted(lane: Lane, call: Call): Call {
+    const start = call.start.bind(call);
+    call.start = (metadata, listener) => {
+      lane.calls.add(call);
+      start(metadata, {
+        onReceiveMetadata: (received) => listener.onReceiveMetadata(received),
+        onReceiveMessage: (message) => listener.onReceiveMessage(message),
+        onReceiveStatus: (status) => {
+          lane.calls.delete(call);
+          this.#drop(lane);
+          listener.onReceiveStatus(status);
+        },
+      });
+    };
+    return call;
   }
 
   #refusedCall(error: unknown): object {
@@ -168,21 +216,4 @@ export class MeshChannel {
       setCredentials() {},
     };
   }
-}
-
-/** The call, with its end counted: closing a channel of grpc-js fails the calls that still wait for a connection. */
-function counted(lane: Lane, call: Call): Call {
-  const start = call.start.bind(call);
-  call.start = (metadata, listener) => {
-    lane.calls++;
-    start(metadata, {
-      onReceiveMetadata: (received) => listener.onReceiveMetadata(received),
-      onReceiveMessage: (message) => listener.onReceiveMessage(message),
-      onReceiveStatus(status) {
-        if (--lane.calls === 0 && lane.isRetired) lane.channel.close();
-        listener.onReceiveStatus(status);
-      },
-    });
-  };
-  return call;
 }

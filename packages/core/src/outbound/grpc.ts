@@ -40,7 +40,7 @@ export function createGrpcCredentials<G extends GrpcModule>(grpc: G, mesh: objec
   return connectionOf(grpc, authority, route, (channel) => {
     const { svid, bundles } = options.identity;
     const stops = [svid.watch(() => channel.refresh()), bundles.watch(() => channel.refresh())];
-    const close = (): void => channel.close();
+    const close = (deadlineMs: number): Promise<void> => channel.finish(deadlineMs);
     closers.add(close);
     return () => {
       closers.delete(close);

@@ -3,18 +3,18 @@ import type { OutboundOptions } from './options.js';
 /** What clients that are made of a mesh from outside need of it. */
 export interface RegisteredOutbound {
   readonly options: OutboundOptions;
-  /** Called when the mesh closes. */
-  readonly closers: Set<() => void>;
+  /** Called when the mesh closes, with the milliseconds that calls in flight have to finish. */
+  readonly closers: Set<(deadlineMs: number) => Promise<void>>;
 }
 
 const registered = new WeakMap<object, RegisteredOutbound>();
 
 /** Remembers the outgoing half of a mesh; the result closes what was made of it. */
-export function registerOutbound(mesh: object, options: OutboundOptions): () => void {
-  const outbound = { options, closers: new Set<() => void>() };
+export function registerOutbound(mesh: object, options: OutboundOptions): (deadlineMs: number) => Promise<void> {
+  const outbound: RegisteredOutbound = { options, closers: new Set() };
   registered.set(mesh, outbound);
-  return () => {
-    for (const close of [...outbound.closers]) close();
+  return async (deadlineMs) => {
+    await Promise.all([...outbound.closers].map((close) => close(deadlineMs)));
   };
 }
 

@@ -3,7 +3,7 @@ import { isEnmeshError, type ErrorCode } from '../errors.js';
 import type { PeerIdentity } from '../identity/caller.js';
 import type { AcceptSettings } from './accept-settings.js';
 import { isIstioAlpn } from './alpn.js';
-import { clientCertificates, verifyPeer, type PeerCertificates, type VerifiedPeer } from './peer-certificate.js';
+import { clientIntermediates, clientLeaf, verifyPeer, type VerifiedPeer } from './peer-certificate.js';
 import type { ConnectionRefusal } from './refusal.js';
 import { codeOf, type IdentityEpoch } from './secure-context.js';
 
@@ -11,9 +11,7 @@ import { codeOf, type IdentityEpoch } from './secure-context.js';
 export type Objection = Omit<ConnectionRefusal, 'remoteAddress'>;
 
 /** Whether a finished handshake is taken: the peer it proved, or what speaks against it. */
-export type Admission =
-  | { readonly verified: VerifiedPeer; readonly certificates: PeerCertificates; readonly objection?: never }
-  | { readonly objection: Objection };
+export type Admission = { readonly verified: VerifiedPeer; readonly objection?: never } | { readonly objection: Objection };
 
 /**
  * Decides over a handshake that OpenSSL has finished: not resumed, of the mesh by its ALPN where the mode asks that, an SVID that its own trust
@@ -35,12 +33,11 @@ export function admitHandshake(
     return object('accept', 'ENMESH_TLS_ALPN_REFUSED', "the port is PERMISSIVE and the client offers none of Istio's ALPN names");
   }
   try {
-    const certificates = clientCertificates(socket);
-    if (certificates === undefined)
-      return object('accept', 'ENMESH_TLS_CLIENT_UNVERIFIED', 'there is no verified client certificate');
-    const verified = verifyPeer(certificates, o.epoch, o.now);
+    const leaf = clientLeaf(socket);
+    if (leaf === undefined) return object('accept', 'ENMESH_TLS_CLIENT_UNVERIFIED', 'there is no verified client certificate');
+    const verified = verifyPeer(leaf, () => clientIntermediates(socket), o.epoch, o.now);
     const objection = objectToPeer(settings, verified.peer);
-    return objection === undefined ? { verified, certificates } : { objection };
+    return objection === undefined ? { verified } : { objection };
   } catch (error) {
     if (isEnmeshError(error)) return object('peer-identity', error.code, error.message);
     return object('peer-identity', 'ENMESH_TLS_ACCEPT_FAULT', `reading the peer's certificate failed: ${codeOf(error)}`);

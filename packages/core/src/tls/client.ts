@@ -73,7 +73,8 @@ export function connectMesh(o: MeshConnectOptions, callback: ConnectCallback): v
       verify(socket) {
         if (socket.authorized !== true || certificates === undefined)
           throw new EnmeshError('ENMESH_TLS_SERVER_UNVERIFIED', `${o.service} proved no identity`);
-        verifyPeer(certificates, epoch, (o.clock ?? Date.now)());
+        const { leaf, intermediates } = certificates;
+        verifyPeer(leaf, () => intermediates, epoch, (o.clock ?? Date.now)());
         const peer = verifyServerIdentity({ service: o.service, expected: o.expected, leaf: certificates.leaf });
         recordConnection(socket, { peer, mode: undefined });
       },

@@ -74,7 +74,12 @@ describe('verifyPeer, of a peer that OpenSSL has verified', () => {
   ];
   it.each(cases)('%s', (_title, certificates, bundles, chain, later, isTaken) => {
     const verify = (): unknown =>
-      verifyPeer(certificates(), { svid: { ...svid, chain: chain() }, bundles: bundles() }, Date.now() + later);
+      verifyPeer(
+        certificates().leaf,
+        () => certificates().intermediates,
+        { svid: { ...svid, chain: chain() }, bundles: bundles() },
+        Date.now() + later,
+      );
     if (isTaken) expect(verify()).toMatchObject({ peer: { uri: 'spiffe://cluster.local/ns/shop/sa/gateway' } });
     else expect(verify).toThrow(expect.objectContaining({ code: 'ENMESH_X509_UNTRUSTED' }));
   });
@@ -83,11 +88,32 @@ describe('verifyPeer, of a peer that OpenSSL has verified', () => {
 describe('verifyPeer', () => {
   it('tells when the first certificate of the chain ends, and which root signed', () => {
     const epoch = { svid, bundles: bundlesOf({ 'cluster.local': root }) };
-    const { peer, until, root: signer } = verifyPeer({ leaf, intermediates: [derOf(middle)] }, epoch, Date.now());
+    const { peer, until, root: signer } = verifyPeer(leaf, () => [derOf(middle)], epoch, Date.now());
     expect(peer.notAfter - until).toBe(2 * hour);
     expect(signer).toBe(new X509Certificate(root).fingerprint256);
     // Behind a hidden intermediate nothing but the leaf can be seen.
-    expect(verifyPeer({ leaf, intermediates: [] }, epoch, Date.now())).toEqual({ peer, until: peer.notAfter, root: undefined });
+    const other = { ...epoch, bundles: bundlesOf({ 'cluster.local': root }) };
+    expect(verifyPeer(leaf, () => [], other, Date.now())).toMatchObject({ until: peer.notAfter, root: undefined });
+  });
+
+  it('looks at a leaf once for each epoch, while the chain lives and the clock does not stand before that time', () => {
+    const bundles = bundlesOf({ 'cluster.local': root, 'other.example': otherRoot });
+    const now = Date.now();
+    let looks = 0;
+    const verify = (epoch: { svid: X509Svid; bundles: TrustBundleSet }, at: number): unknown => {
+      const sent = (): readonly Uint8Array[] => {
+        looks += 1;
+        return [derOf(middle)];
+      };
+      return verifyPeer(leaf, sent, epoch, at);
+    };
+    const first = verify({ svid, bundles }, now);
+    expect([verify({ svid, bundles }, now + 1), looks]).toEqual([first, 1]);
+    verify({ svid, bundles }, now - 1);
+    expect(looks).toBe(2);
+    expect(() => verify({ svid, bundles }, now + 3 * hour)).toThrow();
+    expect(() => verify({ svid, bundles: bundlesOf({ 'cluster.local': otherRoot, 'other.example': root }) }, now)).toThrow();
+    expect(looks).toBe(4);
   });
 
   it('keeps a peer of which only the root is known, where another root leaves, by one look into the bundle', () => {

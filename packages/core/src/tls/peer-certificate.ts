@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto';
-import type { DetailedPeerCertificate, TLSSocket } from 'node:tls';
+import type { DetailedPeerCertificate, PeerCertificate, TLSSocket } from 'node:tls';
 import { isEnmeshError } from '../errors.js';
 import type { PeerIdentity } from '../identity/caller.js';
 import type { TrustBundle } from '../identity/trust-bundle.js';
@@ -19,20 +19,22 @@ export interface PeerCertificates {
   readonly intermediates: readonly Uint8Array[];
 }
 
-/**
- * The certificates of a client on a live, verified connection; undefined when OpenSSL did not authorize it or it has none.
- * To be called once per connection: Node gives the intermediates away with the first answer.
- */
-export function clientCertificates(socket: TLSSocket): PeerCertificates | undefined {
-  const leaf = socket.authorized === true ? socket.getPeerX509Certificate() : undefined;
-  if (leaf === undefined) return undefined;
+/** The leaf of a client on a live, verified connection, in DER; undefined when OpenSSL did not authorize it or it has none. */
+export function clientLeaf(socket: TLSSocket): Uint8Array | undefined {
+  // Of Node's two readers the one that does not copy the rest of the chain, which is dearer than all else here.
+  const { raw } = socket.authorized === true ? (socket.getPeerCertificate() as Partial<PeerCertificate>) : {};
+  return raw;
+}
+
+/** What else the client sent. To be called once per connection: Node gives the intermediates away with the first answer. */
+export function clientIntermediates(socket: TLSSocket): readonly Uint8Array[] {
   const intermediates: Uint8Array[] = [];
-  let issuer = leaf.issuerCertificate;
+  let issuer = socket.getPeerX509Certificate()?.issuerCertificate;
   while (issuer !== undefined && intermediates.length < maxIntermediates) {
     intermediates.push(issuer.raw);
     issuer = issuer.issuerCertificate;
   }
-  return { leaf: leaf.raw, intermediates };
+  return intermediates;
 }
 
 /** The certificates of a server as Node hands them to `checkServerIdentity`. */
@@ -58,26 +60,61 @@ export interface PeerProof {
 /** A peer, and why it is believed. */
 export interface VerifiedPeer extends PeerProof {
   readonly peer: PeerIdentity;
+  /** What it was verified with, to be verified again. */
+  readonly certificates: PeerCertificates;
 }
+
+/** A peer as it was verified before, and with what. */
+interface Remembered {
+  readonly bundles: TrustBundleSet;
+  /** Of our own SVID: its private key is not kept. */
+  readonly chain: string;
+  /** When it was verified, in milliseconds since the epoch. */
+  readonly at: number;
+  readonly verified: VerifiedPeer;
+}
+
+/** By the leaf's bytes. A caller that connects again shows the same certificate, and verifying it anew costs as much as half of the handshake. */
+const remembered = new Map<string, Remembered>();
+const mostRemembered = 256;
 
 /**
  * The identity of a peer by security rule 2: the leaf is an X.509-SVID, and the bundle of its own trust domain signs it, which OpenSSL, asked
- * with the roots of all domains at once, has not shown. `epoch` is the one whose context the handshake used. Throws an `ENMESH_X509_` code.
+ * with the roots of all domains at once, has not shown. `epoch` is the one whose context the handshake used. A leaf is looked at once for each
+ * epoch while all of the chain lives that was found then: OpenSSL verifies every handshake all the same. Throws an `ENMESH_X509_` code.
  */
-export function verifyPeer(certificates: PeerCertificates, epoch: IdentityEpoch, now: number): VerifiedPeer {
+export function verifyPeer(leaf: Uint8Array, sent: () => readonly Uint8Array[], epoch: IdentityEpoch, now: number): VerifiedPeer {
+  const key = Buffer.from(leaf.buffer, leaf.byteOffset, leaf.byteLength).toString('latin1');
+  const known = remembered.get(key);
+  if (known !== undefined && isStillSaid(known, epoch, now)) return known.verified;
+  remembered.delete(key);
+  const verified = verifyNow({ leaf, intermediates: sent() }, epoch, now);
+  if (remembered.size >= mostRemembered) for (const oldest of [...remembered.keys()].slice(0, 1)) remembered.delete(oldest);
+  remembered.set(key, { bundles: epoch.bundles, chain: epoch.svid.chain, at: now, verified });
+  return verified;
+}
+
+/** Whether nothing that the verdict was made of is another now; a clock that stands before that time proves nothing. */
+function isStillSaid({ bundles, chain, at, verified }: Remembered, epoch: IdentityEpoch, now: number): boolean {
+  return bundles === epoch.bundles && chain === epoch.svid.chain && now >= at && now < verified.until;
+}
+
+function verifyNow(certificates: PeerCertificates, epoch: IdentityEpoch, now: number): VerifiedPeer {
   const { bundles } = epoch;
-  const peer = readPeerIdentity(certificates.leaf);
+  const { leaf } = certificates;
   try {
-    return { peer, ...proofOf(verifySvidPath({ ...certificates, bundles, now })) };
+    const path = verifySvidPath({ ...certificates, bundles, now });
+    return { peer: readPeerIdentity(leaf, path), certificates, ...proofOf(path) };
   } catch (error) {
     if (!isEnmeshError(error, 'ENMESH_X509_UNTRUSTED') || !isIssuerHidden(certificates, epoch)) throw error;
+    const peer = readPeerIdentity(leaf);
     // OpenSSL has verified the chain, hidden part and all, and had the roots of no other trust domain to do it with. Revocation lists it had not.
     const bundle = bundles.get(peer.trustDomain);
     if (bundles.size === 1 && bundle !== undefined && bundle.crls === undefined)
-      return { peer, until: peer.notAfter, root: undefined };
+      return { peer, certificates, until: peer.notAfter, root: undefined };
     // Workloads of one trust domain mostly share their intermediates, so our own chain may have what is missing.
     const intermediates = parsePem(epoch.svid.chain, 'CERTIFICATE').slice(1);
-    return { peer, ...proofOf(verifySvidPath({ leaf: certificates.leaf, intermediates, bundles, now })) };
+    return { peer, certificates, ...proofOf(verifySvidPath({ leaf, intermediates, bundles, now })) };
   }
 }
 

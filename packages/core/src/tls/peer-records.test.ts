@@ -34,8 +34,8 @@ function keep(
   const socket = new PassThrough();
   sockets.push(socket);
   const peer = readPeerIdentity(leaf);
-  const verified = { peer, until: peer.notAfter, root: undefined };
-  return { socket, record: keepPeer(socket, { verified, certificates: { leaf, intermediates }, bundles }) };
+  const verified = { peer, certificates: { leaf, intermediates }, until: peer.notAfter, root: undefined };
+  return { socket, record: keepPeer(socket, verified, bundles) };
 }
 
 describe('keepPeer', () => {

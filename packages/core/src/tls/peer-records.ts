@@ -26,15 +26,11 @@ interface Shared {
 const byFingerprint = new Map<string, Shared>();
 
 /** Notes a peer that `bundles` have just verified, until `socket` closes: by fingerprint, so that many idle connections of one caller weigh little. */
-export function keepPeer(
-  socket: Duplex,
-  verified: { readonly verified: VerifiedPeer; readonly certificates: PeerCertificates; readonly bundles: TrustBundleSet },
-): PeerRecord {
-  const { certificates, bundles } = verified;
-  const { peer, until, root } = verified.verified;
+export function keepPeer(socket: Duplex, verified: VerifiedPeer, bundles: TrustBundleSet): PeerRecord {
+  const { peer, certificates, until, root } = verified;
   const known = byFingerprint.get(peer.certificateSha256);
-  if (known !== undefined && !sameIntermediates(known.record.certificates, certificates)) return newRecord(verified);
-  const shared = known ?? { record: newRecord(verified), connections: 0 };
+  if (known !== undefined && !sameIntermediates(known.record.certificates, certificates)) return newRecord(verified, bundles);
+  const shared = known ?? { record: newRecord(verified, bundles), connections: 0 };
   if (known === undefined) byFingerprint.set(peer.certificateSha256, shared);
   shared.connections += 1;
   shared.record.proof = { until, root };
@@ -48,12 +44,13 @@ export function keepPeer(
   return shared.record;
 }
 
-function newRecord({ verified: { peer, until, root }, certificates, bundles }: Parameters<typeof keepPeer>[1]): PeerRecord {
+function newRecord({ peer, certificates, until, root }: VerifiedPeer, bundles: TrustBundleSet): PeerRecord {
   const vouchedBy = bundles.get(peer.trustDomain);
   return { peer, certificates, proof: { until, root }, vouchedBy, judgedWith: bundles, objection: undefined };
 }
 
 function sameIntermediates(a: PeerCertificates, b: PeerCertificates): boolean {
+  if (a === b) return true;
   const { length } = a.intermediates;
   return (
     length === b.intermediates.length &&

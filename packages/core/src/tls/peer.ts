@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { PeerIdentity } from '../identity/caller.js';
 import { istioParts } from '../identity/spiffe-id.js';
-import { verifySvidLeaf } from '../x509/svid-verify.js';
+import { verifySvidLeaf, type SvidLeaf } from '../x509/svid-verify.js';
 import type { TlsMode } from './mode.js';
 import type { Standing } from './standing.js';
 
@@ -60,10 +60,9 @@ export function recordConnection(
 
 /**
  * The identity in a leaf certificate in DER, whose chain the caller has verified or is about to verify.
- * Throws the `ENMESH_X509_` code that says why it is no X.509-SVID (X509-SVID section 2).
+ * Throws the `ENMESH_X509_` code that says why it is no X.509-SVID (X509-SVID section 2), unless it was read before.
  */
-export function readPeerIdentity(leaf: Uint8Array): PeerIdentity {
-  const { id, facts } = verifySvidLeaf(leaf);
+export function readPeerIdentity(leaf: Uint8Array, { id, facts }: SvidLeaf = verifySvidLeaf(leaf)): PeerIdentity {
   const parts = istioParts(id);
   return Object.freeze({
     spiffeId: id,

@@ -222,8 +222,7 @@ function completeTls(reception: Reception, socket: TLSSocket): void {
       return refuse(reception, connection, admission.objection);
     }
     pending.settle(connection);
-    const { verified, certificates } = admission;
-    const record = keepPeer(socket, { verified, certificates, bundles: epoch.bundles });
+    const record = keepPeer(socket, admission.verified, epoch.bundles);
     const standing = createStanding(reception.era, connection.generation, socket, record);
     recordConnection(socket, { peer: record.peer, mode: settings.mode, standing });
     acceptPassed(socket, settings, true);

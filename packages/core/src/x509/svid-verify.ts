@@ -46,6 +46,8 @@ export function verifySvidChain(options: {
 /** A verified SVID, and what that rests on. */
 export interface SvidPath {
   readonly id: SpiffeId;
+  /** What the leaf says. */
+  readonly facts: CertificateFacts;
   /** The earliest end of a certificate of the chain, its root among them, in milliseconds since the epoch. */
   readonly until: number;
   /** SHA-256 fingerprint of the root, for {@link hasRoot}. */
@@ -73,7 +75,7 @@ export function verifySvidPath(options: Parameters<typeof verifySvidChain>[0]): 
     throw refused('ENMESH_X509_UNTRUSTED', `The bundle of trust domain ${id.trustDomain} does not sign the SVID of ${id.uri}`);
   if (isRevoked(path, bundle)) throw refused('ENMESH_X509_REVOKED', `The SVID of ${id.uri}, or a signer of it, is revoked`);
   const until = Math.min(...path.map(({ facts }) => facts.notAfter));
-  return { id, until, root: path.at(-1)?.x509.fingerprint256 ?? '' };
+  return { id, facts: leaf.facts, until, root: path.at(-1)?.x509.fingerprint256 ?? '' };
 }
 
 /** Whether a bundle holds the root with this fingerprint. */

@@ -1,0 +1,51 @@
+// The callers, as their own process: parallel loops of connect, handshake, one request, close. Never a resumed session.
+import { readFileSync } from 'node:fs';
+import { connect, createSecureContext } from 'node:tls';
+
+const setup = JSON.parse(readFileSync(process.argv[2], 'utf8'));
+const PARALLEL = 8;
+// One for all connections: reading certificates is not what is measured.
+const contexts = new Map(
+  ['client', 'stranger'].map((who) => [
+    who,
+    createSecureContext({ key: setup[who].key, cert: setup[who].chain, ca: setup.roots }),
+  ]),
+);
+const request = `GET /products/1 HTTP/1.1\r\nhost: product.shop.svc.cluster.local\r\nauthorization: Bearer ${setup.token}\r\nconnection: close\r\n\r\n`;
+
+function visit(port, who) {
+  return new Promise((done) => {
+    const socket = connect({
+      host: '127.0.0.1',
+      port,
+      secureContext: contexts.get(who),
+      ALPNProtocols: ['istio-http/1.1', 'istio', 'http/1.1'],
+      checkServerIdentity: () => undefined,
+    });
+    let isServed = false;
+    socket.on('error', () => {});
+    socket.on('close', () => done(isServed));
+    socket.once('secureConnect', () => socket.write(request));
+    socket.on('data', (bytes) => {
+      isServed ||= bytes.latin1Slice(0, 12) === 'HTTP/1.1 200';
+      socket.destroy();
+    });
+  });
+}
+
+async function shake(port, count, who) {
+  let next = 0;
+  let served = 0;
+  const loop = async () => {
+    while (next < count) {
+      next += 1;
+      if (await visit(port, who)) served += 1;
+    }
+  };
+  await Promise.all(Array.from({ length: PARALLEL }, loop));
+  return served;
+}
+
+process.on('message', async ({ port, count, who }) => process.send(await shake(port, count, who)));
+process.on('disconnect', () => process.exit(0));
+process.send({ ready: true });
