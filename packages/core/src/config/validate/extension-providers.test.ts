@@ -44,6 +44,10 @@ describe('extensionProviders', () => {
     });
   });
 
+  it('takes an address as service: an authorizer on loopback has no name', () => {
+    expect(read(http({ service: '127.0.0.1' }))).toMatchObject({ providers: [{ service: '127.0.0.1' }], problems: '' });
+  });
+
   it('reads every field of an HTTP authorizer, header names in lower case', () => {
     const fields = {
       timeout: '1.5s',

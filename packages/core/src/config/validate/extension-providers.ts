@@ -1,3 +1,4 @@
+import { isIPv4 } from 'node:net';
 import type { CheckBody, ExtensionProvider } from '../../policy/provider.js';
 import { childOf, placeAt, warnAt, type Place } from '../place.js';
 import { quote } from '../problem.js';
@@ -26,7 +27,9 @@ const providerName = refined(text({ min: 1 }), (value, place) => {
 const service = refined(text({ min: 1 }), (value, place) => {
   const parts = value.split('/');
   const host = parts.at(-1) ?? '';
-  const isValid = parts.length <= 2 && (parts.length === 1 || isDnsLabel(parts[0] ?? '')) && isHostPattern(host);
+  // An address too: an authorizer beside the service, on loopback, has no name.
+  const isPlace = isHostPattern(host) || isIPv4(host);
+  const isValid = parts.length <= 2 && (parts.length === 1 || isDnsLabel(parts[0] ?? '')) && isPlace;
   if (!isValid || host.startsWith('*'))
     invalidAt(place, `${quote(value)} is no service`, 'write a host, or <namespace>/<host>, without scheme and port');
 });
