@@ -126,7 +126,7 @@ async function assemble(
   );
   const parts = partsOf(settings, store, identity, keySets, authorizers);
   stops.push(watchUndecided());
-  const admin = await openAdminOf(settings, store, stops);
+  const admin = await openAdminOf(settings, store, keySets, stops);
   const mesh = meshOf(settings, { store, keySets, parts, clients, identityReady, trustDomain, adminPort: admin?.port }, stops);
   registerMesh(mesh, parts);
   return mesh;
@@ -155,11 +155,12 @@ function lazyClients(outbound: OutboundOptions, stops: (() => void | Promise<voi
 async function openAdminOf(
   { adminPort: port, clock }: Settings,
   store: ConfigStore,
+  keySets: KeySets,
   stops: (() => void | Promise<void>)[],
 ): Promise<Admin | undefined> {
   if (port === undefined) return undefined;
   const { openAdmin } = await import('./mesh/admin.js');
-  const admin = await openAdmin({ port, snapshot: () => store.current(), clock });
+  const admin = await openAdmin({ port, snapshot: () => store.current(), keySets: () => keySets.status(), clock });
   stops.push(() => admin.close());
   return admin;
 }
@@ -189,7 +190,13 @@ async function openIdentity(
 }
 
 function openKeySets(settings: Settings, store: ConfigStore, fetching: KeyFetch, stops: (() => void | Promise<void>)[]): KeySets {
-  const keySets = createKeySets({ ...fetching, insecureHttp: settings.insecureHttp, clock: settings.clock });
+  const { insecureHttp, snapshotDirectory, clock } = settings;
+  const keySets = createKeySets({
+    ...fetching,
+    insecureHttp,
+    clock,
+    ...(snapshotDirectory === undefined ? {} : { snapshotDirectory }),
+  });
   keySets.use(store.current().jwt);
   const unwatch = store.watch((snapshot) => keySets.use(snapshot.jwt));
   stops.push(() => {

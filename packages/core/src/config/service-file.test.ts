@@ -23,6 +23,7 @@ identity: {dev: {directory: ../.enmesh, allowAnywhere: true}}
 config: ./mesh
 jwks:
   "https://idp.example": {insecureHttp: true}
+  snapshotDirectory: keys
 permissiveAnyAlpn: true
 istioHeaders: false
 log: false
@@ -33,7 +34,7 @@ log: false
       labels: { app: 'gateway', version: '1' },
       identity: { dev: { directory: '../.enmesh', allowAnywhere: true } },
       config: './mesh',
-      jwks: { 'https://idp.example': { insecureHttp: true } },
+      jwks: { 'https://idp.example': { insecureHttp: true }, snapshotDirectory: 'keys' },
       permissiveAnyAlpn: true,
       istioHeaders: false,
       log: false,
@@ -67,6 +68,8 @@ log: false
     ['a later identity as a map', 'identity: {files: {}}\n', 'identity files is not in this version'],
     ['an empty identity', 'identity: {}\n', 'identity: lacks "dev"'],
     ['an unknown option of dev', 'identity: {dev: {ttl: 1}}\n', 'identity.dev.ttl: there is no field "ttl" here'],
+    ['a text for an issuer', 'jwks: {"https://a": keys}\n', 'must be a map'],
+    ['a map for the snapshots', 'jwks: {snapshotDirectory: {insecureHttp: true}}\n', 'must be a string'],
     ['an unknown option of a key set', 'jwks: {"https://a": {insecureHTP: true}}\n', 'did you mean "insecureHttp"?'],
     ['a list', '- a\n', 'must be a map, not a list'],
     ['two documents', 'log: true\n---\nlog: false\n', 'enmesh.yaml:3:1: a second document'],

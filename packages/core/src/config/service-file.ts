@@ -1,7 +1,7 @@
 import { EnmeshError } from '../errors.js';
 import { readYamlDocuments } from './documents.js';
 import { describeNode } from './node.js';
-import { errorAt, placeAt, type Place } from './place.js';
+import { errorAt, joinPath, placeAt, type Place } from './place.js';
 import { formatProblem, quote } from './problem.js';
 import { createProblemList, createReport } from './report.js';
 import { flag, invalidAt, mapOf, record, refined, text, type Shape } from './shape.js';
@@ -14,6 +14,17 @@ export interface DevIdentitySettings {
   readonly allowAnywhere?: boolean;
 }
 
+/** What is said of one issuer's key set: whether it may be fetched over plain http. */
+export interface IssuerKeySettings {
+  readonly insecureHttp?: boolean;
+}
+
+/** By issuer, how its key set is fetched; and where fetched sets are kept for a restart while their issuer is down. */
+export interface JwksSettings {
+  readonly snapshotDirectory?: string;
+  readonly [issuer: string]: IssuerKeySettings | string | undefined;
+}
+
 /** What `enmesh.yaml` says of this workload; every field may be absent and come from the environment or from code. */
 export interface ServiceFile {
   readonly namespace?: string;
@@ -23,8 +34,7 @@ export interface ServiceFile {
   readonly identity?: { readonly dev: DevIdentitySettings };
   /** Path of the configuration directory, relative to the file. */
   readonly config?: string;
-  /** By issuer: whether its key set may be fetched over plain http. */
-  readonly jwks?: Readonly<Record<string, { readonly insecureHttp?: boolean }>>;
+  readonly jwks?: JwksSettings;
   readonly permissiveAnyAlpn?: boolean;
   readonly istioHeaders?: boolean;
   readonly log?: boolean;
@@ -68,13 +78,20 @@ function refuseLater(name: string, place: Place): undefined {
   );
 }
 
+const issuerKeys = record<IssuerKeySettings>({ insecureHttp: flag });
+const directory = text({ min: 1 });
+const jwks: Shape<JwksSettings> = (place) =>
+  mapOf<IssuerKeySettings | string>((at) =>
+    at.path === joinPath(place.path, 'snapshotDirectory') ? directory(at) : issuerKeys(at),
+  )(place) as JwksSettings | undefined;
+
 const serviceFile = record<ServiceFile>({
   namespace,
   serviceAccount,
   labels: mapOf(text()),
   identity,
   config: text({ min: 1 }),
-  jwks: mapOf(record<{ insecureHttp?: boolean }>({ insecureHttp: flag })),
+  jwks,
   permissiveAnyAlpn: flag,
   istioHeaders: flag,
   log: flag,

@@ -12,10 +12,11 @@ export interface JwtKey {
   readonly key: KeyObject;
 }
 
-/** A parsed key set, and how many of its members are no usable keys. */
+/** A parsed key set, how many of its members are no usable keys, and how many of those hold a private key. */
 export interface ParsedKeySet {
   readonly keys: readonly JwtKey[];
   readonly skipped: number;
+  readonly privateKeys: number;
 }
 
 const maxKeys = 100;
@@ -43,8 +44,10 @@ export function parseKeySet(text: Uint8Array | string): ParsedKeySet {
     throw new EnmeshError('ENMESH_JWT_KEY_SET_INVALID', 'the key set is no JSON object with a list "keys"');
   if (members.length > maxKeys) throw new EnmeshError('ENMESH_JWT_KEY_SET_INVALID', `the key set has more than ${maxKeys} keys`);
   const keys = members.map(importKey).filter((key) => key !== undefined);
-  return { keys, skipped: members.length - keys.length };
+  return { keys, skipped: members.length - keys.length, privateKeys: members.filter(isPrivate).length };
 }
+
+const isPrivate = (member: unknown): boolean => isJsonObject(member) && member['kty'] !== 'oct' && 'd' in member;
 
 function importKey(member: unknown): JwtKey | undefined {
   if (!isJsonObject(member) || !isForVerifying(member)) return undefined;

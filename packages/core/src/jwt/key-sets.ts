@@ -1,9 +1,10 @@
-import { noticeEvents } from '../telemetry/events.js';
 import { fetchText as ownFetchText, type FetchText } from './fetch-text.js';
-import { createRemoteKeySet, type KeySet, type RemoteKeySet, type Timer } from './remote-key-set.js';
+import { tellInsecure } from './key-set-notices.js';
+import { createSnapshotStore } from './key-set-snapshot.js';
+import { createRemoteKeySet, type KeySet, type KeySetStatus, type RemoteKeySet, type Timer } from './remote-key-set.js';
 import type { JwtRule, JwtRuleSet } from './rules.js';
 
-export type { KeySet } from './remote-key-set.js';
+export type { KeySet, KeySetState, KeySetStatus } from './remote-key-set.js';
 
 /** How key sets are fetched. `clock` is in ms since the epoch; `random` is in [0, 1) and spreads the fetches; `timer` keeps no process alive. */
 export interface KeySetsOptions {
@@ -13,6 +14,8 @@ export interface KeySetsOptions {
   readonly isMeshHost?: (host: string, port: number) => boolean;
   /** Default: a connection of our own, with the limits of `fetch-text.ts`. */
   readonly fetchText?: FetchText;
+  /** A directory where fetched sets are kept for a restart while their issuer is down; default: none. Whoever may write there can sign tokens. */
+  readonly snapshotDirectory?: string;
   readonly clock?: () => number;
   readonly random?: () => number;
   readonly timer?: Timer;
@@ -22,19 +25,26 @@ export interface KeySetsOptions {
 export interface KeySets {
   /** Makes these the rules in force: starts fetching new sets in the background, keeps those still used, closes those that nobody uses. */
   use(rules: JwtRuleSet): void;
-  /** Resolves when every set in use was tried once, whatever came of it: keys that cannot be had refuse tokens, not the service. */
+  /**
+   * Resolves when every set in use was tried once, whatever came of it, or after 10 seconds: keys that cannot be had refuse tokens, not the service,
+   * and an issuer that does not answer keeps nobody waiting.
+   */
   ready(): Promise<void>;
+  /** How each fetched set in use stands. */
+  status(): readonly KeySetStatus[];
   /** The keys of one rule; empty for a rule that is not in use. */
   of(rule: JwtRule): KeySet;
   /** Ends all fetching. */
   close(): void;
 }
 
+const readyWithin = 10_000;
 const unknownSet: KeySet = Object.freeze({ generation: 0, keys: [], freshUntil: -Infinity, missed: () => {} });
 
 /** Creates the holder of the key sets (istio-semantics 2.8, 2.10). Nothing is fetched before {@link KeySets.use}. */
 export function createKeySets(options: KeySetsOptions): KeySets {
   const { insecureHttp, isMeshHost, fetchText, clock = Date.now, random = Math.random, timer = idleTimer } = options;
+  const { snapshotDirectory } = options;
   const remote = new Map<string, RemoteKeySet>();
   const inline = new WeakMap<JwtRule, KeySet>();
   const told = new Set<string>();
@@ -54,6 +64,7 @@ export function createKeySets(options: KeySetsOptions): KeySets {
       clock,
       random,
       timer,
+      snapshot: snapshotDirectory === undefined ? undefined : createSnapshotStore(snapshotDirectory, source),
     });
   const keep = (used: ReadonlySet<string>): void => {
     for (const [id, set] of remote) {
@@ -70,8 +81,12 @@ export function createKeySets(options: KeySetsOptions): KeySets {
       for (const [id, source] of sources) if (!remote.has(id)) remote.set(id, start(source));
     },
     async ready() {
-      await Promise.all([...remote.values()].map((set) => set.tried));
+      let cancel = (): void => {};
+      const late = new Promise<void>((done) => (cancel = timer(done, readyWithin)));
+      await Promise.race([late, Promise.all([...remote.values()].map((set) => set.tried))]);
+      cancel();
     },
+    status: () => [...remote.values()].map((set) => set.status()),
     of(rule) {
       const { keySource } = rule;
       if (keySource.kind === 'remote') return remote.get(keySource.id) ?? unknownSet;
@@ -91,9 +106,3 @@ const idleTimer: Timer = (run, ms) => {
   const handle = setTimeout(run, ms).unref();
   return () => clearTimeout(handle);
 };
-
-function tellInsecure(issuer: string): void {
-  if (!noticeEvents.hasSubscribers) return;
-  const message = `keys of issuer ${JSON.stringify(issuer)} are fetched over plain http: whoever can change them on the way can sign tokens`;
-  noticeEvents.publish({ kind: 'insecure-option', level: 'warn', message, details: { issuer } });
-}

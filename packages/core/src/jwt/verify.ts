@@ -45,7 +45,7 @@ export function createJwtVerifier({ keySets, cacheEntries, cacheBytes }: JwtVeri
     const verdict = currentVerdict(entry, rule);
     const unavailable = !(now <= verdict.keySet.freshUntil);
     if (unavailable || verdict.refusal !== undefined) {
-      if (unavailable || verdict.refusal?.code === 'ENMESH_JWT_KEY_UNKNOWN') verdict.keySet.missed();
+      if (unavailable || verdict.refusal?.code === 'ENMESH_JWT_KEY_UNKNOWN') verdict.keySet.missed(entry.token.kid);
       if (unavailable) return entry.token.kid === '' ? refusals.noKeys : refusals.noKeysKid;
       cache.keep(text, entry, false);
       return verdict.refusal ?? refusals.unchecked;

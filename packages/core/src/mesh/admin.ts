@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import type { MeshSnapshot } from '../config/snapshot.js';
 import { EnmeshError } from '../errors.js';
+import type { KeySetStatus } from '../jwt/key-sets.js';
 import { createDecisionRing, type DecisionRing } from './decisions.js';
 import { describeMesh } from './describe.js';
 
@@ -16,19 +17,21 @@ export interface Admin {
 export interface AdminOptions {
   readonly port: number;
   readonly snapshot: () => MeshSnapshot;
+  /** How the fetched key sets stand; default none. */
+  readonly keySets?: () => readonly KeySetStatus[];
   readonly clock: () => number;
 }
 
 /**
- * Opens the admin listener on 127.0.0.1, for `enmesh describe` and `enmesh explain`: `/describe` is the snapshot in force, `/decisions/<id>` one of the last
- * 1 000 denials. It only reads. Every process of this machine may ask, so it is off unless `adminPort` is given; pages of a browser may not.
+ * Opens the admin listener on 127.0.0.1, for `enmesh describe` and `enmesh explain`: `/describe` is the snapshot in force, `/key-sets` how the
+ * fetched key sets stand, `/decisions/<id>` one of the last 1 000 denials. It only reads. Every process of this machine may ask, so it is off unless `adminPort` is given; pages of a browser may not.
  * Rejects with `ENMESH_MESH_PORT`.
  */
-export async function openAdmin({ port, snapshot, clock }: AdminOptions): Promise<Admin> {
+export async function openAdmin({ port, snapshot, keySets = () => [], clock }: AdminOptions): Promise<Admin> {
   const ring = createDecisionRing({ clock });
   const server = createServer(
     { maxHeaderSize: 4096, requestTimeout: 5000, headersTimeout: 5000, keepAliveTimeout: 1000 },
-    (request, response) => answer(request, response, snapshot, ring),
+    (request, response) => answer(request, response, { snapshot, keySets, ring }),
   );
   server.maxConnections = 16;
   try {
@@ -60,7 +63,11 @@ function listen(server: Server, port: number): Promise<void> {
   });
 }
 
-function answer(request: IncomingMessage, response: ServerResponse, snapshot: () => MeshSnapshot, ring: DecisionRing): void {
+interface Told extends Required<Pick<AdminOptions, 'snapshot' | 'keySets'>> {
+  readonly ring: DecisionRing;
+}
+
+function answer(request: IncomingMessage, response: ServerResponse, { snapshot, keySets, ring }: Told): void {
   const send = (status: number, value: object): void => {
     const body = `${JSON.stringify(value)}\n`;
     response.writeHead(status, {
@@ -76,6 +83,7 @@ function answer(request: IncomingMessage, response: ServerResponse, snapshot: ()
     if (!isLocal(request.headers.host) || request.headers.origin !== undefined) return send(403, { error: 'not for browsers' });
     if (request.method !== 'GET' && request.method !== 'HEAD') return send(405, { error: 'GET only' });
     if (request.url === '/describe') return send(200, describeMesh(snapshot()));
+    if (request.url === '/key-sets') return send(200, { keySets: keySets() });
     const id = /^\/decisions\/([0-9a-f]{1,64})$/.exec(request.url ?? '')?.[1];
     const decision = id === undefined ? undefined : ring.find(id);
     return decision === undefined ? send(404, { error: 'unknown' }) : send(200, decision);
