@@ -408,9 +408,11 @@ describe('the cache', () => {
       get freshUntil() {
         return state.freshUntil;
       },
-      missed: () => void state.misses++,
+      missed: () => {
+        state.misses++;
+      },
     };
-    const keySets: KeySets = { use: () => {}, ready: async () => {}, of: () => set, close: () => {} };
+    const keySets: KeySets = { use: () => {}, ready: async () => {}, of: () => set, status: () => [], close: () => {} };
     return { state, keySets };
   }
 
