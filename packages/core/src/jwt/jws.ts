@@ -1,4 +1,4 @@
-import { decodeBase64url } from './base64url.js';
+import { decodeBase64url, decodeBase64urlBriefly } from './base64url.js';
 import { refusals, type JwtRefusal } from './outcome.js';
 import { isJsonObject, parseStrictJson } from './strict-json.js';
 
@@ -27,7 +27,7 @@ const refusedMembers = ['crit', 'b64', 'jku', 'x5u', 'jwk', 'zip', 'enc'];
 /**
  * Reads a compact JWS strictly, in the order and with the answers of Envoy's parser (istio-semantics 2.5 step 1 and 2.6), and refuses what
  * that parser lets pass: other spellings of base64url, extra dots, lax JSON, `crit` and its kin, more than 16 KiB.
- * `readPayload` takes the decoded payload; its own refusal, told by a member `ok`, comes before those of the signature part.
+ * `readPayload` takes the decoded payload, which counts only during that call; its own refusal, told by a member `ok`, comes before those of the signature part.
  */
 export function parseJws<Claims extends object>(
   text: string,
@@ -41,7 +41,7 @@ export function parseJws<Claims extends object>(
   const header = parseHeader(text.slice(0, first));
   if ('ok' in header) return header;
   const payloadSegment = text.slice(first + 1, second);
-  const octets = decodeBase64url(payloadSegment);
+  const octets = decodeBase64urlBriefly(payloadSegment);
   if (octets === undefined) return refusals.payloadBase64;
   const claims = readPayload(octets);
   if ('ok' in claims) return claims as JwtRefusal;
@@ -65,7 +65,7 @@ function parseHeader(segment: string): Pick<Jws, 'alg' | 'kid'> | JwtRefusal {
 }
 
 function readHeader(segment: string): Pick<Jws, 'alg' | 'kid'> | JwtRefusal {
-  const octets = decodeBase64url(segment);
+  const octets = decodeBase64urlBriefly(segment);
   if (octets === undefined) return refusals.headerBase64;
   const header = parseObject(octets);
   if (!header) return refusals.headerJson;
