@@ -522,6 +522,22 @@ describe('the cache', () => {
     expect(state.looks).toBe(12);
   });
 
+  it('tells tokens apart that end alike, in whichever order they come', async () => {
+    const rules = compile(ruleFor(rsa));
+    const good = await sign(rsa);
+    const [header, , signature] = good.split('.');
+    const payload = Buffer.from(JSON.stringify({ iss: rsa.issuer, sub: 'admin' })).toString('base64url');
+    const forged = `${header}.${payload}.${signature}`;
+    for (const order of [
+      [forged, good, forged, good],
+      [good, forged, good, forged],
+    ]) {
+      const verifier = createJwtVerifier({ keySets: inlineKeys() });
+      const verdicts = order.map((token) => verifier.verify(rules, bearer(token), now).ok);
+      expect(verdicts).toEqual(order.map((token) => token === good));
+    }
+  });
+
   it('is bounded by entries and by bytes', async () => {
     const tokens = await Promise.all([1, 2, 3].map((n) => sign(rsa, { n })));
     for (const bounds of [{ cacheEntries: 2 }, { cacheBytes: 6_000 }]) {
