@@ -278,6 +278,25 @@ describe('the sets in use', () => {
     expect(fetched).toHaveLength(3);
   });
 
+  it('hand their keys on when only the timeout of a rule changes, though the issuer is down', async () => {
+    let down = false;
+    const { keySets, fetched } = createTimed(() => (down ? new Error('down') : issuer.jwksText));
+    const [before, after, elsewhere] = [remote(), remote({ timeout: '9s' }), remote({ jwksUri: `${uri}/2`, timeout: '9s' })];
+    keySets.use(before);
+    await keySets.ready();
+    const { freshUntil } = keySets.of(ruleIn(before));
+    down = true;
+    keySets.use(after);
+    expect(keySets.of(ruleIn(after))).toMatchObject({ freshUntil, keys: [{ kid: 'key-1' }] });
+    expect(keySets.of(ruleIn(before)).keys).toEqual([]);
+    await keySets.ready();
+    expect(keySets.of(ruleIn(after)).keys).toHaveLength(1);
+    expect(keySets.status()).toMatchObject([{ state: 'stale', failures: 1 }]);
+    keySets.use(elsewhere);
+    expect(keySets.of(ruleIn(elsewhere)).keys).toEqual([]);
+    expect(fetched).toHaveLength(3);
+  });
+
   it('are the inline keys where a rule has them, without any fetch', async () => {
     const { keySets, fetched } = createTimed(() => new Error('never'));
     const rules = compile({ issuer: 'a', jwks: issuer.jwksText });

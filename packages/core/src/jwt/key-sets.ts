@@ -1,7 +1,15 @@
 import { fetchText as ownFetchText, type FetchText } from './fetch-text.js';
+import type { RemoteKeySource } from './key-set-fetch.js';
 import { tellInsecure } from './key-set-notices.js';
 import { createSnapshotStore } from './key-set-snapshot.js';
-import { createRemoteKeySet, type KeySet, type KeySetStatus, type RemoteKeySet, type Timer } from './remote-key-set.js';
+import {
+  createRemoteKeySet,
+  type HeldKeySet,
+  type KeySet,
+  type KeySetStatus,
+  type RemoteKeySet,
+  type Timer,
+} from './remote-key-set.js';
 import type { JwtRule, JwtRuleSet } from './rules.js';
 
 export type { KeySet, KeySetState, KeySetStatus } from './remote-key-set.js';
@@ -46,6 +54,7 @@ export function createKeySets(options: KeySetsOptions): KeySets {
   const { insecureHttp, isMeshHost, fetchText, clock = Date.now, random = Math.random, timer = idleTimer } = options;
   const { snapshotDirectory } = options;
   const remote = new Map<string, RemoteKeySet>();
+  let sources: ReadonlyMap<string, RemoteKeySource> = new Map();
   const inline = new WeakMap<JwtRule, KeySet>();
   const told = new Set<string>();
   let closed = false;
@@ -55,9 +64,10 @@ export function createKeySets(options: KeySetsOptions): KeySets {
     if (allowed) told.add(issuer);
     return allowed;
   };
-  const start = (source: Extract<JwtRule['keySource'], { kind: 'remote' }>): RemoteKeySet =>
+  const start = (source: RemoteKeySource): RemoteKeySet =>
     createRemoteKeySet({
       source,
+      inherited: heldFor(source),
       insecureHttp: allowsHttp,
       isMeshHost: (fetchText && isMeshHost) ?? (() => false),
       fetchText: fetchText ?? ownFetchText,
@@ -66,7 +76,10 @@ export function createKeySets(options: KeySetsOptions): KeySets {
       timer,
       snapshot: snapshotDirectory === undefined ? undefined : createSnapshotStore(snapshotDirectory, source),
     });
-  const keep = (used: ReadonlySet<string>): void => {
+  /** What a set of the same issuer and place holds: a rule whose timeout was changed, perhaps because the issuer is slow, must not lose its keys. */
+  const heldFor = ({ issuer, uri }: RemoteKeySource): HeldKeySet | undefined =>
+    [...remote].find(([id]) => sources.get(id)?.issuer === issuer && sources.get(id)?.uri === uri)?.[1].held();
+  const keep = (used: ReadonlyMap<string, unknown>): void => {
     for (const [id, set] of remote) {
       if (used.has(id)) continue;
       remote.delete(id);
@@ -76,9 +89,10 @@ export function createKeySets(options: KeySetsOptions): KeySets {
   return {
     use({ rules }) {
       if (closed) return;
-      const sources = new Map(rules.flatMap(({ keySource }) => (keySource.kind === 'remote' ? [[keySource.id, keySource]] : [])));
-      keep(new Set(sources.keys()));
-      for (const [id, source] of sources) if (!remote.has(id)) remote.set(id, start(source));
+      const used = new Map(rules.flatMap(({ keySource }) => (keySource.kind === 'remote' ? [[keySource.id, keySource]] : [])));
+      for (const [id, source] of used) if (!remote.has(id)) remote.set(id, start(source));
+      keep(used);
+      sources = used;
     },
     async ready() {
       let cancel = (): void => {};
@@ -97,7 +111,7 @@ export function createKeySets(options: KeySetsOptions): KeySets {
     },
     close() {
       closed = true;
-      keep(new Set());
+      keep(new Map());
     },
   };
 }

@@ -66,6 +66,7 @@ function start(options: { random?: number; snapshot?: boolean } = {}): RemoteKey
     clock: clock.now,
     timer: clock.timer,
     random: () => options.random ?? 0.999,
+    inherited: undefined,
     snapshot: options.snapshot === true ? createSnapshotStore(directory, source) : undefined,
     async fetchText() {
       fetches++;

@@ -38,11 +38,19 @@ export interface KeySetStatus {
   readonly restored: boolean;
 }
 
+/** A key set in use, as it was fetched. */
+export interface HeldKeySet extends KeySetSnapshot {
+  /** Whether it was read from the disk. */
+  readonly restored: boolean;
+}
+
 /** A key set that is fetched and renewed in the background until it is closed. */
 export interface RemoteKeySet extends KeySet {
   /** Settles when the first attempt has, whatever came of it. */
   readonly tried: Promise<void>;
   status(): KeySetStatus;
+  /** What is in use, for a set that takes this one's place; undefined while nothing is. */
+  held(): HeldKeySet | undefined;
   close(): void;
 }
 
@@ -51,6 +59,8 @@ export interface RemoteKeySetOptions extends KeySetFetchOptions {
   readonly random: () => number;
   /** Where the keys outlive the process, undefined: nowhere. */
   readonly snapshot: SnapshotStore | undefined;
+  /** What another set of this issuer and place holds, used until the first fetch is there. */
+  readonly inherited: HeldKeySet | undefined;
 }
 
 const minute = 60_000;
@@ -154,6 +164,7 @@ export function createRemoteKeySet(options: RemoteKeySetOptions): RemoteKeySet {
     if (failures > 0 || state.fetchedAt === undefined) return now - attemptedAt >= missWhileFailing || now < attemptedAt;
     return budget.allows(kid, now);
   };
+  if (options.inherited !== undefined) hold(options.inherited.body, options.inherited.fetchedAt, options.inherited.restored);
   const tried = attempt();
   return {
     tried,
@@ -170,6 +181,10 @@ export function createRemoteKeySet(options: RemoteKeySetOptions): RemoteKeySet {
       if (!running && !closing.signal.aborted && isAllowed(kid)) void attempt();
     },
     status: () => statusOf(options, state, failures),
+    held() {
+      const { body, fetchedAt, restored } = state;
+      return fetchedAt === undefined ? undefined : { body, fetchedAt, restored };
+    },
     close() {
       closing.abort();
       cancelFetch();
