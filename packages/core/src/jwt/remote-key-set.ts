@@ -1,10 +1,12 @@
 import { EnmeshError } from '../errors.js';
-import { parseKeySet, type JwtKey, type ParsedKeySet } from './jwk.js';
+import { createHeldKeys, staleAfter, type HeldKeys, type HeldKeySet, type KeysInUse } from './held-keys.js';
+import type { JwtKey } from './jwk.js';
 import { createKeySetFetch, type KeySetFetchOptions } from './key-set-fetch.js';
-import { placeOf, tellExpired, tellFailed, tellRefreshed, tellRestored, tellSnapshotProblem } from './key-set-notices.js';
+import { placeOf, tellFailed, tellRefreshed, tellRestored, tellSnapshotProblem } from './key-set-notices.js';
 import type { KeySetSnapshot, SnapshotStore } from './key-set-snapshot.js';
 import { createMissBudget } from './miss-budget.js';
 
+export type { HeldKeySet } from './held-keys.js';
 export type { Timer } from './key-set-fetch.js';
 
 /** The keys of an issuer as verification sees them. `generation` changes whenever `keys` does; after `freshUntil` (ms) they no longer count. */
@@ -38,12 +40,6 @@ export interface KeySetStatus {
   readonly restored: boolean;
 }
 
-/** A key set in use, as it was fetched. */
-export interface HeldKeySet extends KeySetSnapshot {
-  /** Whether it was read from the disk. */
-  readonly restored: boolean;
-}
-
 /** A key set that is fetched and renewed in the background until it is closed. */
 export interface RemoteKeySet extends KeySet {
   /** Settles when the first attempt has, whatever came of it. */
@@ -69,19 +65,7 @@ const shortestRefresh = minute;
 const firstRetry = minute;
 const lastRetry = 60 * minute;
 const missWhileFailing = 30_000;
-const staleAfter = 24 * 60 * minute;
 const snapshotSkew = minute;
-
-interface State {
-  readonly generation: number;
-  readonly keys: readonly JwtKey[];
-  readonly freshUntil: number;
-  readonly body: string;
-  readonly fetchedAt: number | undefined;
-  readonly restored: boolean;
-}
-
-const nothing = { keys: [], freshUntil: -Infinity, body: '', fetchedAt: undefined, restored: false } as const;
 
 /**
  * Starts fetching a key set: at once, then ahead of what its cache headers say, never later than 20 minutes and never sooner than one (less up to 20 % of
@@ -89,61 +73,34 @@ const nothing = { keys: [], freshUntil: -Infinity, body: '', fetchedAt: undefine
  * while it cannot be reached, the last ones count for 24 hours, those of a snapshot on disk included when it fails from the start.
  */
 export function createRemoteKeySet(options: RemoteKeySetOptions): RemoteKeySet {
-  const { source, clock, random, timer, snapshot } = options;
+  const { source, clock, random, timer, inherited } = options;
   const fetchKeys = createKeySetFetch(options);
   const budget = createMissBudget();
-  let state: State = { generation: 0, ...nothing };
+  const held = createHeldKeys(options);
+  const keep = createKeeper(options);
   let failures = 0;
   let attemptedAt = -Infinity;
   let running = false;
-  let cancelFetch = (): void => {};
-  let cancelExpiry = (): void => {};
-  let writing = Promise.resolve();
+  let cancel = (): void => {};
   const closing = new AbortController();
 
   const schedule = (delay: number): void => {
-    cancelFetch();
-    if (!closing.signal.aborted) cancelFetch = timer(() => void attempt(), delay);
+    cancel();
+    if (!closing.signal.aborted) cancel = timer(() => void attempt(), delay);
   };
-  const hold = (body: string, fetchedAt: number, restored: boolean): ParsedKeySet | undefined => {
-    const parsed = body === state.body ? undefined : parseFetched(body);
-    const { generation, keys } = parsed === undefined ? state : { generation: state.generation + 1, keys: parsed.keys };
-    state = { generation, keys, freshUntil: fetchedAt + staleAfter, body, fetchedAt, restored };
-    cancelExpiry();
-    cancelExpiry = timer(() => tellExpired(source), state.freshUntil - clock() + 1);
-    return parsed;
-  };
-  const succeed = (body: string, maxAgeMs: number | undefined): void => {
-    const fetchedAt = clock();
-    const parsed = hold(body, fetchedAt, false);
-    if (parsed !== undefined || failures > 0) tellRefreshed(source, state.keys.length, parsed?.skipped ?? 0);
+  const succeed = (body: string, maxAgeMs = longestRefresh): void => {
+    const set = { body, fetchedAt: clock(), restored: false };
+    const parsed = held.hold(set);
+    if (parsed !== undefined || failures > 0) tellRefreshed(source, held.current.keys.length, parsed?.skipped ?? 0);
     failures = 0;
-    keep({ body, fetchedAt });
-    schedule(Math.min(Math.max(maxAgeMs ?? longestRefresh, shortestRefresh), longestRefresh) * (0.8 + 0.2 * random()));
-  };
-  const keep = (kept: KeySetSnapshot): void => {
-    if (snapshot !== undefined)
-      writing = writing.then(() => snapshot.write(kept)).catch((error: unknown) => tellSnapshotProblem(source, error));
-  };
-  const restore = async (): Promise<void> => {
-    if (snapshot === undefined || state.freshUntil !== -Infinity) return;
-    try {
-      const kept = await snapshot.read();
-      if (kept === undefined || closing.signal.aborted) return;
-      const age = clock() - kept.fetchedAt;
-      if (!(age >= -snapshotSkew && age <= staleAfter))
-        throw new EnmeshError('ENMESH_JWT_SNAPSHOT', 'its snapshot is older than 24 hours, or of the future');
-      hold(kept.body, kept.fetchedAt, true);
-      tellRestored(source, state.keys.length, kept.fetchedAt);
-    } catch (error) {
-      tellSnapshotProblem(source, error);
-    }
+    keep(set);
+    schedule(Math.min(Math.max(maxAgeMs, shortestRefresh), longestRefresh) * (0.8 + 0.2 * random()));
   };
   const fail = async (error: unknown): Promise<void> => {
     failures++;
     schedule(Math.min(firstRetry * 2 ** (failures - 1), lastRetry) * (0.9 + 0.2 * random()));
-    await restore();
-    if (!closing.signal.aborted) tellFailed(source, error, state.freshUntil > clock());
+    if (held.current.from === undefined) await restore(options, held, closing.signal);
+    if (!closing.signal.aborted) tellFailed(source, error, held.current.freshUntil > clock());
   };
   const attempt = async (): Promise<void> => {
     if (running || closing.signal.aborted) return;
@@ -161,59 +118,83 @@ export function createRemoteKeySet(options: RemoteKeySetOptions): RemoteKeySet {
   const isAllowed = (kid: string): boolean => {
     const now = clock();
     // While it fails, only time helps. A clock that went back must not hold it for ever.
-    if (failures > 0 || state.fetchedAt === undefined) return now - attemptedAt >= missWhileFailing || now < attemptedAt;
+    if (failures > 0 || held.current.from === undefined) return now - attemptedAt >= missWhileFailing || now < attemptedAt;
     return budget.allows(kid, now);
   };
-  if (options.inherited !== undefined) hold(options.inherited.body, options.inherited.fetchedAt, options.inherited.restored);
-  const tried = attempt();
-  return {
-    tried,
-    get generation() {
-      return state.generation;
-    },
-    get keys() {
-      return state.keys;
-    },
-    get freshUntil() {
-      return state.freshUntil;
-    },
+  if (inherited !== undefined) held.hold(inherited);
+  return remoteKeySet(held, {
+    tried: attempt(),
     missed(kid) {
       if (!running && !closing.signal.aborted && isAllowed(kid)) void attempt();
     },
-    status: () => statusOf(options, state, failures),
-    held() {
-      const { body, fetchedAt, restored } = state;
-      return fetchedAt === undefined ? undefined : { body, fetchedAt, restored };
-    },
+    status: () => statusOf(options, held.current, failures),
     close() {
       closing.abort();
-      cancelFetch();
-      cancelExpiry();
-      // Whoever still holds a verdict made with these keys has to ask again.
-      state = { generation: state.generation + 1, ...nothing };
+      cancel();
+      held.drop();
     },
+  });
+}
+
+/** The set as its readers see it: always the keys of this moment. */
+function remoteKeySet(held: HeldKeys, rest: Pick<RemoteKeySet, 'tried' | 'missed' | 'status' | 'close'>): RemoteKeySet {
+  return {
+    ...rest,
+    get generation() {
+      return held.current.generation;
+    },
+    get keys() {
+      return held.current.keys;
+    },
+    get freshUntil() {
+      return held.current.freshUntil;
+    },
+    held: () => held.current.from,
   };
 }
 
-/** A private key that lies open is everybody's: the set that shows it is not used at all. */
-function parseFetched(body: string): ParsedKeySet {
-  const parsed = parseKeySet(body);
-  if (parsed.privateKeys === 0) return parsed;
-  const message = 'it holds a private key, so whoever reads it can sign tokens; the issuer must replace that key';
-  throw new EnmeshError('ENMESH_JWT_KEY_SET_INVALID', message);
+/** Writes sets to the disk, one after the other and in nobody's way. */
+function createKeeper({ source, snapshot }: RemoteKeySetOptions): (set: KeySetSnapshot) => void {
+  let writing = Promise.resolve();
+  return ({ body, fetchedAt }) => {
+    if (snapshot === undefined) return;
+    writing = writing
+      .then(() => snapshot.write({ body, fetchedAt }))
+      .catch((error: unknown) => tellSnapshotProblem(source, error));
+  };
 }
 
-function statusOf({ source, clock }: RemoteKeySetOptions, state: State, failures: number): KeySetStatus {
-  const { keys, fetchedAt, freshUntil, restored } = state;
-  const usable = clock() <= freshUntil;
-  const kind = usable
-    ? failures === 0 && !restored
-      ? 'fresh'
-      : 'stale'
-    : failures === 0 && fetchedAt === undefined
-      ? 'waiting'
-      : 'unavailable';
+/** Takes the set of the disk into use, if there is one that may be. */
+async function restore({ source, snapshot, clock }: RemoteKeySetOptions, held: HeldKeys, closing: AbortSignal): Promise<void> {
+  try {
+    const kept = await snapshot?.read();
+    if (kept === undefined || closing.aborted) return;
+    const age = clock() - kept.fetchedAt;
+    if (!(age >= -snapshotSkew && age <= staleAfter))
+      throw new EnmeshError('ENMESH_JWT_SNAPSHOT', 'its snapshot is older than 24 hours, or of the future');
+    held.hold({ ...kept, restored: true });
+    tellRestored(source, held.current.keys.length, kept.fetchedAt);
+  } catch (error) {
+    tellSnapshotProblem(source, error);
+  }
+}
+
+function statusOf({ source, clock }: RemoteKeySetOptions, { keys, freshUntil, from }: KeysInUse, failures: number): KeySetStatus {
   const { issuer } = source;
-  const usableUntil = freshUntil === -Infinity ? undefined : freshUntil;
-  return { issuer, place: placeOf(source), state: kind, keys: keys.length, fetchedAt, usableUntil, failures, restored };
+  const restored = from?.restored ?? false;
+  return {
+    issuer,
+    place: placeOf(source),
+    state: stateOf(clock() <= freshUntil, from !== undefined, failures === 0 && !restored),
+    keys: keys.length,
+    fetchedAt: from?.fetchedAt,
+    usableUntil: from === undefined ? undefined : freshUntil,
+    failures,
+    restored,
+  };
+}
+
+function stateOf(usable: boolean, had: boolean, good: boolean): KeySetState {
+  if (usable) return good ? 'fresh' : 'stale';
+  return had || !good ? 'unavailable' : 'waiting';
 }
