@@ -1,5 +1,5 @@
 // Tokens that nobody has seen before, COUNT of each kind, at one verifier in a process of its own: good ones, forged ones, unknown keys. Prints what they left behind.
-import { generateKeyPairSync, randomBytes, sign } from 'node:crypto';
+import { generateKeyPairSync, randomBytes, sign, verify } from 'node:crypto';
 import { createKeySets } from '../../packages/core/dist/jwt/key-sets.js';
 import { compileJwtRules } from '../../packages/core/dist/jwt/rules.js';
 import { createJwtVerifier, createTokenMemo } from '../../packages/core/dist/jwt/verify.js';
@@ -58,24 +58,43 @@ function flood(make, from, times) {
   return { accepted, seconds: (user + system) / 1e6 };
 }
 
+/** CPU seconds of work that never changes, beside each round: a busy machine slows both. */
+function control() {
+  const data = Buffer.alloc(200, 7);
+  const key = { key: privateKey, dsaEncoding: 'ieee-p1363' };
+  const start = process.cpuUsage();
+  for (let index = 0; index < 300; index++) verify('sha256', data, { ...key, key: publicKey }, sign('sha256', data, key));
+  const { user, system } = process.cpuUsage(start);
+  return (user + system) / 1e6;
+}
+
+const started = Date.now();
+const rounded = (value) => Number(value.toFixed(2));
+const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];
 const result = {};
 for (const [kind, make] of Object.entries(kinds)) {
-  // The caches fill first: 10 000 entries are their bound.
-  flood(make, 0, 12_000);
+  // The caches fill first (10 000 entries are their bound), and the heap finds its size.
+  const warm = Math.max(12_000, count / 5);
+  flood(make, 0, warm);
   const points = [mebibytes()];
-  const rounds = [];
+  const costs = [];
+  let accepted = 0;
   for (let round = 0; round < 10; round++) {
-    rounds.push(flood(make, 12_000 + (round * count) / 10, count / 10));
+    const before = control();
+    const done = flood(make, warm + (round * count) / 10, count / 10);
+    costs.push(done.seconds / (before + control()));
+    accepted += done.accepted;
     if (round === 4 || round === 9) points.push(mebibytes());
-    await new Promise((done) => setImmediate(done));
+    await new Promise((next) => setImmediate(next));
   }
   const [first, , last] = points;
   result[kind] = {
-    accepted: rounds.reduce((sum, { accepted }) => sum + accepted, 0),
-    heldMib: Number((last.held - first.held).toFixed(2)),
-    rssMib: Number((last.rss - first.rss).toFixed(2)),
-    throughputRatio: Number((rounds[0].seconds / rounds[9].seconds).toFixed(2)),
+    accepted,
+    heldMib: rounded(last.held - first.held),
+    rssMib: rounded(last.rss - first.rss),
+    rssPoints: points.map(({ rss }) => Math.round(rss)),
+    throughputRatio: rounded(median(costs.slice(0, 3)) / median(costs.slice(-3))),
   };
 }
-console.log(JSON.stringify({ count, fetches, ...result }));
+console.log(JSON.stringify({ count, fetches, minutes: rounded((Date.now() - started) / 60_000), ...result }));
 keySets.close();
