@@ -37,7 +37,16 @@ function disagreements(file: string, alg: string, isDer: boolean) {
       cases++;
       const signingInput = Buffer.from(msg, 'hex').toString('latin1');
       const signature = Buffer.from(sig, 'hex');
-      const jws = { ok: true as const, alg, kid: '', signingInput, signature, payloadSegment: '', claims: {} };
+      const jws = {
+        ok: true as const,
+        alg,
+        kid: '',
+        signingInput,
+        signature,
+        payloadSegment: '',
+        claims: {},
+        objection: undefined,
+      };
       const good = checkSignature(jws, keys) === undefined;
       if (good) verified++;
       // A JWS holds r and s side by side (RFC 7518 section 3.4): the form of certificates is never one.

@@ -99,7 +99,7 @@ const bareHost = (host: string): string => host.replace(/^.*@/, '').replace(/:\d
 
 /** A line of a header, and its items where caution asks for them. */
 const itemsOf = (line: string, { isCautious }: Context): string[] =>
-  isCautious && line.includes(',') ? [line, ...line.split(',').map((item) => item.trim())] : [line];
+  isCautious ? [line, ...line.split(',').map((item) => item.trim())] : [line];
 
 type Matcher = (value: string, context: Context) => boolean;
 
@@ -223,9 +223,10 @@ interface Hit {
   readonly rule: number;
 }
 
-/** Positive values refuse in a DENY, negative ones in an ALLOW. An AUDIT is read as a DENY, whose rules it tries out. */
+/** Positive values refuse in a DENY, negative ones in an ALLOW. An AUDIT refuses nothing. */
 function contextsOf(action: string, context: Context): Contexts {
   const plain = { ...context, isCautious: false };
+  if (action === 'AUDIT') return { positive: plain, negative: plain };
   return action === 'ALLOW' ? { positive: plain, negative: context } : { positive: context, negative: plain };
 }
 

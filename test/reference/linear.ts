@@ -53,6 +53,9 @@ function factsOf(connection: ReferenceConnection, path: string, host: string, re
   };
 }
 
+/** No line brings the blanks around a claim to its reader. */
+const asCarried = ([name, value]: Line): Line => [name, value.replace(/^[ \t]+|[ \t]+$/g, '')];
+
 /** Judges one request on one connection to the workload. */
 export const judge = (
   world: ReferenceWorld,
@@ -87,5 +90,10 @@ export function judgeIn(
   const policies = documents as readonly Document<AuthorizationPolicy>[];
   const { allowed, ...rest } = decide(policies, workload, mesh, facts, isCautious);
   if (!allowed) return { outcome: 'denied', status: 403, body: 'RBAC: access denied', ...rest };
-  return { outcome: 'allowed', status: 200, ...rest, upstream: { path: normal.path + request.query, lines } };
+  return {
+    outcome: 'allowed',
+    status: 200,
+    ...rest,
+    upstream: { path: normal.path + request.query, lines: lines.map(asCarried) },
+  };
 }

@@ -56,6 +56,12 @@ function canonical(path: string): string {
   return `/${out.join('/')}`.replace(/["<>^`{|}]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
 }
 
+/** Puts a path together from what stands between its slashes, as Envoy does: of a path of slashes alone the first and the last are left. */
+function mergeSlashes(path: string): string {
+  const parts = path.split('/').filter((part) => part !== '');
+  return path.length < 2 ? path : `/${parts.join('/')}${path.endsWith('/') ? '/' : ''}`;
+}
+
 /** Normalizes a request target in MeshConfig's mode. */
 export function normalize(target: string, mode = 'DEFAULT'): NormalTarget | undefined {
   // Raw bytes beyond ASCII and control bytes are refused by the codec in all modes.
@@ -70,6 +76,6 @@ export function normalize(target: string, mode = 'DEFAULT'): NormalTarget | unde
     if (path.includes('%00')) return undefined;
     if (path.startsWith('/') || path.startsWith('\\')) path = canonical(path);
   }
-  if (mode === 'MERGE_SLASHES' || mode === 'DECODE_AND_MERGE_SLASHES') path = path.replace(/\/{2,}/g, '/');
+  if (mode === 'MERGE_SLASHES' || mode === 'DECODE_AND_MERGE_SLASHES') path = mergeSlashes(path);
   return { path, query, authority };
 }

@@ -111,7 +111,7 @@ function extract(rule: JwtRule, { lines, path, method, query }: TokenRequest): {
 
 const sanitize = (audience: string): string => audience.replace(/^https?:\/\//, '').replace(/\/$/, '');
 
-function verifyToken(rule: JwtRule, text: string, now: number, isCautious: boolean): Token {
+function verifyToken(rule: JwtRule, text: string, now: number): Token {
   const token = readToken(text);
   const { claims } = token;
   if (rule.issuer && (claims['iss'] ?? '') !== rule.issuer) throw new TokenFault(unknownIssuer);
@@ -123,7 +123,7 @@ function verifyToken(rule: JwtRule, text: string, now: number, isCautious: boole
   const given = [claims['aud'] ?? []].flat() as string[];
   if (wanted.length > 0 && !given.some((one) => wanted.includes(sanitize(one)))) throw new TokenFault(wrongAudience);
   const { keys } = JSON.parse(rule.jwks ?? '{"keys":[]}') as { keys: readonly Jwk[] };
-  checkSignature(token, keys, isCautious);
+  checkSignature(token, keys);
   return token;
 }
 
@@ -178,7 +178,7 @@ function removeOutputs(rule: JwtRule, { lines }: TokenRequest): void {
 /** {@link tryRule} on a copy, which replaces the request only when all of its tokens are good. */
 function tryAlone(rule: JwtRule, request: TokenRequest, now: number): string {
   const copy = { ...request, lines: request.lines.map(([name, value]): Line => [name, value]) };
-  const status = tryRule(rule, copy, now, true);
+  const status = tryRule(rule, copy, now);
   if (status === 'ok') {
     request.lines.splice(0, request.lines.length, ...copy.lines);
     Object.assign(request, { query: copy.query, claims: copy.claims });
@@ -187,13 +187,13 @@ function tryAlone(rule: JwtRule, request: TokenRequest, now: number): string {
 }
 
 /** `ok`, or the text of what is wrong. */
-function tryRule(rule: JwtRule, request: TokenRequest, now: number, isCautious = false): string {
+function tryRule(rule: JwtRule, request: TokenRequest, now: number): string {
   removeOutputs(rule, request);
   const tokens = extract(rule, request);
   if (tokens.length === 0) return missing;
   for (const { text, at } of tokens.toReversed()) {
     try {
-      applyToken(rule, verifyToken(rule, text, now, isCautious), at, request);
+      applyToken(rule, verifyToken(rule, text, now), at, request);
     } catch (error) {
       if (error instanceof TokenFault) return error.message;
       throw error;
@@ -204,7 +204,7 @@ function tryRule(rule: JwtRule, request: TokenRequest, now: number, isCautious =
 
 /**
  * Authenticates the user of a request by the rules (2.3): undefined, or the answer. With `isCautious` as enmesh is on purpose: a rule that fails
- * changes nothing for the next, and no kind of key ends one.
+ * changes nothing for the next.
  */
 export function authenticate(
   rules: readonly JwtRule[],

@@ -93,14 +93,11 @@ function importKey(jwk: Jwk): KeyObject | undefined {
 const hashOf = (alg: string, family: RegExp): string => (family.test(alg) ? `sha${alg.slice(2)}` : 'sha256');
 
 /** Whether a key verifies the token: the key's type decides, not the token's `alg` (2.5 step 5). */
-function isSignedBy(key: KeyObject, { header, signed, signature }: Token, isCautious: boolean): boolean {
+function isSignedBy(key: KeyObject, { header, signed, signature }: Token): boolean {
   const alg = header['alg'] as string;
   const data = Buffer.from(signed);
   if (key.asymmetricKeyType === 'ed25519') {
-    if (signature.length !== 64) {
-      if (isCautious) return false;
-      fail('Jwt ED25519 signature is wrong length');
-    }
+    if (signature.length !== 64) fail('Jwt ED25519 signature is wrong length');
     return verify(null, data, key, signature);
   }
   if (key.asymmetricKeyType === 'ec') {
@@ -114,12 +111,12 @@ function isSignedBy(key: KeyObject, { header, signed, signature }: Token, isCaut
   return alg.startsWith('PS') && verify(hash, data, { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength }, signature);
 }
 
-/** Throws {@link TokenFault} unless a key of the set verifies the token. With `isCautious` an Ed25519 key that does not fit is passed over. */
-export function checkSignature(token: Token, keys: readonly Jwk[], isCautious: boolean): void {
+/** Throws {@link TokenFault} unless a key of the set verifies the token, or when an Ed25519 key comes first whose signatures have another length. */
+export function checkSignature(token: Token, keys: readonly Jwk[]): void {
   const usable = keys.map((jwk) => ({ jwk, key: importKey(jwk) })).filter(({ key }) => key !== undefined);
   if (usable.length === 0) fail("Jwks doesn't have any valid public key");
   const { kid, alg } = token.header;
   const fitting = usable.filter(({ jwk }) => (!kid || !jwk.kid || jwk.kid === kid) && (!jwk.alg || jwk.alg === alg));
   if (fitting.length === 0) fail("Jwks doesn't have key to match kid or alg from Jwt");
-  if (!fitting.some(({ key }) => isSignedBy(key as KeyObject, token, isCautious))) fail('Jwt verification fails');
+  if (!fitting.some(({ key }) => isSignedBy(key as KeyObject, token))) fail('Jwt verification fails');
 }

@@ -223,6 +223,16 @@ describe('validateDocuments', () => {
     ['an invented enmesh kind', 'apiVersion: enmesh.dev/v1\nkind: TokenPropagations\n', 'did you mean "TokenPropagation"?'],
     ['a misspelt group', policy('a').replace('security.', 'securty.'), 'did you mean security.istio.io/v1?'],
     ['a missing group', policy('a').replace('security.istio.io/', ''), 'did you mean security.istio.io/v1?'],
+    [
+      'a policy of a foreign group',
+      policy('a').replace('security.istio.io/v1', 'policy.example/v1'),
+      'did you mean security.istio.io/v1?',
+    ],
+    [
+      'a policy of a group that is none',
+      policy('a').replace('security.istio.io/v1', 'unix:///x'),
+      'did you mean security.istio.io/v1?',
+    ],
     ['a missing version', policy('a').replace('istio.io/v1', 'istio.io'), 'did you mean security.istio.io/v1?'],
     [
       'a wrong kind inside a List',

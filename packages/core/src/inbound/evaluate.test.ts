@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { compileSnapshot } from '../config/snapshot.js';
 import { validateDocuments } from '../config/validate.js';
+import { createTestIssuer } from '../testing/issuer.js';
 import { createEvaluator, type Evaluation, type GivenConnection, type GivenRequest } from './evaluate.js';
 
 const workload = { namespace: 'shop', serviceAccount: 'product', labels: { app: 'product' } };
@@ -119,6 +120,28 @@ describe('an evaluator', () => {
     );
     const { verdict } = evaluate(documents, plain, get('/', [['authorization', `Bearer ${token.join('.')}.AAAA`]]));
     expect([verdict.outcome, verdict.status]).toEqual(['denied', 401]);
+  });
+
+  it('hands over a claim as a header line carries it, and judges it with its blanks as Istio does', async () => {
+    const issuer = await createTestIssuer({ issuer: 'https://idp.test' });
+    const token = await issuer.sign({ sub: 'alice', role: '\t read ' });
+    const rule = {
+      issuer: 'https://idp.test',
+      jwks: issuer.jwksText,
+      outputClaimToHeaders: [{ header: 'x-role', claim: 'role' }],
+    };
+    const authentication = `apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {name: jwt, namespace: shop}\nspec: {jwtRules: [${JSON.stringify(rule)}]}\n---\n`;
+    const decide = (action: string, value: string): Evaluation['verdict'] =>
+      evaluate(
+        authentication +
+          policy('role', `{action: ${action}, rules: [{when: [{key: 'request.headers[x-role]', values: [${value}]}]}]}`),
+        plain,
+        get('/', [['authorization', `Bearer ${token}`]]),
+      ).verdict;
+    expect(decide('ALLOW', "'*read '")).toMatchObject({ outcome: 'allowed', upstream: { headers: { 'x-role': ['read'] } } });
+    expect(decide('ALLOW', 'read')).toMatchObject({ outcome: 'denied' });
+    // The handler reads `read`, so a match that refuses does so too.
+    expect(decide('DENY', 'read')).toMatchObject({ outcome: 'denied' });
   });
 
   it('tells audit and dry-run results beside the decision', () => {

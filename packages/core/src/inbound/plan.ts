@@ -3,6 +3,7 @@ import type { CustomAuthorizer } from '../custom/contract.js';
 import type { SvidSource } from '../identity/source.js';
 import type { ExtensionProvider } from '../policy/provider.js';
 import type { JwtEffects, JwtVerifier } from '../jwt/verify.js';
+import { trimBlanks } from '../request/header-lines.js';
 import { compileStrip, type StripTable } from '../propagation/strip.js';
 import type { HeaderEdits } from './door-request.js';
 import { compileHeaderScan } from './header-scan.js';
@@ -30,6 +31,9 @@ export interface Plan {
   readonly editsOf: (effects: JwtEffects | undefined) => HeaderEdits;
 }
 
+/** A claim may begin or end with blanks, which no header line brings to its reader. */
+const asCarried = ([name, value]: readonly [string, string]): readonly [string, string] => [name, trimBlanks(value)];
+
 /** Compiles a snapshot for the door. */
 export function compilePlan(snapshot: MeshSnapshot): Plan {
   const strip = compileStrip(snapshot.jwt.outputHeaders);
@@ -43,7 +47,7 @@ export function compilePlan(snapshot: MeshSnapshot): Plan {
       if (effects === undefined) return none;
       let edits = known.get(effects);
       if (edits === undefined) {
-        edits = { removed: effects.removeHeaders, joined: undefined, added: effects.setHeaders, strip };
+        edits = { removed: effects.removeHeaders, joined: undefined, added: effects.setHeaders.map(asCarried), strip };
         known.set(effects, edits);
       }
       return edits;

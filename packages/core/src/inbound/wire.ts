@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { METHODS } from 'node:http';
+import { trimBlanks } from '../request/header-lines.js';
 
 const methods: ReadonlySet<string> = new Set(METHODS);
 const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
@@ -40,7 +41,7 @@ export function parseGivenRequest(given: GivenRequest): ParsedRequest | string {
 function readLine([name, value]: readonly [string, string]): [string, string] {
   const line = `${name}: ${value}`;
   const at = line.indexOf(':');
-  return [line.slice(0, at), wireText(trimOws(line.slice(at + 1)))];
+  return [line.slice(0, at), wireText(trimBlanks(line.slice(at + 1)))];
 }
 
 function linesProblem(lines: readonly string[]): string | undefined {
@@ -77,13 +78,3 @@ export function readText(text: string): string {
 function isAscii(text: string): boolean {
   return !/[^\u0000-\u007f]/.test(text);
 }
-
-function trimOws(value: string): string {
-  let start = 0;
-  let end = value.length;
-  while (start < end && isOws(value.charCodeAt(start))) start += 1;
-  while (end > start && isOws(value.charCodeAt(end - 1))) end -= 1;
-  return start === 0 && end === value.length ? value : value.slice(start, end);
-}
-
-const isOws = (code: number): boolean => code === 0x20 || code === 0x09;

@@ -28,3 +28,14 @@ export function decodeBase64urlBriefly(text: string): Buffer | undefined {
   if (!isCanonicalBase64url(text)) return undefined;
   return text.length > room.length ? Buffer.from(text, 'base64url') : room.subarray(0, room.write(text, 'base64url'));
 }
+
+/**
+ * The octets of base64url in every spelling that Envoy takes: white space anywhere, padding that fits, trailing bits of any value. Undefined for
+ * what even Envoy refuses. Only for telling which answer Envoy would give: two spellings of one token defeat caches and logs.
+ */
+export function decodeAnyBase64url(text: string): Uint8Array | undefined {
+  const dense = text.replace(/[ \t\r\n\f\v]/g, '');
+  const bare = dense.length % 4 === 0 ? dense.replace(/={1,2}$/, '') : dense;
+  if (bare === '' || bare.length % 4 === 1 || !/^[A-Za-z0-9_-]+$/.test(bare)) return undefined;
+  return Buffer.from(bare, 'base64url');
+}

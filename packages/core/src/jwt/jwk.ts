@@ -4,7 +4,7 @@ import { decodeBase64url } from './base64url.js';
 import { isRocaModulus } from './roca.js';
 import { isJsonObject, parseStrictJson } from './strict-json.js';
 
-/** A public key that tokens may be verified with. `kid` and `alg` are empty when the JWK has none; `algorithms` are those that the key fits. */
+/** A public key that tokens may be verified with. `kid` and `alg` are empty when the JWK has none; `algorithms` are those that the key fits; without any it verifies nothing. */
 export interface JwtKey {
   readonly kid: string;
   readonly alg: string;
@@ -44,19 +44,24 @@ export function parseKeySet(text: Uint8Array | string): ParsedKeySet {
     throw new EnmeshError('ENMESH_JWT_KEY_SET_INVALID', 'the key set is no JSON object with a list "keys"');
   if (members.length > maxKeys) throw new EnmeshError('ENMESH_JWT_KEY_SET_INVALID', `the key set has more than ${maxKeys} keys`);
   const keys = members.map(importKey).filter((key) => key !== undefined);
-  return { keys, skipped: members.length - keys.length, privateKeys: members.filter(isPrivate).length };
+  const usable = keys.filter(({ algorithms }) => algorithms.size > 0);
+  const privateKeys = members.filter(isPrivate).length;
+  return { keys: usable.length === 0 ? [] : keys, skipped: members.length - usable.length, privateKeys };
 }
 
 const isPrivate = (member: unknown): boolean => isJsonObject(member) && member['kty'] !== 'oct' && 'd' in member;
 
 function importKey(member: unknown): JwtKey | undefined {
-  if (!isJsonObject(member) || !isForVerifying(member)) return undefined;
+  if (!isJsonObject(member)) return undefined;
+  const isUsable = isForVerifying(member);
+  // Envoy asks neither for the use of a key nor whether it is private, and an Ed25519 key may end its search: such a one stays in its place.
+  if (!isUsable && member['kty'] !== 'OKP') return undefined;
   const { kid = '', alg = '' } = member;
   if (typeof kid !== 'string' || typeof alg !== 'string') return undefined;
   const material = member['kty'] === 'RSA' ? rsaKey(member) : member['kty'] === 'EC' ? ecKey(member) : edKey(member);
   if (material === undefined) return undefined;
   if (alg !== '' && !material.algorithms.includes(alg)) return undefined;
-  return { kid, alg, algorithms: new Set(alg === '' ? material.algorithms : [alg]), key: material.key };
+  return { kid, alg, algorithms: new Set(!isUsable ? [] : alg === '' ? material.algorithms : [alg]), key: material.key };
 }
 
 function isForVerifying(member: Readonly<Record<string, unknown>>): boolean {

@@ -1,4 +1,4 @@
-import { decodeBase64url, decodeBase64urlBriefly } from './base64url.js';
+import { decodeAnyBase64url, decodeBase64url, decodeBase64urlBriefly } from './base64url.js';
 import { refusals, type JwtRefusal } from './outcome.js';
 import { isJsonObject, parseStrictJson } from './strict-json.js';
 
@@ -16,6 +16,8 @@ export interface Jws<Claims extends object = object> {
   /** The payload as it stands in the token. */
   readonly payloadSegment: string;
   readonly claims: Claims;
+  /** Why the token is refused although Envoy would read it: told only of one that is otherwise good, as all that Envoy finds comes first. */
+  readonly objection: JwtRefusal | undefined;
 }
 
 // HS* parse because Istio's answer to them is that of a failed verification; no key here ever fits one.
@@ -24,38 +26,58 @@ const knownAlgorithms = new Set(
 );
 const refusedMembers = ['crit', 'b64', 'jku', 'x5u', 'jwk', 'zip', 'enc'];
 
+type Header = Pick<Jws, 'alg' | 'kid' | 'objection'>;
+
+/** More than any token has; Envoy passes over empty parts, however many. */
+const maxParts = 64;
+
 /**
  * Reads a compact JWS strictly, in the order and with the answers of Envoy's parser (istio-semantics 2.5 step 1 and 2.6), and refuses what
- * that parser lets pass: other spellings of base64url, extra dots, lax JSON, `crit` and its kin, more than 16 KiB.
- * `readPayload` takes the decoded payload, which counts only during that call; its own refusal, told by a member `ok`, comes before those of the signature part.
+ * that parser lets pass: lax JSON, more than 16 KiB. Other spellings of base64url, dots around the parts, and `crit` and its kin are objections.
+ * `readPayload` takes the decoded payload, which counts only during that call; its own refusal, told by a member `ok`, comes before those of the
+ * signature part.
  */
 export function parseJws<Claims extends object>(
   text: string,
   readPayload: (octets: Uint8Array) => Claims | JwtRefusal,
 ): Jws<Claims> | JwtRefusal {
   if (text.length > maxTokenLength) return refusals.tooLong;
-  const first = text.indexOf('.');
-  const second = text.indexOf('.', first + 1);
+  const parts = text.split('.', maxParts);
+  const [head, payloadSegment, tail, ...others] = parts.length === 3 ? parts : parts.filter((part) => part !== '');
   // Three parts, none of them empty.
-  if (first < 1 || second < first + 2 || second === text.length - 1 || text.includes('.', second + 1)) return refusals.form;
-  const header = parseHeader(text.slice(0, first));
+  if (!head || !payloadSegment || !tail || others.length > 0) return refusals.form;
+  const header = parseHeader(head);
   if ('ok' in header) return header;
-  const payloadSegment = text.slice(first + 1, second);
-  const octets = decodeBase64urlBriefly(payloadSegment);
-  if (octets === undefined) return refusals.payloadBase64;
-  const claims = readPayload(octets);
+  const payload = readSegment(payloadSegment, refusals.payloadBase64, decodeBase64urlBriefly);
+  if ('ok' in payload) return payload;
+  const claims = readPayload(payload.octets);
   if ('ok' in claims) return claims as JwtRefusal;
-  const signature = decodeBase64url(text.slice(second + 1));
-  if (signature === undefined) return refusals.signatureBase64;
-  const { alg, kid } = header;
-  return { ok: true, alg, kid, signingInput: text.slice(0, second), signature, payloadSegment, claims };
+  const signature = readSegment(tail, refusals.signatureBase64, decodeBase64url);
+  if ('ok' in signature) return signature;
+  const ofParts = header.objection ?? payload.objection ?? signature.objection;
+  const objection = parts.length === 3 ? ofParts : refusals.form;
+  const signingInput = `${head}.${payloadSegment}`;
+  return { ok: true, ...header, objection, signingInput, signature: signature.octets, payloadSegment, claims };
+}
+
+interface Segment {
+  readonly octets: Uint8Array;
+  readonly objection: JwtRefusal | undefined;
+}
+
+/** A part as Envoy decodes it; what is not written in the one strict way is read on, so that Envoy's answer is found, and objected to with `refusal`. */
+function readSegment(text: string, refusal: JwtRefusal, decode: typeof decodeBase64url): Segment | JwtRefusal {
+  const strict = decode(text);
+  if (strict !== undefined) return { octets: strict, objection: undefined };
+  const octets = decodeAnyBase64url(text);
+  return octets === undefined ? refusal : { octets, objection: refusal };
 }
 
 // Tokens of one issuer share their header, so the last good one saves a third of the reading.
 let lastSegment = '';
-let lastHeader: Pick<Jws, 'alg' | 'kid'> = { alg: '', kid: '' };
+let lastHeader: Header = { alg: '', kid: '', objection: undefined };
 
-function parseHeader(segment: string): Pick<Jws, 'alg' | 'kid'> | JwtRefusal {
+function parseHeader(segment: string): Header | JwtRefusal {
   if (segment === lastSegment) return lastHeader;
   const header = readHeader(segment);
   if ('ok' in header) return header;
@@ -64,18 +86,18 @@ function parseHeader(segment: string): Pick<Jws, 'alg' | 'kid'> | JwtRefusal {
   return header;
 }
 
-function readHeader(segment: string): Pick<Jws, 'alg' | 'kid'> | JwtRefusal {
-  const octets = decodeBase64urlBriefly(segment);
-  if (octets === undefined) return refusals.headerBase64;
-  const header = parseObject(octets);
+function readHeader(segment: string): Header | JwtRefusal {
+  const read = readSegment(segment, refusals.headerBase64, decodeBase64urlBriefly);
+  if ('ok' in read) return read;
+  const header = parseObject(read.octets);
   if (!header) return refusals.headerJson;
   const alg = own(header, 'alg');
   if (typeof alg !== 'string') return refusals.algMissing;
   if (!knownAlgorithms.has(alg)) return refusals.algUnsupported;
   const kid = Object.hasOwn(header, 'kid') ? header['kid'] : '';
   if (typeof kid !== 'string') return refusals.kidType;
-  if (refusedMembers.some((name) => Object.hasOwn(header, name))) return refusals.headerMember;
-  return { alg, kid };
+  const isRefused = refusedMembers.some((name) => Object.hasOwn(header, name));
+  return { alg, kid, objection: read.objection ?? (isRefused ? refusals.headerMember : undefined) };
 }
 
 /** A JSON object in UTF-8, null for `null`, undefined for anything else. */

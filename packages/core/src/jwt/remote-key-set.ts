@@ -91,7 +91,7 @@ export function createRemoteKeySet(options: RemoteKeySetOptions): RemoteKeySet {
   const succeed = (body: string, maxAgeMs = longestRefresh): void => {
     const set = { body, fetchedAt: clock(), restored: false };
     const parsed = held.hold(set);
-    if (parsed !== undefined || failures > 0) tellRefreshed(source, held.current.keys.length, parsed?.skipped ?? 0);
+    if (parsed !== undefined || failures > 0) tellRefreshed(source, usableIn(held.current.keys), parsed?.skipped ?? 0);
     failures = 0;
     keep(set);
     schedule(Math.min(Math.max(maxAgeMs, shortestRefresh), longestRefresh) * (0.8 + 0.2 * random()));
@@ -173,7 +173,7 @@ async function restore({ source, snapshot, clock }: RemoteKeySetOptions, held: H
     if (!(age >= -snapshotSkew && age <= staleAfter))
       throw new EnmeshError('ENMESH_JWT_SNAPSHOT', 'its snapshot is older than 24 hours, or of the future');
     held.hold({ ...kept, restored: true });
-    tellRestored(source, held.current.keys.length, kept.fetchedAt);
+    tellRestored(source, usableIn(held.current.keys), kept.fetchedAt);
   } catch (error) {
     tellSnapshotProblem(source, error);
   }
@@ -186,13 +186,16 @@ function statusOf({ source, clock }: RemoteKeySetOptions, { keys, freshUntil, fr
     issuer,
     place: placeOf(source),
     state: stateOf(clock() <= freshUntil, from !== undefined, failures === 0 && !restored),
-    keys: keys.length,
+    keys: usableIn(keys),
     fetchedAt: from?.fetchedAt,
     usableUntil: from === undefined ? undefined : freshUntil,
     failures,
     restored,
   };
 }
+
+/** A key that may verify nothing only keeps its place in the order of the set. */
+const usableIn = (keys: readonly JwtKey[]): number => keys.filter(({ algorithms }) => algorithms.size > 0).length;
 
 function stateOf(usable: boolean, had: boolean, good: boolean): KeySetState {
   if (usable) return good ? 'fresh' : 'stale';

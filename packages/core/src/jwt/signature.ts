@@ -11,6 +11,8 @@ interface Algorithm {
   readonly octets?: number;
 }
 
+const ed25519Octets = 64;
+
 const algorithms: Readonly<Record<string, Algorithm>> = {
   RS256: { hash: 'sha256' },
   RS384: { hash: 'sha384' },
@@ -21,7 +23,7 @@ const algorithms: Readonly<Record<string, Algorithm>> = {
   ES256: { hash: 'sha256', octets: 64 },
   ES384: { hash: 'sha384', octets: 96 },
   ES512: { hash: 'sha512', octets: 132 },
-  EdDSA: { hash: undefined, octets: 64 },
+  EdDSA: { hash: undefined, octets: ed25519Octets },
 };
 
 /**
@@ -36,9 +38,9 @@ export function checkSignature(token: Jws, keys: readonly JwtKey[]): JwtRefusal 
     if (key.alg !== '' && key.alg !== token.alg) continue;
     // A key without alg that does not fit counts as tried: Envoy's answer to such a token is that of a failed verification.
     if (refusal === refusals.keyUnknown) refusal = refusals.signature;
-    if (!key.algorithms.has(token.alg)) continue;
-    if (token.alg === 'EdDSA' && token.signature.length !== 64) refusal = refusals.ed25519Length;
-    else if (isSignedBy(token, key)) return undefined;
+    // Envoy looks at no key behind an Ed25519 one whose signatures have another length, whatever the alg of the token.
+    if (key.key.asymmetricKeyType === 'ed25519' && token.signature.length !== ed25519Octets) return refusals.ed25519Length;
+    if (key.algorithms.has(token.alg) && isSignedBy(token, key)) return undefined;
   }
   return refusal;
 }

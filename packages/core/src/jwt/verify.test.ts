@@ -132,6 +132,10 @@ describe('one rule', () => {
         '401 Jwt verification fails',
       ],
       ['junk', '401 Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections'],
+      // What Envoy would find comes before what only enmesh minds.
+      [`.${good}`, '401 Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections'],
+      [`.${await sign(rsa, { aud: 'other' })}`, '403 Audiences in Jwt are not allowed'],
+      [rsa.signText('{"alg":"RS256","zip":"DEF"}', '{"iss":"https://other.test"}'), '401 Jwt issuer is not configured'],
     ];
     for (const [token, answer] of table) expect(said(verify(rules, bearer(token)))).toBe(answer);
   });

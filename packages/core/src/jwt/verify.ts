@@ -84,7 +84,7 @@ export function createJwtVerifier({ keySets, cacheEntries, cacheBytes }: JwtVeri
       return known;
     const keySet = keySets.of(rule);
     const { generation, keys } = keySet;
-    const verdict = { keySet, generation, refusal: checkSignature(entry.token, keys), accepted: [] };
+    const verdict = { keySet, generation, refusal: checkSignature(entry.token, keys) ?? entry.token.objection, accepted: [] };
     entry.verdicts[rule.index] = verdict;
     return verdict;
   };

@@ -128,13 +128,13 @@ function describe(sources: DestinationSources, index: OutboundIndex, query: Dest
   const subset = query.subset === undefined ? undefined : rule?.subsets.find(({ name }) => name === query.subset);
   if (query.subset !== undefined && subset === undefined) return { known: false, unknown: 'subset', ...named };
   const external = service.external ? ({ external: true } as const) : {};
-  const endpoints = service.endpoints.filter(
-    (endpoint) => endpoint.portName === port.name && (subset === undefined || carries(endpoint, subset.labels ?? {})),
-  );
-  const isDns = service.resolution === 'DNS' || service.resolution === 'DNS_ROUND_ROBIN';
-  if (isDns && endpoints.length === 0) return { known: true, ...named, ...external, unreachable: true };
+  const all = service.endpoints.filter((endpoint) => endpoint.portName === port.name);
+  const endpoints = subset === undefined ? all : all.filter((endpoint) => carries(endpoint, subset.labels ?? {}));
   const policy = resolveTrafficPolicy(rule, subset, port.number);
-  const shape = tlsOf(sources, found, query.subset, policy, endpoints);
+  const isDns = service.resolution === 'DNS' || service.resolution === 'DNS_ROUND_ROBIN';
+  if (isDns && (all.length === 0 || (endpoints.length === 0 && !policy.needsNoEndpoints)))
+    return { known: true, ...named, ...external, unreachable: true };
+  const shape = tlsOf(sources, found, query.subset, policy, { all, endpoints });
   const destination: Destination = {
     known: true,
     ...named,
@@ -166,7 +166,7 @@ function tlsOf(
   { service, port }: FoundService,
   subset: string | undefined,
   policy: EffectivePolicy,
-  endpoints: readonly ServiceEndpoint[],
+  { all, endpoints }: { readonly all: readonly ServiceEndpoint[]; readonly endpoints: readonly ServiceEndpoint[] },
 ): TlsShape {
   const facts: UpstreamFacts = {
     host: service.host,
@@ -185,7 +185,7 @@ function tlsOf(
       mode === 'DISABLE' ? {} : mode === 'ISTIO_MUTUAL' ? istioMutual(facts, policy.tls) : otherTls(facts, policy.tls);
     return { tls: mode, ...shape, ...listed(() => mode) };
   }
-  if (!isAutoMtls(sources, service, endpoints)) return { tls: 'DISABLE', ...listed(() => 'DISABLE') };
+  if (!isAutoMtls(sources, service, policy, all)) return { tls: 'DISABLE', ...listed(() => 'DISABLE') };
   if (original) return { tls: 'ISTIO_MUTUAL', ...istioMutual(facts, undefined) };
   return {
     tls: 'ISTIO_MUTUAL',
@@ -195,15 +195,17 @@ function tlsOf(
   };
 }
 
-/** Whether auto mTLS has a say at all for the service (istio-semantics 5.2). */
+/** Whether auto mTLS has a say at all for the service (istio-semantics 5.2). `endpoints` are those of the port, whatever the subset. */
 function isAutoMtls(
   { registry, mesh }: DestinationSources,
   service: FoundService['service'],
+  { asksEndpoints }: EffectivePolicy,
   endpoints: readonly ServiceEndpoint[],
 ): boolean {
   if (service.external || !mesh.enableAutoMtls) return false;
-  if (service.resolution === 'NONE')
-    return endpoints.length > 0 && endpoints.every((endpoint) => endpoint.tlsMode !== 'disabled');
+  if (service.resolution === 'NONE' || asksEndpoints) {
+    if (endpoints.length === 0 || endpoints.some((endpoint) => endpoint.tlsMode === 'disabled')) return false;
+  }
   return namespaceTlsMode(registry.peerAuthentications, service.meta.namespace, mesh.rootNamespace) !== 'DISABLE';
 }
 

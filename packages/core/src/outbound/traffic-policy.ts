@@ -5,8 +5,12 @@ import type { MergedRule } from './destination-rule.js';
 export interface EffectivePolicy {
   /** Absent: auto mTLS decides. */
   readonly tls: ClientTlsSettings | undefined;
-  /** `loadBalancer.simple: PASSTHROUGH`. */
+  /** `loadBalancer.simple: PASSTHROUGH`, of the rule also for a subset that asks for another: Istio makes a subset's cluster in the image of the rule's. */
   readonly passthrough: boolean;
+  /** Whether a subset needs no endpoints, because what it is made from passes through already: a port's entry of its own comes too late. */
+  readonly needsNoEndpoints: boolean;
+  /** Whether auto mTLS asks the endpoints as for a passthrough: by the balancer above all ports of the subset, or of the rule where none is asked for. */
+  readonly asksEndpoints: boolean;
   /** The mode of a `tls` that a `portLevelSettings` entry without `tls` has hidden. */
   readonly hiddenMode: ClientTlsSettings['mode'] | undefined;
   /** What Istio's endpoint side reads where `tls` is absent: the mode above a silent port entry (istio-semantics 5.1, "Levels"). */
@@ -32,13 +36,19 @@ export function resolveTrafficPolicy(rule: MergedRule | undefined, subset: Subse
   const tls = subsetLevel.policy?.tls ?? (clears ? undefined : ruleLevel.policy?.tls);
   const balancer = subsetLevel.policy?.loadBalancer ?? (clears ? undefined : ruleLevel.policy?.loadBalancer);
   const endpointSide = subset === undefined ? rule?.trafficPolicy : subset.trafficPolicy;
+  const needsNoEndpoints = [ruleLevel.policy, subset?.trafficPolicy].some(passesThrough);
   return {
     tls,
-    passthrough: balancer?.simple === 'PASSTHROUGH',
+    passthrough: needsNoEndpoints || passesThrough({ loadBalancer: balancer }),
+    needsNoEndpoints,
+    asksEndpoints: passesThrough(endpointSide),
     hiddenMode: tls === undefined ? hiddenBy(rule?.trafficPolicy, ruleLevel, subset?.trafficPolicy, subsetLevel) : undefined,
     endpointMode: tls === undefined && endpointSide?.tls !== undefined ? modeOf(endpointSide.tls) : undefined,
   };
 }
+
+const passesThrough = (policy: { readonly loadBalancer?: Level['loadBalancer'] | undefined } | undefined): boolean =>
+  policy?.loadBalancer?.simple === 'PASSTHROUGH';
 
 interface AtPort {
   readonly policy: Level | undefined;

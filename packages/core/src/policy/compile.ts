@@ -68,7 +68,7 @@ function kindOf(spec: AuthorizationPolicySpec, dryRun: boolean): RuleKind {
   return dryRun && spec.action === 'DENY' ? 'dryRunDeny' : 'deny';
 }
 
-/** What a match of a rule does: AUDIT and unknown actions are read as cautiously as DENY. */
+/** What a match of a rule does: of AUDIT and unknown actions what DENY does. */
 const actionOf = (kind: RuleKind): 'allow' | 'deny' => (kind === 'allow' || kind === 'dryRunAllow' ? 'allow' : 'deny');
 
 /**
@@ -98,7 +98,8 @@ export function* compilePoliciesInSteps(
   const compiled: Partial<Record<RuleKind, IndexedRules>> = {};
   for (const kind of ruleKinds) {
     const own = ofKind[kind];
-    const use = { action: actionOf(kind), isDryRun: kind === 'dryRunAllow' || kind === 'dryRunDeny' };
+    const isDryRun = kind === 'dryRunAllow' || kind === 'dryRunDeny';
+    const use = { action: actionOf(kind), isDryRun, isAudit: kind === 'audit' };
     if (own !== undefined) compiled[kind] = yield* compileRuleList(own, use, bundle);
   }
   const { deny, allow, audit, dryRunDeny, dryRunAllow } = compiled;

@@ -22,13 +22,17 @@ export interface FieldContext {
   /** The namespace of the policy: that of a service account written without one. */
   readonly namespace: string;
   readonly bundle: TrustDomainBundle;
-  /** True where a match refuses the request: positive values of DENY, negative values of ALLOW. Every spelling then counts. */
+  /** True where a match refuses the request: positive values of DENY and CUSTOM, negative values of ALLOW. Every spelling then counts. */
   readonly cautious: boolean;
+  /** True for AUDIT, whose match only notes a request: values are then read as Istio reads them, but for the spellings of a route. */
+  readonly isAudit?: boolean;
 }
 
 type Compile = (values: readonly string[], context: FieldContext) => RequestMatcher | undefined;
 
-const meaningOfAny = (context: FieldContext): AnyMeaning => (context.cautious ? 'some-line' : 'some');
+const isStrict = ({ cautious, isAudit = false }: FieldContext): boolean => cautious && !isAudit;
+
+const meaningOfAny = (context: FieldContext): AnyMeaning => (isStrict(context) ? 'some-line' : 'some');
 
 const ofPeer = (matches: TextMatcher | undefined): RequestMatcher | undefined =>
   matches && (({ peer }) => peer !== undefined && matches(peer.uri));
@@ -40,12 +44,12 @@ function compilePorts(values: readonly string[]): RequestMatcher | undefined {
 }
 
 /** Values of `hosts` against the host with its port as sent (istio-semantics 3.7). Where a doubtful match refuses, against the bare host too. */
-function compileHosts(values: readonly string[], { cautious }: FieldContext): RequestMatcher {
+function compileHosts(values: readonly string[], context: FieldContext): RequestMatcher {
   const matches = compileText(
     values.map((value) => value.toLowerCase()),
     'present',
   );
-  if (!cautious) return (request) => matches(request.host);
+  if (!isStrict(context)) return (request) => matches(request.host);
   return ({ host }) => matches(host) || matches(bareHost(host));
 }
 
@@ -107,7 +111,7 @@ export function compileField(key: string, values: readonly string[], context: Fi
     if (name === '') return undefined;
     return name.toLowerCase() === ':path'
       ? compilePathHeader(values, context.cautious)
-      : compileHeader(name, values, context.cautious);
+      : compileHeader(name, values, isStrict(context));
   }
   if (!key.startsWith(`${claims}[`)) return undefined;
   const path = parseBrackets(key.slice(claims.length));

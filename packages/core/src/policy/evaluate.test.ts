@@ -205,6 +205,15 @@ describe('the spellings of a route', () => {
 });
 
 describe('what stands beside the decision', () => {
+  it('AUDIT reads hosts and header lines as Istio does: port and list stay part of the value', () => {
+    const hosts = policy('h', { action: 'AUDIT', rules: [{ to: [{ operation: { hosts: ['product.shop'] } }] }] });
+    const items = policy('i', { action: 'AUDIT', rules: [{ when: [{ key: 'request.headers[x]', values: ['a'] }] }] });
+    const header = (): readonly string[] => ['a,b'];
+    expect(decide([hosts], { host: 'product.shop:8080' })).toMatchObject({ audit: false });
+    expect(decide([hosts], { host: 'product.shop' })).toMatchObject({ audit: true });
+    expect(decide([items], { header })).toMatchObject({ audit: false });
+  });
+
   it('AUDIT is recorded and never decides, also when another policy denies', () => {
     const audit = policy('log', { action: 'AUDIT', rules: paths('/a') });
     expect(decide([audit], { path: '/a' })).toEqual({ allowed: true, reason: 'no-policy', audit: true });

@@ -1,4 +1,5 @@
 import type { RequestAttributes } from '../request/attributes.js';
+import { trimBlanks } from '../request/header-lines.js';
 import { compileText, type TextMatcher } from './match.js';
 
 /** Header values reach us as Node gives them, one character a byte; policy values are text. */
@@ -6,9 +7,13 @@ export function asHeaderBytes(value: string): string {
   return Buffer.from(value, 'utf8').toString('latin1');
 }
 
+/** Whether an item of the line does, or the line without the blanks around it that an output header of a claim may have. */
 function matchesItem(line: string, matches: TextMatcher): boolean {
   let comma = line.indexOf(',');
-  if (comma === -1) return false;
+  if (comma === -1) {
+    const bare = trimBlanks(line);
+    return bare !== line && matches(bare);
+  }
   let tried: string | undefined;
   for (let from = 0; from <= line.length;) {
     const item = line.slice(from, comma).trim();

@@ -1,4 +1,5 @@
 import type { RequestAttributes } from '../request/attributes.js';
+import { trimBlanks } from '../request/header-lines.js';
 import type { Key } from './index-keys.js';
 import type { Asked, Bucket } from './index-search.js';
 import { addToTrie, createTrie, searchBackward, searchForward, type Place, type Trie } from './index-trie.js';
@@ -107,6 +108,11 @@ export const ofClaims: Visit = (tries, asked, best) => {
   return user === undefined ? best : visitMembers(tries, user.claims, asked, best);
 };
 
+function visitBare(tries: Tries, line: string, asked: Asked, best: number): number {
+  const bare = trimBlanks(line);
+  return bare === line ? best : visitText(tries, bare, asked, best);
+}
+
 /** The lines of a header; with `items`, each comma-separated item of a line too. */
 export const ofHeader =
   (name: string, items: boolean): Visit =>
@@ -116,8 +122,9 @@ export const ofHeader =
     let found = best;
     for (const line of lines) {
       found = visitText(tries, line, asked, found);
-      if (!items || !line.includes(',')) continue;
-      for (const item of line.split(',')) found = visitText(tries, item.trim(), asked, found);
+      if (!items) continue;
+      if (line.includes(',')) for (const item of line.split(',')) found = visitText(tries, item.trim(), asked, found);
+      else found = visitBare(tries, line, asked, found);
     }
     return found;
   };

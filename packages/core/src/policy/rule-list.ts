@@ -9,9 +9,11 @@ import { compileRule, type RuleContext } from './rule.js';
 import { sortInSteps } from './steps.js';
 import type { TrustDomainBundle } from './trust-domain.js';
 
-/** What a match of a rule does. AUDIT and CUSTOM are read as cautiously as DENY. */
+/** What a match of a rule does. CUSTOM is read as cautiously as DENY. */
 export interface RuleUse {
   readonly action: 'allow' | 'deny';
+  /** Whether a match only notes the request (AUDIT), so that values are read as Istio reads them. */
+  readonly isAudit?: boolean;
   /** Whether the rules only rehearse (`istio.io/dry-run`). */
   readonly isDryRun: boolean;
 }
@@ -99,12 +101,19 @@ export function* compileRuleList(
   bundle: TrustDomainBundle,
 ): Generator<void, IndexedRules> {
   const refuses = use.action === 'deny';
+  const { isAudit = false } = use;
   const guards = createGuardMaker(refuses);
   const rules: CompiledRule[] = [];
   const origins = policies.map((source): RuleOrigin => {
     const { namespace, name } = source.meta;
     const policy = `${namespace}/${name}`;
-    return { ...use, policy, id: `ns[${namespace}]-policy[${name}]-rule[`, source, context: { namespace, bundle, refuses } };
+    return {
+      ...use,
+      policy,
+      id: `ns[${namespace}]-policy[${name}]-rule[`,
+      source,
+      context: { namespace, bundle, refuses, isAudit },
+    };
   });
   for (const origin of yield* sortInSteps(origins, ({ id }) => id)) {
     const written = origin.source.spec.rules ?? [];

@@ -136,9 +136,14 @@ export function canonicalizePath(path: string): string | TargetProblem {
   return `/${kept.join('/')}`;
 }
 
-/** Istio's MERGE_SLASHES (istio-semantics 4.1 step 4) on a path without query: runs of slashes become one. */
+/**
+ * Istio's MERGE_SLASHES (istio-semantics 4.1 step 4) on a path without query: runs of slashes become one. Envoy puts a path together from what
+ * stands between its slashes, so of one that is nothing but slashes the first and the last remain: `//` and `////` are `//`.
+ */
 export function mergeSlashes(path: string): string {
-  return path.includes('//') ? path.replace(/\/{2,}/g, '/') : path;
+  if (!path.includes('//')) return path;
+  const merged = path.replace(/\/{2,}/g, '/');
+  return merged === '/' ? '//' : merged;
 }
 
 /** The first step of DECODE_AND_MERGE_SLASHES (istio-semantics 4.1 step 2) on a path without query: `%2f` and `%5c` become what they stand for. */

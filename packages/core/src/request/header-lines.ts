@@ -63,3 +63,14 @@ export function remoteAddress(xForwardedFor: readonly string[] | undefined, sour
   const last = line.slice(line.lastIndexOf(',') + 1).trim();
   return last.includes('%') || isIP(last) === 0 ? sourceIp : last;
 }
+
+/** A header value without the blanks and tabs around it, which are no part of it on the wire (RFC 9110 section 5.5). */
+export function trimBlanks(value: string): string {
+  let start = 0;
+  let end = value.length;
+  while (start < end && isBlank(value.charCodeAt(start))) start += 1;
+  while (end > start && isBlank(value.charCodeAt(end - 1))) end -= 1;
+  return start === 0 && end === value.length ? value : value.slice(start, end);
+}
+
+const isBlank = (code: number): boolean => code === 0x20 || code === 0x09;

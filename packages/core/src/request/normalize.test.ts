@@ -43,6 +43,10 @@ describe('a request target', () => {
     ['BASE', '/%c3%a9', '/%c3%a9', ''],
     ['MERGE_SLASHES', '//a///b/?c//d', '/a/b/', '?c//d'],
     ['MERGE_SLASHES', '/a%2f%2fb', '/a%2f%2fb', ''],
+    // Measured with Envoy: a path of nothing but slashes keeps two.
+    ['MERGE_SLASHES', '//', '//', ''],
+    ['MERGE_SLASHES', '////?a=//', '//', '?a=//'],
+    ['DECODE_AND_MERGE_SLASHES', '/%2f', '//', ''],
     ['DECODE_AND_MERGE_SLASHES', '/a%2f%5C/..%2fb', '/a/b', ''],
     ['NONE', '/x/%2e%2e;/../a//b\\c#d', '/x/%2e%2e;/../a//b\\c', ''],
     ['NONE', '/%00', '/%00', ''],

@@ -1,4 +1,4 @@
-import { decodeSlashes, isDotSegment, mergeSlashes } from './canonical-path.js';
+import { decodeSlashes, isDotSegment } from './canonical-path.js';
 
 /** How an application's router reads a path, so that policies judge every spelling of a route (security rule 3). */
 export interface RouterSettings {
@@ -109,7 +109,7 @@ export function pathSpellings(path: string, settings: RouterSettings): readonly 
     spellings.push(...decoded, ...decoded.flatMap(encodings), ...read);
   }
   if (settings.mergesSlashes && spellings.some((spelling) => spelling.includes('//')))
-    spellings.push(...spellings.map(mergeSlashes));
+    spellings.push(...spellings.map((spelling) => spelling.replace(/\/{2,}/g, '/')));
   if (!settings.strictSlash) spellings.push(...spellings.map(toggleSlash));
   if (spellings.length === 1) return none;
   return spellings.length === 2 && spellings[1] !== path ? spellings.slice(1) : [...new Set(spellings)].slice(1);

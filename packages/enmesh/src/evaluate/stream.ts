@@ -100,7 +100,7 @@ function evaluatorOf(resources: MeshResources, workload: Workload | undefined): 
 /** The format's upstream is what stands behind a sidecar, whose HTTP/1 codec frames every request that may have a body and has none. */
 function asFramedBySidecar(verdict: RequestVerdict, request: GivenRequest): RequestVerdict {
   const { upstream } = verdict;
-  if (upstream === undefined || ['GET', 'HEAD', 'DELETE', 'CONNECT'].includes(request.method)) return verdict;
+  if (upstream === undefined || ['GET', 'HEAD', 'DELETE', 'CONNECT', 'TRACE'].includes(request.method)) return verdict;
   if ('content-length' in upstream.headers || 'transfer-encoding' in upstream.headers) return verdict;
   return { ...verdict, upstream: { ...upstream, headers: { ...upstream.headers, 'content-length': ['0'] } } };
 }

@@ -1,9 +1,10 @@
 import type { ClientTlsSettings, DestinationRuleSpec, TrafficPolicy } from '../registry.js';
-import { placeAt } from '../place.js';
+import { placeAt, type Place } from '../place.js';
 import { decimal, flag, integer, invalidAt, listOf, oneOf, record, refined, text, type Shape } from '../shape.js';
 import { quote } from '../problem.js';
 import { matchLabels } from './selector.js';
-import { exportTo } from './service-entry.js';
+import { exportTo } from './export-to.js';
+import { isIstioLabel, workloadLabels } from './labels.js';
 import { duration, isHostPattern } from './values.js';
 
 const filled = text({ min: 1 });
@@ -22,8 +23,10 @@ const tlsFields = record<ClientTlsSettings>({
 
 /** Istio's validation of `tls` (istio-semantics 5.1). ISTIO_MUTUAL ignores the files of other modes, so they are not looked at there. */
 const tls = refined(tlsFields, (settings, place) => {
-  if (settings.insecureSkipVerify === true) {
+  if (settings.insecureSkipVerify === true && (settings.mode === 'SIMPLE' || settings.mode === 'MUTUAL')) {
     for (const field of ['caCertificates', 'credentialName', 'subjectAltNames'] as const) {
+      // The credential of MUTUAL may be no more than the client's own.
+      if (field === 'credentialName' && settings.mode === 'MUTUAL') continue;
       if ((settings[field]?.length ?? 0) > 0) invalidAt(placeAt(place, field), `cannot be combined with insecureSkipVerify`);
     }
   }
@@ -135,16 +138,29 @@ const trafficPolicyFields = record<TrafficPolicy & PassedOver>(
   { passedOver: ['tunnel', 'proxyProtocol', 'retryBudget'] },
 );
 
+const isEmpty = ({ node }: Place): boolean =>
+  (node.kind === 'list' && node.items.length === 0) || (node.kind === 'scalar' && node.value === null);
+
+/** The fields of a map that say something. */
+const fieldsOf = (place: Place): readonly string[] =>
+  place.node.kind === 'map' ? place.node.entries.map(({ key }) => key).filter((key) => !isEmpty(placeAt(place, key))) : [];
+
 const trafficPolicy: Shape<TrafficPolicy> = refined(trafficPolicyFields, (policy, place) => {
+  if (fieldsOf(place).length === 0) invalidAt(place, 'a traffic policy needs a field', 'fill it, or remove it');
   policy.portLevelSettings?.forEach((settings, index) => {
-    if (settings.port?.number === undefined)
-      invalidAt(placeAt(place, 'portLevelSettings', index), 'needs a port with a `number`');
+    const at = placeAt(place, 'portLevelSettings', index);
+    if (settings.port === undefined) invalidAt(at, 'needs a port with a `number`');
+    if (fieldsOf(at).every((field) => field === 'port')) invalidAt(at, 'needs a field beside its port');
   });
 });
 
 type Subset = NonNullable<DestinationRuleSpec['subsets']>[number];
 
-const subset = record<Subset>({ name: filled, labels: matchLabels, trafficPolicy }, { required: ['name'] });
+const subsetName = refined(filled, (value, place) => {
+  if (!isIstioLabel(value)) invalidAt(place, `${quote(value)} is no name of a subset`, 'letters, digits and "-"');
+});
+
+const subset = record<Subset>({ name: subsetName, labels: workloadLabels, trafficPolicy }, { required: ['name'] });
 
 const fields = record<DestinationRuleSpec>(
   {
@@ -166,3 +182,21 @@ export const destinationRuleSpec: Shape<DestinationRuleSpec> = refined(fields, (
     names.add(one.name);
   });
 });
+
+const configMap = 'configmap://';
+
+/** A `configmap://` must be one of the rule's own namespace, or a rule could read those of others. */
+export function checkConfigMaps(
+  { trafficPolicy: policy, subsets = [] }: DestinationRuleSpec,
+  namespace: string,
+  place: Place,
+): void {
+  const policies = [policy, ...subsets.map((one) => one.trafficPolicy)];
+  for (const level of policies.flatMap((one) => [one, ...(one?.portLevelSettings ?? [])])) {
+    const name = level?.tls?.credentialName ?? '';
+    if (!name.startsWith(configMap)) continue;
+    const [owner, map = ''] = name.slice(configMap.length).split('/');
+    if (owner !== namespace || map === '')
+      invalidAt(placeAt(place, 'spec'), `a ${configMap} must be of the form ${configMap}${namespace}/<name>`);
+  }
+}

@@ -1,9 +1,11 @@
 import type { ResourceMeta } from '../../identity/workload.js';
 import type { AuthorizationPolicySpec } from '../../policy/resource.js';
+import type { DestinationRuleSpec, ServiceEntrySpec } from '../registry.js';
 import { placeAt, type Place } from '../place.js';
 import { invalidAt, type Shape } from '../shape.js';
 import { authorizationPolicySpec, checkDryRun } from './authorization-policy.js';
-import { destinationRuleSpec } from './destination-rule.js';
+import { checkConfigMaps, destinationRuleSpec } from './destination-rule.js';
+import { checkExportTo } from './export-to.js';
 import { kubernetesServiceSpec } from './kubernetes-service.js';
 import { peerAuthenticationSpec } from './peer-authentication.js';
 import { requestAuthenticationSpec } from './request-authentication.js';
@@ -34,9 +36,20 @@ const checkPolicyDryRun: KindReader['check'] = (meta, spec, place) => {
 };
 
 /** Istio refuses it elsewhere: a policy that its writer takes for a dry run would be in force. */
-const refuseDryRun: KindReader['check'] = (meta, _spec, place) => {
+const refuseDryRun: NonNullable<KindReader['check']> = (meta, _spec, place) => {
   if (meta.annotations[dryRunAnnotation] !== undefined)
     invalidAt(annotationPlace(place), 'only an AuthorizationPolicy can be a dry run');
+};
+
+const checkServiceEntry: KindReader['check'] = (meta, spec, place) => {
+  refuseDryRun(meta, spec, place);
+  checkExportTo(spec as ServiceEntrySpec, meta.namespace, place, 'ServiceEntry');
+};
+
+const checkDestinationRule: KindReader['check'] = (meta, spec, place) => {
+  refuseDryRun(meta, spec, place);
+  checkExportTo(spec as DestinationRuleSpec, meta.namespace, place, 'DestinationRule');
+  checkConfigMaps(spec as DestinationRuleSpec, meta.namespace, place);
 };
 
 const security = { group: 'security.istio.io', versions: ['v1', 'v1beta1'] };
@@ -47,9 +60,9 @@ export const kindReaders = [
   { ...security, kind: 'AuthorizationPolicy', spec: authorizationPolicySpec, check: checkPolicyDryRun },
   { ...security, kind: 'RequestAuthentication', spec: requestAuthenticationSpec, check: refuseDryRun },
   { ...security, kind: 'PeerAuthentication', spec: peerAuthenticationSpec, check: refuseDryRun },
-  { ...networking, kind: 'ServiceEntry', spec: serviceEntrySpec },
+  { ...networking, kind: 'ServiceEntry', spec: serviceEntrySpec, check: checkServiceEntry },
   { ...networking, kind: 'WorkloadEntry', spec: workloadEntrySpec },
-  { ...networking, kind: 'DestinationRule', spec: destinationRuleSpec },
+  { ...networking, kind: 'DestinationRule', spec: destinationRuleSpec, check: checkDestinationRule },
   { kind: 'Service', group: '', versions: ['v1'], spec: kubernetesServiceSpec, open: true },
   { kind: 'TokenPropagation', group: 'enmesh.dev', versions: ['v1'], spec: tokenPropagationSpec, check: refuseDryRun },
 ] as const satisfies readonly KindReader[];

@@ -123,7 +123,7 @@ function passOver(kind: string, apiVersion: string, group: string, place: Place,
   }
   const wanted = kindReaders.find((reader) => reader.kind === kind);
   const near = nearest(group === '' ? apiVersion : group, closedGroups.keys());
-  if (near !== undefined || (wanted !== undefined && wanted.group !== '' && (group === '' || /(^|\.)istio\.io$/.test(group)))) {
+  if (near !== undefined || (wanted !== undefined && wanted.group !== '')) {
     const right = `${near ?? wanted?.group}/${kindReaders.find((reader) => reader.group === (near ?? wanted?.group))?.versions[0]}`;
     errorAt(
       placeAt(place, 'apiVersion'),

@@ -2,8 +2,11 @@ import type { ServiceEntrySpec, ServicePort } from '../registry.js';
 import { placeAt, type Place } from '../place.js';
 import { quote } from '../problem.js';
 import { integer, invalidAt, listOf, oneOf, record, refined, text, type Shape } from '../shape.js';
+import { checkEndpoint } from './endpoint.js';
+import { exportTo } from './export-to.js';
+import { isIstioLabel } from './labels.js';
 import { matchLabels } from './selector.js';
-import { isDnsLabel, isHostPattern, isIpBlock } from './values.js';
+import { isDnsName, isHostPattern, isIpBlock } from './values.js';
 import { workloadEntrySpec } from './workload-entry.js';
 
 const host = refined(text({ min: 1 }), (value, place) => {
@@ -15,16 +18,21 @@ const address = refined(text({ min: 1, max: 64 }), (value, place) => {
   if (!isIpBlock(value)) invalidAt(place, `${quote(value)} is no IP address or CIDR range`);
 });
 
-/** `exportTo[]`: a namespace, `.` for the own one, `*` for all, `~` for none. */
-export const exportTo = listOf(
-  refined(text({ min: 1 }), (value, place) => {
-    if (!['.', '*', '~'].includes(value) && !isDnsLabel(value))
-      invalidAt(place, `${quote(value)} is neither a namespace nor one of "." "*" "~"`);
-  }),
-);
+const httpProtocols = ['http', 'http2', 'http_proxy', 'grpc', 'grpc-web'];
+const tlsProtocols = ['https', 'tls'];
+const protocols = new Set(['', ...httpProtocols, ...tlsProtocols, 'tcp', 'udp', 'mongo', 'redis', 'mysql']);
+
+const portName = refined(text({ min: 1, max: 256 }), (value, place) => {
+  if (!isIstioLabel(value)) invalidAt(place, `${quote(value)} is no name of a port`, 'letters, digits and "-"');
+});
+
+const protocol = refined(text({ max: 256 }), (value, place) => {
+  if (!protocols.has(value.toLowerCase()))
+    invalidAt(place, `${quote(value)} is no protocol that Istio knows`, 'such as HTTP, HTTPS, GRPC, TCP or TLS');
+});
 
 const port = record<ServicePort>(
-  { number: integer(1, 65535), name: text({ min: 1, max: 256 }), protocol: text({ max: 256 }), targetPort: integer(1, 65535) },
+  { number: integer(1, 65535), name: portName, protocol, targetPort: integer(1, 65535) },
   { required: ['number', 'name'] },
 );
 
@@ -46,8 +54,36 @@ const fields = record<ServiceEntrySpec>(
 /** `spec` of ServiceEntry with Istio's validation of what enmesh reads: endpoints agree with `resolution`, ports are distinct. */
 export const serviceEntrySpec: Shape<ServiceEntrySpec> = refined(fields, (spec, place) => {
   checkPorts(spec, place);
+  checkProtocols(spec, place);
   checkEndpoints(spec, place);
+  if (spec.resolution === 'DYNAMIC_DNS') checkDynamic(spec, place);
 });
+
+const protocolOf = ({ protocol: given = '' }: ServicePort): string => given.toLowerCase();
+
+/** Plain TCP cannot tell hosts apart. */
+function checkProtocols(spec: ServiceEntrySpec, place: Place): void {
+  if (spec.hosts.length < 2 || (spec.resolution ?? 'NONE') === 'NONE') return;
+  const index = (spec.ports ?? []).findIndex((one) => ![...httpProtocols, ...tlsProtocols].includes(protocolOf(one)));
+  if (index !== -1)
+    invalidAt(
+      placeAt(place, 'ports', index),
+      'several hosts need ports that speak HTTP or TLS, by which they are told apart',
+      'tell the `protocol`, or write one ServiceEntry for each host',
+    );
+}
+
+function checkDynamic(spec: ServiceEntrySpec, place: Place): void {
+  spec.hosts.forEach((one, index) => {
+    if (!one.startsWith('*')) invalidAt(placeAt(place, 'hosts', index), 'resolution DYNAMIC_DNS needs wildcard hosts');
+  });
+  for (const field of ['addresses', 'endpoints'] as const)
+    if ((spec[field]?.length ?? 0) > 0) invalidAt(placeAt(place, field), 'resolution DYNAMIC_DNS allows none');
+  spec.ports?.forEach((one, index) => {
+    if (!['http', 'tls', 'grpc', 'http2'].includes(protocolOf(one)))
+      invalidAt(placeAt(place, 'ports', index), 'resolution DYNAMIC_DNS is for HTTP, HTTP2, GRPC and TLS');
+  });
+}
 
 function checkPorts(spec: ServiceEntrySpec, place: Place): void {
   for (const field of ['number', 'name'] as const) {
@@ -77,8 +113,13 @@ function checkEndpoints(spec: ServiceEntrySpec, place: Place): void {
   }
   if (endpoints.length === 0 && resolution.startsWith('DNS')) {
     spec.hosts.forEach((one, index) => {
-      if (one.startsWith('*'))
-        invalidAt(placeAt(place, 'hosts', index), `resolution ${resolution} needs endpoints, or hosts without a wildcard`);
+      if (!isDnsName(one))
+        invalidAt(
+          placeAt(place, 'hosts', index),
+          `resolution ${resolution} needs endpoints, or hosts that are names of DNS without a wildcard`,
+        );
     });
   }
+  const names = new Set((spec.ports ?? []).map(({ name }) => name));
+  endpoints.forEach((one, index) => checkEndpoint(one, resolution, names, placeAt(at, index)));
 }

@@ -54,11 +54,26 @@ export const duration: Shape<string> = refined(text({ min: 1 }), (value, place) 
   else if (milliseconds < 1) invalidAt(place, 'must be at least 1ms');
 });
 
-/** A host as ServiceEntry and DestinationRule write it: DNS labels, the first of which may be or begin with `*`. */
+const hostLabel = '[A-Za-z0-9](?:[-A-Za-z0-9]*[A-Za-z0-9])?';
+const plainLabel = new RegExp(`^${hostLabel}$`);
+const firstLabel = new RegExp(`^(?:\\*|(?:\\*-?)?${hostLabel})$`);
+
+/** Whether labels make the end of a name as Istio checks it: DNS labels, the last not of digits alone; it may be empty for a trailing dot. */
+function areLabels(labels: readonly string[]): boolean {
+  const last = labels.at(-1) ?? '';
+  if (/^[0-9]+$/.test(last)) return false;
+  const named = last === '' ? labels.slice(0, -1) : labels;
+  return named.every((label) => label.length <= 63 && plainLabel.test(label));
+}
+
+/** A name of DNS without a wildcard, at most 255 characters. */
+export function isDnsName(value: string): boolean {
+  return value !== '' && value.length <= 255 && areLabels(value.split('.'));
+}
+
+/** A host as ServiceEntry and DestinationRule write it: a name of DNS whose first label may be or begin with `*`. */
 export function isHostPattern(value: string): boolean {
-  const name = value.endsWith('.') ? value.slice(0, -1) : value;
-  return (
-    name.length <= 253 &&
-    /^(\*|(\*-)?[A-Za-z0-9_]([-A-Za-z0-9_]*[A-Za-z0-9_])?)(\.[A-Za-z0-9_]([-A-Za-z0-9_]*[A-Za-z0-9_])?)*$/.test(name)
-  );
+  const [first = '', ...others] = value.split('.');
+  if (value.length > 255 || first.length > 63 || !firstLabel.test(first)) return false;
+  return others.length === 0 || areLabels(others);
 }

@@ -3,12 +3,15 @@ import type { WorkloadEntrySpec } from '../registry.js';
 import { placeAt } from '../place.js';
 import { quote } from '../problem.js';
 import { integer, invalidAt, mapOf, record, refined, text, type Shape } from '../shape.js';
-import { isHostPattern } from './values.js';
+import { isIstioLabel, workloadLabels } from './labels.js';
+import { isDnsName } from './values.js';
 
 const fields = record<WorkloadEntrySpec>({
   address: text({ min: 1, max: 256 }),
-  ports: mapOf(integer(1, 65535), { max: 128 }),
-  labels: mapOf(text({ max: 63 }), { max: 256 }),
+  ports: mapOf(integer(1, 65535), { max: 128 }, (name, place) => {
+    if (!isIstioLabel(name)) invalidAt(place, `${quote(name)} is no name of a port`);
+  }),
+  labels: workloadLabels,
   network: text({ max: 2048 }),
   locality: text({ max: 2048 }),
   weight: integer(0, 4294967295),
@@ -24,9 +27,9 @@ export const workloadEntrySpec: Shape<WorkloadEntrySpec> = refined(fields, (spec
   }
   const at = placeAt(place, 'address');
   if (address.startsWith('unix://')) {
-    if (!/^unix:\/\/[/@]./.test(address)) invalidAt(at, 'a unix address needs an absolute path');
+    if (!/^unix:\/\/(@|\/.*[^/]$)/.test(address)) invalidAt(at, 'a unix address needs an absolute path');
     if (spec.ports !== undefined) invalidAt(placeAt(place, 'ports'), 'a unix address has no ports');
-  } else if (isIP(address) === 0 && (address.includes('*') || !isHostPattern(address))) {
+  } else if (isIP(address) === 0 && !isDnsName(address)) {
     invalidAt(at, `${quote(address)} is neither an IP address nor a DNS name`);
   }
 });
