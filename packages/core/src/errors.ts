@@ -495,7 +495,7 @@ export const errorTable = table({
     status: 401,
     public: 'The token could not be verified',
     meaning:
-      'The key set of the issuer has no key with the kid and alg of the token. A fetched set is fetched again, at most every 30 seconds.',
+      'The key set of the issuer has no key with the kid and alg of the token. A fetched set is fetched again, at most twice a minute.',
     remedy: 'If the issuer has just changed its keys, try again; else the token comes from other keys.',
   },
   ENMESH_JWT_KEYS_UNAVAILABLE: {
@@ -526,9 +526,18 @@ export const errorTable = table({
   ENMESH_JWT_KEY_SET_INVALID: {
     status: 500,
     public: 'This service is misconfigured',
-    meaning: 'A JSON Web Key Set is no JSON object with a list `keys` of at most 100, or an inline one has no usable key.',
+    meaning:
+      'A JSON Web Key Set is no JSON object with a list `keys` of at most 100, an inline one has no usable key, or a fetched one shows a private key.',
     remedy:
       'Usable are public RSA keys from 2048 bits, EC P-256, P-384, P-521 and Ed25519 keys; private and symmetric ones never are.',
+  },
+  ENMESH_JWT_SNAPSHOT: {
+    status: 500,
+    public: 'This service is misconfigured',
+    meaning:
+      'The key set of an issuer could not be kept in, or was not taken from, the snapshot directory: not writable, too old, damaged, or open to another user. A token is refused where no other keys are held.',
+    remedy:
+      'Give each service a snapshot directory of its own that only its user may enter; delete a file that is damaged: the next fetch writes it anew.',
   },
   ENMESH_JWT_FETCH_FAILED: {
     status: 500,

@@ -20,7 +20,7 @@ import { createProbe } from './inbound/probe.js';
 import { watchUndecided } from './inbound/undecided.js';
 import { createKeySets, type KeySets } from './jwt/key-sets.js';
 import { createJwtVerifier } from './jwt/verify.js';
-import type { Admin } from './mesh/admin.js';
+import type { Admin, AdminOptions } from './mesh/admin.js';
 import { prepareAuthorizers } from './mesh/authorizers.js';
 import { metricsWhenAsked } from './mesh/metrics-when-asked.js';
 import { openMeshIdentity } from './mesh/mesh-identity.js';
@@ -144,7 +144,8 @@ async function assemble(settings: Settings, extAuthz: ExtAuthzModule | undefined
   const generation = (): number => store.current().generation;
   const { metrics, close: closeMetrics } = metricsWhenAsked({ svid: identity.svid, generation, isReady: readiness.isReady });
   stops.push(closeMetrics);
-  const admin = await openAdminOf(settings, store, metrics, stops);
+  const told = { snapshot: () => store.current(), metrics, keySets: () => keySets.status() };
+  const admin = await openAdminOf(settings, told, stops);
   const rooms = { store, keySets, parts, clients, identityReady, trustDomain, adminPort: admin?.port, readiness, metrics };
   const mesh = meshOf(settings, rooms, stops);
   registerMesh(mesh, parts);
@@ -174,13 +175,12 @@ function lazyClients(outbound: OutboundOptions, stops: Stops): () => MeshClients
 
 async function openAdminOf(
   { adminPort: port, clock }: Settings,
-  store: ConfigStore,
-  metrics: () => string,
+  told: Pick<AdminOptions, 'snapshot' | 'metrics' | 'keySets'>,
   stops: Stops,
 ): Promise<Admin | undefined> {
   if (port === undefined) return undefined;
   const { openAdmin } = await import('./mesh/admin.js');
-  const admin = await openAdmin({ port, snapshot: () => store.current(), metrics, clock });
+  const admin = await openAdmin({ port, ...told, clock });
   stops.push(() => admin.close());
   return admin;
 }
@@ -191,7 +191,13 @@ function openStore(settings: Settings, admit: ConfigStoreOptions['admit'] & {}):
 }
 
 function openKeySets(settings: Settings, store: ConfigStore, fetching: KeyFetch, stops: Stops): KeySets {
-  const keySets = createKeySets({ ...fetching, insecureHttp: settings.insecureHttp, clock: settings.clock });
+  const { insecureHttp, snapshotDirectory, clock } = settings;
+  const keySets = createKeySets({
+    ...fetching,
+    insecureHttp,
+    clock,
+    ...(snapshotDirectory === undefined ? {} : { snapshotDirectory }),
+  });
   keySets.use(store.current().jwt);
   const unwatch = store.watch((snapshot) => keySets.use(snapshot.jwt));
   stops.push(() => {

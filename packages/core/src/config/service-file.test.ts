@@ -23,6 +23,7 @@ identity: {dev: {directory: ../.enmesh, allowAnywhere: true}}
 config: ./mesh
 jwks:
   "https://idp.example": {insecureHttp: true}
+  snapshotDirectory: keys
 permissiveAnyAlpn: true
 istioHeaders: false
 log: false
@@ -33,7 +34,7 @@ log: false
       labels: { app: 'gateway', version: '1' },
       identity: { dev: { directory: '../.enmesh', allowAnywhere: true } },
       config: './mesh',
-      jwks: { 'https://idp.example': { insecureHttp: true } },
+      jwks: { 'https://idp.example': { insecureHttp: true }, snapshotDirectory: 'keys' },
       permissiveAnyAlpn: true,
       istioHeaders: false,
       log: false,
@@ -114,6 +115,8 @@ log: false
       'is no name of gRPC metadata that can be set',
     ],
     ['a socket without scheme', 'identity: {spiffe: {socket: /run/agent.sock}}\n', 'is no address of a Workload API'],
+    ['a text for an issuer', 'jwks: {"https://a": keys}\n', 'must be a map'],
+    ['a map for the snapshots', 'jwks: {snapshotDirectory: {insecureHttp: true}}\n', 'must be a string'],
     ['an unknown option of a key set', 'jwks: {"https://a": {insecureHTP: true}}\n', 'did you mean "insecureHttp"?'],
     ['a list', '- a\n', 'must be a map, not a list'],
     ['two documents', 'log: true\n---\nlog: false\n', 'enmesh.yaml:3:1: a second document'],

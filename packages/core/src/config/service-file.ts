@@ -1,11 +1,22 @@
 import { EnmeshError } from '../errors.js';
 import { readYamlDocuments } from './documents.js';
 import { identityShape, type IdentitySettings } from './identity-settings.js';
-import { errorAt, placeAt } from './place.js';
+import { errorAt, joinPath, placeAt } from './place.js';
 import { formatProblem, quote } from './problem.js';
 import { createProblemList, createReport } from './report.js';
-import { flag, invalidAt, mapOf, record, refined, text } from './shape.js';
+import { flag, invalidAt, mapOf, record, refined, text, type Shape } from './shape.js';
 import { isDnsLabel, isObjectName } from './validate/values.js';
+
+/** What is said of one issuer's key set: whether it may be fetched over plain http. */
+export interface IssuerKeySettings {
+  readonly insecureHttp?: boolean;
+}
+
+/** By issuer, how its key set is fetched; and where fetched sets are kept for a restart while their issuer is down. */
+export interface JwksSettings {
+  readonly snapshotDirectory?: string;
+  readonly [issuer: string]: IssuerKeySettings | string | undefined;
+}
 
 /** What `enmesh.yaml` says of this workload; every field may be absent and come from the environment or from code. */
 export interface ServiceFile {
@@ -16,8 +27,7 @@ export interface ServiceFile {
   readonly identity?: IdentitySettings;
   /** Path of the configuration directory, relative to the file. */
   readonly config?: string;
-  /** By issuer: whether its key set may be fetched over plain http. */
-  readonly jwks?: Readonly<Record<string, { readonly insecureHttp?: boolean }>>;
+  readonly jwks?: JwksSettings;
   readonly permissiveAnyAlpn?: boolean;
   readonly istioHeaders?: boolean;
   readonly log?: boolean;
@@ -31,13 +41,20 @@ const serviceAccount = refined(text({ min: 1 }), (value, place) => {
   if (!isObjectName(value)) invalidAt(place, `${quote(value)} is no service account`, 'lower-case letters, digits, "-" and "."');
 });
 
+const issuerKeys = record<IssuerKeySettings>({ insecureHttp: flag });
+const directory = text({ min: 1 });
+const jwks: Shape<JwksSettings> = (place) =>
+  mapOf<IssuerKeySettings | string>((at) =>
+    at.path === joinPath(place.path, 'snapshotDirectory') ? directory(at) : issuerKeys(at),
+  )(place) as JwksSettings | undefined;
+
 const serviceFile = record<ServiceFile>({
   namespace,
   serviceAccount,
   labels: mapOf(text()),
   identity: identityShape,
   config: text({ min: 1 }),
-  jwks: mapOf(record<{ insecureHttp?: boolean }>({ insecureHttp: flag })),
+  jwks,
   permissiveAnyAlpn: flag,
   istioHeaders: flag,
   log: flag,

@@ -14,7 +14,7 @@ import {
   type IdentitySource,
 } from './identity-settings.js';
 import { quote } from './problem.js';
-import { parseServiceFile, type ServiceFile } from './service-file.js';
+import { parseServiceFile, type JwksSettings, type ServiceFile } from './service-file.js';
 import { spellingHint } from './spelling.js';
 
 /**
@@ -36,8 +36,11 @@ export interface MeshOptions {
   readonly config?: string | ConfigSource;
   /** `ENMESH_IDENTITY`; default `auto`: what the platform offers, on a laptop the development authority. */
   readonly identity?: IdentityOption;
-  /** Per issuer: `insecureHttp` allows its key set to be fetched over plain http. */
-  readonly jwks?: Readonly<Record<string, { readonly insecureHttp?: boolean }>>;
+  /**
+   * Per issuer: `insecureHttp` allows its key set to be fetched over plain http. `snapshotDirectory` (`ENMESH_JWKS_SNAPSHOT_DIRECTORY`) keeps fetched sets
+   * for up to 24 hours, so that a restart while an issuer is down goes on taking its tokens; whoever may write there can sign tokens.
+   */
+  readonly jwks?: JwksSettings;
   /** In PERMISSIVE accept TLS with a verified mesh certificate whatever ALPN it offers (curl, nginx). Default false, as in Istio. */
   readonly permissiveAnyAlpn?: boolean;
   /** Also write x-forwarded-client-cert, x-forwarded-proto and x-request-id into requests, as a sidecar does. Default false. */
@@ -73,6 +76,7 @@ export interface Settings {
   /** Where a development authority is kept where `auto` ends in one. */
   readonly devDirectory: string;
   readonly insecureHttp: (issuer: string) => boolean;
+  readonly snapshotDirectory: string | undefined;
   readonly permissiveAnyAlpn: boolean;
   readonly istioHeaders: boolean;
   readonly log: boolean;
@@ -106,7 +110,8 @@ export function readSettings(options: MeshOptions): Settings {
     },
     config: configOf(options, env, file, base),
     ...identityOf(options.identity, env, file, base),
-    insecureHttp: (issuer) => (options.jwks ?? file.jwks)?.[issuer]?.insecureHttp === true,
+    insecureHttp: insecureHttpOf(options.jwks, file.jwks),
+    snapshotDirectory: snapshotDirectoryOf(options.jwks, env, file, base),
     permissiveAnyAlpn: options.permissiveAnyAlpn ?? file.permissiveAnyAlpn ?? false,
     istioHeaders: options.istioHeaders ?? file.istioHeaders ?? false,
     log: options.log ?? file.log ?? true,
@@ -133,6 +138,25 @@ function readServiceFile(named: string | undefined): { file: ServiceFile; base: 
     );
   }
   return { file: parseServiceFile(text, named ?? 'enmesh.yaml'), base: dirname(path) };
+}
+
+function insecureHttpOf(...given: readonly (JwksSettings | undefined)[]): Settings['insecureHttp'] {
+  return (issuer) => {
+    const said = given.find((jwks) => jwks !== undefined && Object.hasOwn(jwks, issuer))?.[issuer];
+    return typeof said === 'object' && said.insecureHttp === true;
+  };
+}
+
+function snapshotDirectoryOf(
+  given: JwksSettings | undefined,
+  env: NodeJS.ProcessEnv,
+  file: ServiceFile,
+  base: string,
+): string | undefined {
+  const fromCode = given?.snapshotDirectory ?? env.ENMESH_JWKS_SNAPSHOT_DIRECTORY;
+  if (fromCode !== undefined && fromCode !== '') return resolve(fromCode);
+  const fromFile = file.jwks?.snapshotDirectory;
+  return fromFile === undefined ? undefined : resolve(base, fromFile);
 }
 
 function configOf(options: MeshOptions, env: NodeJS.ProcessEnv, file: ServiceFile, base: string): string | ConfigSource {

@@ -16,6 +16,7 @@ export interface RuleVerdict {
 
 /** A parsed token and what the rules of one rule set, by index, made of it. */
 export interface TokenEntry {
+  readonly text: string;
   readonly rules: JwtRuleSet;
   readonly token: Token;
   readonly verdicts: (RuleVerdict | undefined)[];
@@ -46,9 +47,12 @@ export function createTokenMemo(): TokenMemo {
 export interface TokenCache {
   find(text: string, rules: JwtRuleSet): TokenEntry | undefined;
   /** Tokens with a good signature have a store of their own, so that a flood of bad ones cannot push them out. */
-  keep(text: string, entry: TokenEntry, verified: boolean): void;
+  keep(entry: TokenEntry, verified: boolean): void;
 }
 
+// Hashing all of a token costs ten times as much as comparing it, so tokens are found by their end, which is the signature's, and then compared.
+const keyLength = 64;
+const keyOf = (text: string): string => text.slice(-keyLength);
 const badEntries = 1_000;
 const badBytes = 1024 * 1024;
 
@@ -65,22 +69,25 @@ export function createTokenCache({
   let bad: LRUCache<string, TokenEntry> | undefined;
   return {
     find(text, rules) {
-      const entry = good?.get(text) ?? bad?.get(text);
-      return entry?.rules === rules ? entry : undefined;
+      const key = keyOf(text);
+      let entry = good?.get(key);
+      if (entry?.text !== text) entry = bad?.get(key);
+      return entry?.text === text && entry.rules === rules ? entry : undefined;
     },
-    keep(text, entry, verified) {
+    keep(entry, verified) {
+      const key = keyOf(entry.text);
       if (verified) {
         good ??= createStore(entries, bytes);
-        good.set(text, entry);
-        bad?.delete(text);
-      } else if (good?.peek(text) !== entry) {
+        good.set(key, entry);
+        if (bad?.peek(key) === entry) bad.delete(key);
+      } else if (good?.peek(key) !== entry) {
         bad ??= createStore(Math.min(entries, badEntries), Math.min(bytes, badBytes));
-        bad.set(text, entry);
+        bad.set(key, entry);
       }
     },
   };
 }
 
 function createStore(max: number, maxSize: number): LRUCache<string, TokenEntry> {
-  return new LRUCache({ max, maxSize, sizeCalculation: (_, text) => 1024 + 3 * text.length });
+  return new LRUCache({ max, maxSize, sizeCalculation: ({ text }) => 1024 + 3 * text.length });
 }

@@ -2,15 +2,17 @@ import { request as httpRequest, type IncomingMessage, type RequestOptions } fro
 import { request as httpsRequest } from 'node:https';
 import { EnmeshError } from '../errors.js';
 import { guardedLookup, isForbiddenAddress } from './addresses.js';
+import { maxAgeOf } from './cache-headers.js';
 
 /** Largest answer that is read, in octets. */
 export const maxFetchedBytes = 1024 * 1024;
 
-/** What a fetch of text came to. `contentType` is empty when absent. */
+/** What a fetch of text came to. `contentType` is empty when absent; `maxAgeMs` is how long it counts by its own headers (`maxAgeOf`), where they say. */
 export interface FetchedText {
   readonly status: number;
   readonly contentType: string;
   readonly body: string;
+  readonly maxAgeMs?: number | undefined;
 }
 
 /** Fetches a small text over http or https. The time limit covers everything. Rejects rather than answer with part of a body. */
@@ -77,7 +79,7 @@ async function readAnswer(response: IncomingMessage): Promise<FetchedText | { re
       if (size > maxFetchedBytes) throw failed('its answer is larger than 1 MiB');
       chunks.push(chunk);
     }
-    return { status, contentType, body: Buffer.concat(chunks).toString('utf8') };
+    return { status, contentType, body: Buffer.concat(chunks).toString('utf8'), maxAgeMs: maxAgeOf(headers) };
   } finally {
     response.destroy();
   }

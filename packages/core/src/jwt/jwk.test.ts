@@ -99,7 +99,7 @@ describe('a key set', () => {
   });
 
   it('may be empty, or hold 100 keys', () => {
-    expect(setOf()).toEqual({ keys: [], skipped: 0 });
+    expect(setOf()).toEqual({ keys: [], skipped: 0, privateKeys: 0 });
     expect(setOf(...Array.from({ length: 100 }, () => ed)).keys).toHaveLength(100);
   });
 });

@@ -12,10 +12,11 @@ export interface JwtKey {
   readonly key: KeyObject;
 }
 
-/** A parsed key set, and how many of its members are no usable keys. */
+/** A parsed key set, how many of its members are no usable keys, and how many of those hold a private key. */
 export interface ParsedKeySet {
   readonly keys: readonly JwtKey[];
   readonly skipped: number;
+  readonly privateKeys: number;
 }
 
 const maxKeys = 100;
@@ -44,8 +45,11 @@ export function parseKeySet(text: Uint8Array | string): ParsedKeySet {
   if (members.length > maxKeys) throw new EnmeshError('ENMESH_JWT_KEY_SET_INVALID', `the key set has more than ${maxKeys} keys`);
   const keys = members.map(importKey).filter((key) => key !== undefined);
   const usable = keys.filter(({ algorithms }) => algorithms.size > 0);
-  return { keys: usable.length === 0 ? [] : keys, skipped: members.length - usable.length };
+  const privateKeys = members.filter(isPrivate).length;
+  return { keys: usable.length === 0 ? [] : keys, skipped: members.length - usable.length, privateKeys };
 }
+
+const isPrivate = (member: unknown): boolean => isJsonObject(member) && member['kty'] !== 'oct' && 'd' in member;
 
 function importKey(member: unknown): JwtKey | undefined {
   if (!isJsonObject(member)) return undefined;

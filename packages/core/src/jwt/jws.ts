@@ -1,4 +1,4 @@
-import { decodeAnyBase64url, decodeBase64url } from './base64url.js';
+import { decodeAnyBase64url, decodeBase64url, decodeBase64urlBriefly } from './base64url.js';
 import { refusals, type JwtRefusal } from './outcome.js';
 import { isJsonObject, parseStrictJson } from './strict-json.js';
 
@@ -34,7 +34,8 @@ const maxParts = 64;
 /**
  * Reads a compact JWS strictly, in the order and with the answers of Envoy's parser (istio-semantics 2.5 step 1 and 2.6), and refuses what
  * that parser lets pass: lax JSON, more than 16 KiB. Other spellings of base64url, dots around the parts, and `crit` and its kin are objections.
- * `readPayload` takes the decoded payload; its own refusal, told by a member `ok`, comes before those of the signature part.
+ * `readPayload` takes the decoded payload, which counts only during that call; its own refusal, told by a member `ok`, comes before those of the
+ * signature part.
  */
 export function parseJws<Claims extends object>(
   text: string,
@@ -47,11 +48,11 @@ export function parseJws<Claims extends object>(
   if (!head || !payloadSegment || !tail || others.length > 0) return refusals.form;
   const header = parseHeader(head);
   if ('ok' in header) return header;
-  const payload = readSegment(payloadSegment, refusals.payloadBase64);
+  const payload = readSegment(payloadSegment, refusals.payloadBase64, decodeBase64urlBriefly);
   if ('ok' in payload) return payload;
   const claims = readPayload(payload.octets);
   if ('ok' in claims) return claims as JwtRefusal;
-  const signature = readSegment(tail, refusals.signatureBase64);
+  const signature = readSegment(tail, refusals.signatureBase64, decodeBase64url);
   if ('ok' in signature) return signature;
   const ofParts = header.objection ?? payload.objection ?? signature.objection;
   const objection = parts.length === 3 ? ofParts : refusals.form;
@@ -65,8 +66,8 @@ interface Segment {
 }
 
 /** A part as Envoy decodes it; what is not written in the one strict way is read on, so that Envoy's answer is found, and objected to with `refusal`. */
-function readSegment(text: string, refusal: JwtRefusal): Segment | JwtRefusal {
-  const strict = decodeBase64url(text);
+function readSegment(text: string, refusal: JwtRefusal, decode: typeof decodeBase64url): Segment | JwtRefusal {
+  const strict = decode(text);
   if (strict !== undefined) return { octets: strict, objection: undefined };
   const octets = decodeAnyBase64url(text);
   return octets === undefined ? refusal : { octets, objection: refusal };
@@ -86,7 +87,7 @@ function parseHeader(segment: string): Header | JwtRefusal {
 }
 
 function readHeader(segment: string): Header | JwtRefusal {
-  const read = readSegment(segment, refusals.headerBase64);
+  const read = readSegment(segment, refusals.headerBase64, decodeBase64urlBriefly);
   if ('ok' in read) return read;
   const header = parseObject(read.octets);
   if (!header) return refusals.headerJson;

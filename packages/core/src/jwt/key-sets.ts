@@ -1,9 +1,18 @@
-import { noticeEvents } from '../telemetry/events.js';
 import { fetchText as ownFetchText, type FetchText } from './fetch-text.js';
-import { createRemoteKeySet, type KeySet, type RemoteKeySet, type Timer } from './remote-key-set.js';
+import type { RemoteKeySource } from './key-set-fetch.js';
+import { tellInsecure } from './key-set-notices.js';
+import { createSnapshotStore } from './key-set-snapshot.js';
+import {
+  createRemoteKeySet,
+  type HeldKeySet,
+  type KeySet,
+  type KeySetStatus,
+  type RemoteKeySet,
+  type Timer,
+} from './remote-key-set.js';
 import type { JwtRule, JwtRuleSet } from './rules.js';
 
-export type { KeySet } from './remote-key-set.js';
+export type { KeySet, KeySetState, KeySetStatus } from './remote-key-set.js';
 
 /** How key sets are fetched. `clock` is in ms since the epoch; `random` is in [0, 1) and spreads the fetches; `timer` keeps no process alive. */
 export interface KeySetsOptions {
@@ -13,6 +22,8 @@ export interface KeySetsOptions {
   readonly isMeshHost?: (host: string, port: number) => boolean;
   /** Default: a connection of our own, with the limits of `fetch-text.ts`. */
   readonly fetchText?: FetchText;
+  /** A directory where fetched sets are kept for a restart while their issuer is down; default: none. Whoever may write there can sign tokens. */
+  readonly snapshotDirectory?: string;
   readonly clock?: () => number;
   readonly random?: () => number;
   readonly timer?: Timer;
@@ -22,20 +33,28 @@ export interface KeySetsOptions {
 export interface KeySets {
   /** Makes these the rules in force: starts fetching new sets in the background, keeps those still used, closes those that nobody uses. */
   use(rules: JwtRuleSet): void;
-  /** Resolves when every set in use was tried once, whatever came of it: keys that cannot be had refuse tokens, not the service. */
+  /**
+   * Resolves when every set in use was tried once, whatever came of it, or after 10 seconds: keys that cannot be had refuse tokens, not the service,
+   * and an issuer that does not answer keeps nobody waiting.
+   */
   ready(): Promise<void>;
+  /** How each fetched set in use stands. */
+  status(): readonly KeySetStatus[];
   /** The keys of one rule; empty for a rule that is not in use. */
   of(rule: JwtRule): KeySet;
   /** Ends all fetching. */
   close(): void;
 }
 
+const readyWithin = 10_000;
 const unknownSet: KeySet = Object.freeze({ generation: 0, keys: [], freshUntil: -Infinity, missed: () => {} });
 
 /** Creates the holder of the key sets (istio-semantics 2.8, 2.10). Nothing is fetched before {@link KeySets.use}. */
 export function createKeySets(options: KeySetsOptions): KeySets {
   const { insecureHttp, isMeshHost, fetchText, clock = Date.now, random = Math.random, timer = idleTimer } = options;
+  const { snapshotDirectory } = options;
   const remote = new Map<string, RemoteKeySet>();
+  let sources: ReadonlyMap<string, RemoteKeySource> = new Map();
   const inline = new WeakMap<JwtRule, KeySet>();
   const told = new Set<string>();
   let closed = false;
@@ -45,17 +64,22 @@ export function createKeySets(options: KeySetsOptions): KeySets {
     if (allowed) told.add(issuer);
     return allowed;
   };
-  const start = (source: Extract<JwtRule['keySource'], { kind: 'remote' }>): RemoteKeySet =>
+  const start = (source: RemoteKeySource): RemoteKeySet =>
     createRemoteKeySet({
       source,
+      inherited: heldFor(source),
       insecureHttp: allowsHttp,
       isMeshHost: (fetchText && isMeshHost) ?? (() => false),
       fetchText: fetchText ?? ownFetchText,
       clock,
       random,
       timer,
+      snapshot: snapshotDirectory === undefined ? undefined : createSnapshotStore(snapshotDirectory, source),
     });
-  const keep = (used: ReadonlySet<string>): void => {
+  /** What a set of the same issuer and place holds: a rule whose timeout was changed, perhaps because the issuer is slow, must not lose its keys. */
+  const heldFor = ({ issuer, uri }: RemoteKeySource): HeldKeySet | undefined =>
+    [...remote].find(([id]) => sources.get(id)?.issuer === issuer && sources.get(id)?.uri === uri)?.[1].held();
+  const keep = (used: ReadonlyMap<string, unknown>): void => {
     for (const [id, set] of remote) {
       if (used.has(id)) continue;
       remote.delete(id);
@@ -65,13 +89,18 @@ export function createKeySets(options: KeySetsOptions): KeySets {
   return {
     use({ rules }) {
       if (closed) return;
-      const sources = new Map(rules.flatMap(({ keySource }) => (keySource.kind === 'remote' ? [[keySource.id, keySource]] : [])));
-      keep(new Set(sources.keys()));
-      for (const [id, source] of sources) if (!remote.has(id)) remote.set(id, start(source));
+      const used = new Map(rules.flatMap(({ keySource }) => (keySource.kind === 'remote' ? [[keySource.id, keySource]] : [])));
+      for (const [id, source] of used) if (!remote.has(id)) remote.set(id, start(source));
+      keep(used);
+      sources = used;
     },
     async ready() {
-      await Promise.all([...remote.values()].map((set) => set.tried));
+      let cancel = (): void => {};
+      const late = new Promise<void>((done) => (cancel = timer(done, readyWithin)));
+      await Promise.race([late, Promise.all([...remote.values()].map((set) => set.tried))]);
+      cancel();
     },
+    status: () => [...remote.values()].map((set) => set.status()),
     of(rule) {
       const { keySource } = rule;
       if (keySource.kind === 'remote') return remote.get(keySource.id) ?? unknownSet;
@@ -82,7 +111,7 @@ export function createKeySets(options: KeySetsOptions): KeySets {
     },
     close() {
       closed = true;
-      keep(new Set());
+      keep(new Map());
     },
   };
 }
@@ -91,9 +120,3 @@ const idleTimer: Timer = (run, ms) => {
   const handle = setTimeout(run, ms).unref();
   return () => clearTimeout(handle);
 };
-
-function tellInsecure(issuer: string): void {
-  if (!noticeEvents.hasSubscribers) return;
-  const message = `keys of issuer ${JSON.stringify(issuer)} are fetched over plain http: whoever can change them on the way can sign tokens`;
-  noticeEvents.publish({ kind: 'insecure-option', level: 'warn', message, details: { issuer } });
-}

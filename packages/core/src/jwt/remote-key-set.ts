@@ -1,10 +1,13 @@
-import { EnmeshError, isEnmeshError } from '../errors.js';
-import { noticeEvents } from '../telemetry/events.js';
-import { isForbiddenAddress } from './addresses.js';
-import { maxFetchedBytes, type FetchText } from './fetch-text.js';
-import { parseKeySet, type JwtKey } from './jwk.js';
-import type { KeySource } from './rules.js';
-import { isJsonObject, parseStrictJson } from './strict-json.js';
+import { EnmeshError } from '../errors.js';
+import { createHeldKeys, staleAfter, type HeldKeys, type HeldKeySet, type KeysInUse } from './held-keys.js';
+import type { JwtKey } from './jwk.js';
+import { createKeySetFetch, type KeySetFetchOptions } from './key-set-fetch.js';
+import { placeOf, tellFailed, tellRefreshed, tellRestored, tellSnapshotProblem } from './key-set-notices.js';
+import type { KeySetSnapshot, SnapshotStore } from './key-set-snapshot.js';
+import { createMissBudget } from './miss-budget.js';
+
+export type { HeldKeySet } from './held-keys.js';
+export type { Timer } from './key-set-fetch.js';
 
 /** The keys of an issuer as verification sees them. `generation` changes whenever `keys` does; after `freshUntil` (ms) they no longer count. */
 export interface KeySet {
@@ -12,45 +15,69 @@ export interface KeySet {
   readonly keys: readonly JwtKey[];
   /** -Infinity while nothing was ever fetched. */
   readonly freshUntil: number;
-  /** Tells the set that a token came which it has no key for; a fetched set is then fetched again, at most every 30 seconds. */
-  missed(): void;
+  /** Tells the set that a token came which it has no key for (`kid` empty: it names none); a fetched set is then fetched again, at most twice a minute. */
+  missed(kid: string): void;
+}
+
+/**
+ * How a fetched key set stands. `waiting`: not tried yet; `fresh`: the last fetch was good; `stale`: the last keys count although the issuer cannot be
+ * reached; `unavailable`: no keys count, tokens of this issuer are refused.
+ */
+export type KeySetState = 'waiting' | 'fresh' | 'stale' | 'unavailable';
+
+/** What is told of a fetched key set; times in ms since the epoch, undefined while nothing was fetched. */
+export interface KeySetStatus {
+  readonly issuer: string;
+  /** Where it is fetched, without anything secret. */
+  readonly place: string;
+  readonly state: KeySetState;
+  readonly keys: number;
+  readonly fetchedAt: number | undefined;
+  readonly usableUntil: number | undefined;
+  /** Fetches that failed since the last good one. */
+  readonly failures: number;
+  /** Whether the keys in use were read from the disk. */
+  readonly restored: boolean;
 }
 
 /** A key set that is fetched and renewed in the background until it is closed. */
 export interface RemoteKeySet extends KeySet {
   /** Settles when the first attempt has, whatever came of it. */
   readonly tried: Promise<void>;
+  status(): KeySetStatus;
+  /** What is in use, for a set that takes this one's place; undefined while nothing is. */
+  held(): HeldKeySet | undefined;
   close(): void;
 }
 
 /** What a remote key set works with; see `createKeySets`. */
-export interface RemoteKeySetOptions {
-  readonly source: Extract<KeySource, { kind: 'remote' }>;
-  readonly insecureHttp: (issuer: string) => boolean;
-  readonly isMeshHost: (host: string, port: number) => boolean;
-  readonly fetchText: FetchText;
-  readonly clock: () => number;
+export interface RemoteKeySetOptions extends KeySetFetchOptions {
   readonly random: () => number;
-  readonly timer: Timer;
+  /** Where the keys outlive the process, undefined: nowhere. */
+  readonly snapshot: SnapshotStore | undefined;
+  /** What another set of this issuer and place holds, used until the first fetch is there. */
+  readonly inherited: HeldKeySet | undefined;
 }
 
-/** Runs something once after `ms` milliseconds unless the returned function is called before. */
-export type Timer = (run: () => void, ms: number) => () => void;
-
 const minute = 60_000;
-const refreshEvery = 20 * minute;
+const longestRefresh = 20 * minute;
+const shortestRefresh = minute;
 const firstRetry = minute;
 const lastRetry = 60 * minute;
-const missCooldown = 30_000;
-const staleAfter = 24 * 60 * minute;
+const missWhileFailing = 30_000;
+const snapshotSkew = minute;
 
 /**
- * Starts fetching a key set: at once, then every 20 minutes; after a failure in 1 minute, doubling up to 60 (istio-semantics 2.8), all with
- * 10 % of jitter. Keys that the issuer removed are dropped; while it cannot be reached, the last ones count for 24 hours.
+ * Starts fetching a key set: at once, then ahead of what its cache headers say, never later than 20 minutes and never sooner than one (less up to 20 % of
+ * jitter); after a failure in 1 minute, doubling up to 60 (istio-semantics 2.8), give or take 10 %. Keys that the issuer removed are dropped;
+ * while it cannot be reached, the last ones count for 24 hours, those of a snapshot on disk included when it fails from the start.
  */
 export function createRemoteKeySet(options: RemoteKeySetOptions): RemoteKeySet {
-  const { source, clock, random, timer } = options;
-  let state = { generation: 0, keys: [] as readonly JwtKey[], freshUntil: -Infinity, body: '' };
+  const { source, clock, random, timer, inherited } = options;
+  const fetchKeys = createKeySetFetch(options);
+  const budget = createMissBudget();
+  const held = createHeldKeys(options);
+  const keep = createKeeper(options);
   let failures = 0;
   let attemptedAt = -Infinity;
   let running = false;
@@ -59,151 +86,118 @@ export function createRemoteKeySet(options: RemoteKeySetOptions): RemoteKeySet {
 
   const schedule = (delay: number): void => {
     cancel();
-    if (!closing.signal.aborted) cancel = timer(() => void attempt(), delay * (0.9 + 0.2 * random()));
+    if (!closing.signal.aborted) cancel = timer(() => void attempt(), delay);
   };
-  const succeed = (body: string): void => {
-    const parsed = body === state.body ? undefined : parseKeySet(body);
-    const { generation, keys } = parsed === undefined ? state : { generation: state.generation + 1, keys: parsed.keys };
-    state = { generation, keys, freshUntil: clock() + staleAfter, body };
-    if (parsed !== undefined || failures > 0) tellRefreshed(source, keys.length, parsed?.skipped ?? 0);
+  const succeed = (body: string, maxAgeMs = longestRefresh): void => {
+    const set = { body, fetchedAt: clock(), restored: false };
+    const parsed = held.hold(set);
+    if (parsed !== undefined || failures > 0) tellRefreshed(source, usableIn(held.current.keys), parsed?.skipped ?? 0);
     failures = 0;
-    schedule(refreshEvery);
+    keep(set);
+    schedule(Math.min(Math.max(maxAgeMs, shortestRefresh), longestRefresh) * (0.8 + 0.2 * random()));
   };
-  const fail = (error: unknown): void => {
+  const fail = async (error: unknown): Promise<void> => {
     failures++;
-    tellFailed(source, error, state.freshUntil > clock());
-    schedule(Math.min(firstRetry * 2 ** (failures - 1), lastRetry));
+    schedule(Math.min(firstRetry * 2 ** (failures - 1), lastRetry) * (0.9 + 0.2 * random()));
+    if (held.current.from === undefined) await restore(options, held, closing.signal);
+    if (!closing.signal.aborted) tellFailed(source, error, held.current.freshUntil > clock());
   };
   const attempt = async (): Promise<void> => {
     if (running || closing.signal.aborted) return;
     running = true;
     attemptedAt = clock();
     try {
-      const body = await fetchKeySet(options, closing.signal);
-      if (!closing.signal.aborted) succeed(body);
+      const { body, maxAgeMs } = await fetchKeys(closing.signal);
+      if (!closing.signal.aborted) succeed(body, maxAgeMs);
     } catch (error) {
-      if (!closing.signal.aborted) fail(error);
+      if (!closing.signal.aborted) await fail(error);
     } finally {
       running = false;
     }
   };
-  const tried = attempt();
-  return {
-    tried,
-    get generation() {
-      return state.generation;
+  const isAllowed = (kid: string): boolean => {
+    const now = clock();
+    // While it fails, only time helps. A clock that went back must not hold it for ever.
+    if (failures > 0 || held.current.from === undefined) return now - attemptedAt >= missWhileFailing || now < attemptedAt;
+    return budget.allows(kid, now);
+  };
+  if (inherited !== undefined) held.hold(inherited);
+  return remoteKeySet(held, {
+    tried: attempt(),
+    missed(kid) {
+      if (!running && !closing.signal.aborted && isAllowed(kid)) void attempt();
     },
-    get keys() {
-      return state.keys;
-    },
-    get freshUntil() {
-      return state.freshUntil;
-    },
-    missed() {
-      if (!running && clock() - attemptedAt >= missCooldown) void attempt();
-    },
+    status: () => statusOf(options, held.current, failures),
     close() {
       closing.abort();
       cancel();
-      // Whoever still holds a verdict made with these keys has to ask again.
-      state = { generation: state.generation + 1, keys: [], freshUntil: -Infinity, body: '' };
+      held.drop();
     },
-  };
-}
-
-async function fetchKeySet(options: RemoteKeySetOptions, closing: AbortSignal): Promise<string> {
-  const { source } = options;
-  if (source.uri !== undefined) return fetchBody(options, source.uri, closing);
-  const document = await fetchBody(options, `${source.issuer.replace(/\/$/, '')}/.well-known/openid-configuration`, closing);
-  let found: unknown;
-  try {
-    found = parseStrictJson(document);
-  } catch {
-    throw new EnmeshError('ENMESH_JWT_FETCH_FAILED', 'the discovery document is not JSON');
-  }
-  const uri = isJsonObject(found) ? found['jwks_uri'] : undefined;
-  if (typeof uri !== 'string') throw new EnmeshError('ENMESH_JWT_FETCH_FAILED', 'the discovery document has no jwks_uri');
-  return fetchBody(options, uri, closing);
-}
-
-async function fetchBody(options: RemoteKeySetOptions, uri: string, closing: AbortSignal): Promise<string> {
-  const { timeoutMs } = options.source;
-  checkAddress(options, uri);
-  const attempt = new AbortController();
-  const stop = (): void => attempt.abort();
-  closing.addEventListener('abort', stop);
-  let cancel = (): void => {};
-  try {
-    // The fetcher may be another's, so the deadline is kept here as well.
-    const deadline = new Promise<never>((_, reject) => {
-      cancel = options.timer(() => {
-        reject(new EnmeshError('ENMESH_JWT_FETCH_FAILED', `no answer within ${timeoutMs} ms`));
-        stop();
-      }, timeoutMs);
-    });
-    const { status, body } = await Promise.race([options.fetchText(uri, { timeoutMs, signal: attempt.signal }), deadline]);
-    if (status < 200 || status >= 300) throw new EnmeshError('ENMESH_JWT_FETCH_FAILED', `it answers with status ${status}`);
-    if (body.length > maxFetchedBytes) throw new EnmeshError('ENMESH_JWT_FETCH_FAILED', 'its answer is larger than 1 MiB');
-    if (/^\s*</.test(body)) throw new EnmeshError('ENMESH_JWT_FETCH_FAILED', 'it answers with HTML');
-    return body;
-  } finally {
-    cancel();
-    closing.removeEventListener('abort', stop);
-  }
-}
-
-/** Throws `ENMESH_JWT_FETCH_REFUSED` for a URI that is never fetched. */
-function checkAddress({ source, insecureHttp, isMeshHost }: RemoteKeySetOptions, uri: string): void {
-  const refuse = (why: string): never => {
-    throw new EnmeshError('ENMESH_JWT_FETCH_REFUSED', why);
-  };
-  if (!URL.canParse(uri))
-    return refuse(source.uri === undefined ? 'the issuer has no key set at a URL; give jwks or jwksUri' : 'it is no URL');
-  const { protocol, hostname, port } = new URL(uri);
-  if (isForbiddenAddress(hostname)) return refuse('it is a link-local or metadata address');
-  if (protocol === 'https:') return;
-  if (protocol !== 'http:') return refuse('it is neither https nor http');
-  if (isMeshHost(hostname, port === '' ? 80 : Number(port))) return;
-  const line = `jwks: {${JSON.stringify(source.issuer)}: {insecureHttp: true}}`;
-  if (!insecureHttp(source.issuer))
-    return refuse(`plain http is not used for keys; to allow it for this issuer, write in enmesh.yaml: ${line}`);
-}
-
-// Without user, password and query, which may be secret.
-function placeOf({ uri }: RemoteKeySetOptions['source']): string {
-  if (uri === undefined) return 'by discovery';
-  if (!URL.canParse(uri)) return `at ${JSON.stringify(uri.slice(0, 200))}`;
-  const { protocol, host, pathname } = new URL(uri);
-  return `at ${protocol}//${host}${pathname}`;
-}
-
-const subjectOf = (source: RemoteKeySetOptions['source']): string =>
-  `RequestAuthentication ${source.policy}: key set of issuer ${JSON.stringify(source.issuer)} ${placeOf(source)}`;
-
-function tellRefreshed(source: RemoteKeySetOptions['source'], keys: number, skipped: number): void {
-  if (!noticeEvents.hasSubscribers) return;
-  const level = keys === 0 ? 'warn' : 'info';
-  const message = `${subjectOf(source)}: ${keys} usable keys, ${skipped} others`;
-  noticeEvents.publish({ kind: 'key-set-refreshed', level, message, details: { issuer: source.issuer, keys, skipped } });
-}
-
-function tellFailed(source: RemoteKeySetOptions['source'], error: unknown, keysHeld: boolean): void {
-  if (!noticeEvents.hasSubscribers) return;
-  const own = isEnmeshError(error);
-  const reason = own ? error.message : `it cannot be fetched (${errorName(error)})`;
-  const code = own ? error.code : 'ENMESH_JWT_FETCH_FAILED';
-  const state = keysHeld ? 'the last keys stay in use' : 'tokens of this issuer are refused';
-  const message = `${subjectOf(source)}: ${reason}; ${state}`;
-  noticeEvents.publish({
-    kind: 'key-set-failed',
-    level: keysHeld ? 'warn' : 'error',
-    code,
-    message,
-    details: { issuer: source.issuer },
   });
 }
 
-function errorName(error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
-  return typeof code === 'string' ? code : error instanceof Error ? error.name : 'unknown error';
+/** The set as its readers see it: always the keys of this moment. */
+function remoteKeySet(held: HeldKeys, rest: Pick<RemoteKeySet, 'tried' | 'missed' | 'status' | 'close'>): RemoteKeySet {
+  return {
+    ...rest,
+    get generation() {
+      return held.current.generation;
+    },
+    get keys() {
+      return held.current.keys;
+    },
+    get freshUntil() {
+      return held.current.freshUntil;
+    },
+    held: () => held.current.from,
+  };
+}
+
+/** Writes sets to the disk, one after the other and in nobody's way. */
+function createKeeper({ source, snapshot }: RemoteKeySetOptions): (set: KeySetSnapshot) => void {
+  let writing = Promise.resolve();
+  return ({ body, fetchedAt }) => {
+    if (snapshot === undefined) return;
+    writing = writing
+      .then(() => snapshot.write({ body, fetchedAt }))
+      .catch((error: unknown) => tellSnapshotProblem(source, error));
+  };
+}
+
+/** Takes the set of the disk into use, if there is one that may be. */
+async function restore({ source, snapshot, clock }: RemoteKeySetOptions, held: HeldKeys, closing: AbortSignal): Promise<void> {
+  try {
+    const kept = await snapshot?.read();
+    if (kept === undefined || closing.aborted) return;
+    const age = clock() - kept.fetchedAt;
+    if (!(age >= -snapshotSkew && age <= staleAfter))
+      throw new EnmeshError('ENMESH_JWT_SNAPSHOT', 'its snapshot is older than 24 hours, or of the future');
+    held.hold({ ...kept, restored: true });
+    tellRestored(source, usableIn(held.current.keys), kept.fetchedAt);
+  } catch (error) {
+    tellSnapshotProblem(source, error);
+  }
+}
+
+function statusOf({ source, clock }: RemoteKeySetOptions, { keys, freshUntil, from }: KeysInUse, failures: number): KeySetStatus {
+  const { issuer } = source;
+  const restored = from?.restored ?? false;
+  return {
+    issuer,
+    place: placeOf(source),
+    state: stateOf(clock() <= freshUntil, from !== undefined, failures === 0 && !restored),
+    keys: usableIn(keys),
+    fetchedAt: from?.fetchedAt,
+    usableUntil: from === undefined ? undefined : freshUntil,
+    failures,
+    restored,
+  };
+}
+
+/** A key that may verify nothing only keeps its place in the order of the set. */
+const usableIn = (keys: readonly JwtKey[]): number => keys.filter(({ algorithms }) => algorithms.size > 0).length;
+
+function stateOf(usable: boolean, had: boolean, good: boolean): KeySetState {
+  if (usable) return good ? 'fresh' : 'stale';
+  return had || !good ? 'unavailable' : 'waiting';
 }

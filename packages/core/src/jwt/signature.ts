@@ -45,17 +45,29 @@ export function checkSignature(token: Jws, keys: readonly JwtKey[]): JwtRefusal 
   return refusal;
 }
 
+// The longest token, read before anything else runs.
+const room = Buffer.allocUnsafeSlow(16 * 1024);
+
+function octetsOf(text: string): Buffer {
+  return text.length > room.length ? Buffer.from(text, 'latin1') : room.subarray(0, room.write(text, 'latin1'));
+}
+
 function isSignedBy(token: Jws, { key }: JwtKey): boolean {
   const algorithm = algorithms[token.alg];
   if (algorithm === undefined) return false;
   if (algorithm.octets !== undefined && token.signature.length !== algorithm.octets) return false;
-  const data = Buffer.from(token.signingInput, 'latin1');
+  const data = octetsOf(token.signingInput);
   try {
     if (algorithm.pss) {
       const { RSA_PKCS1_PSS_PADDING: padding, RSA_PSS_SALTLEN_DIGEST: saltLength } = constants;
       return verify(algorithm.hash, data, { key, padding, saltLength }, token.signature);
     }
-    return verify(algorithm.hash, data, { key, dsaEncoding: 'ieee-p1363' }, token.signature);
+    return verify(
+      algorithm.hash,
+      data,
+      algorithm.octets === undefined ? key : { key, dsaEncoding: 'ieee-p1363' },
+      token.signature,
+    );
   } catch {
     return false;
   }

@@ -19,14 +19,17 @@ export function parseStrictJson(source: Uint8Array | string): unknown {
     throw new SyntaxError('not JSON');
   }
   if (typeof source === 'string' && loneSurrogate.test(text)) throw new SyntaxError('a lone surrogate');
-  inspect(text);
+  // Octets hold none by themselves, only as escapes.
+  const members = inspect(value, 1, text.includes('\\'));
+  if (members !== countNames(text)) throw new SyntaxError('a member name stands twice in one object');
   return value;
 }
 
 // The decoder costs more than all the rest for what is nearly always ASCII.
 function decode(octets: Uint8Array): string {
   if (!isAscii(octets)) return utf8.decode(octets);
-  return Buffer.from(octets.buffer, octets.byteOffset, octets.byteLength).toString('latin1');
+  const buffer = Buffer.isBuffer(octets) ? octets : Buffer.from(octets.buffer, octets.byteOffset, octets.byteLength);
+  return buffer.toString('latin1');
 }
 
 /** Whether a parsed JSON value is an object, not a list or null. */
@@ -34,37 +37,44 @@ export function isJsonObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-const quote = 0x22;
-const comma = 0x2c;
-
-/** Walks text that is known to be JSON and throws at what JSON.parse lets pass. */
-function inspect(text: string): void {
-  const open: (Set<string> | undefined)[] = [];
-  let names: Set<string> | undefined;
-  let nameNext = false;
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i);
-    if (code === quote) {
-      const end = closingQuote(text, i);
-      const string = readString(text, i, end, nameNext);
-      if (nameNext) addName(names, string);
-      nameNext = false;
-      i = end;
-    } else if (code === comma) {
-      nameNext = names !== undefined;
-    } else if (code === 0x7b || code === 0x5b) {
-      // { or [
-      nameNext = code === 0x7b;
-      names = nameNext ? new Set() : undefined;
-      if (open.push(names) > maxJsonDepth) throw new SyntaxError('nested too deeply');
-    } else if (code === 0x7d || code === 0x5d) {
-      open.pop();
-      names = open.at(-1);
-      nameNext = false;
-    } else if (code === 0x2d || (code >= 0x30 && code <= 0x39)) {
-      i = checkNumber(text, i) - 1;
-    }
+/** Walks a parsed value, throws at what JSON.parse lets pass, and answers how many members its objects have. */
+function inspect(value: unknown, depth: number, escaped: boolean): number {
+  if (typeof value === 'string') {
+    if (escaped && loneSurrogate.test(value)) throw new SyntaxError('a lone surrogate');
+    return 0;
   }
+  if (typeof value === 'number') {
+    if (!Number.isFinite(value)) throw new SyntaxError('a number out of range');
+    return 0;
+  }
+  if (typeof value !== 'object' || value === null) return 0;
+  if (depth > maxJsonDepth) throw new SyntaxError('nested too deeply');
+  let members = 0;
+  if (Array.isArray(value)) {
+    for (const item of value) members += inspect(item, depth + 1, escaped);
+    return members;
+  }
+  const names = Object.keys(value);
+  for (const name of names) {
+    if (escaped && loneSurrogate.test(name)) throw new SyntaxError('a lone surrogate');
+    members += inspect((value as Record<string, unknown>)[name], depth + 1, escaped);
+  }
+  return members + names.length;
+}
+
+/**
+ * How many member names stand in text that is known to be JSON: strings with a colon behind. Where JSON.parse made one of two, or dropped a member with
+ * all that was in it, it made fewer.
+ */
+function countNames(text: string): number {
+  let names = 0;
+  for (let start = text.indexOf('"'); start >= 0;) {
+    let next = closingQuote(text, start) + 1;
+    while (isBlank(text.charCodeAt(next))) next++;
+    if (text.charCodeAt(next) === 0x3a) names++;
+    start = text.indexOf('"', next);
+  }
+  return names;
 }
 
 function closingQuote(text: string, start: number): number {
@@ -80,28 +90,7 @@ function isEscaped(text: string, at: number): boolean {
   return (at - before) % 2 === 0;
 }
 
-/** Checks a string; its value is only made where it is needed. */
-function readString(text: string, start: number, end: number, wanted: boolean): string {
-  const literal = text.slice(start, end + 1);
-  if (!literal.includes('\\')) return wanted ? literal.slice(1, -1) : '';
-  const string = JSON.parse(literal) as string;
-  if (loneSurrogate.test(string)) throw new SyntaxError('a lone surrogate');
-  return string;
-}
-
-function addName(names: Set<string> | undefined, name: string): void {
-  if (names === undefined || names.has(name)) throw new SyntaxError('a member name stands twice in one object');
-  names.add(name);
-}
-
-function checkNumber(text: string, start: number): number {
-  let end = start + 1;
-  while (isNumberPart(text.charCodeAt(end))) end++;
-  if (!Number.isFinite(Number(text.slice(start, end)))) throw new SyntaxError('a number out of range');
-  return end;
-}
-
-// Digits, + - . E e
-function isNumberPart(code: number): boolean {
-  return (code >= 0x30 && code <= 0x39) || code === 0x2b || code === 0x2d || code === 0x2e || code === 0x45 || code === 0x65;
+// Space, tab, line feed, carriage return.
+function isBlank(code: number): boolean {
+  return code === 0x20 || code === 0x09 || code === 0x0a || code === 0x0d;
 }

@@ -412,9 +412,11 @@ describe('the cache', () => {
       get freshUntil() {
         return state.freshUntil;
       },
-      missed: () => void state.misses++,
+      missed: () => {
+        state.misses++;
+      },
     };
-    const keySets: KeySets = { use: () => {}, ready: async () => {}, of: () => set, close: () => {} };
+    const keySets: KeySets = { use: () => {}, ready: async () => {}, of: () => set, status: () => [], close: () => {} };
     return { state, keySets };
   }
 
@@ -522,6 +524,22 @@ describe('the cache', () => {
     for (let i = 0; i < 10; i++) verifier.verify(rules, bearer(await sign(evil, { n: i })), now);
     expect(verifier.verify(rules, good, now).ok).toBe(true);
     expect(state.looks).toBe(12);
+  });
+
+  it('tells tokens apart that end alike, in whichever order they come', async () => {
+    const rules = compile(ruleFor(rsa));
+    const good = await sign(rsa);
+    const [header, , signature] = good.split('.');
+    const payload = Buffer.from(JSON.stringify({ iss: rsa.issuer, sub: 'admin' })).toString('base64url');
+    const forged = `${header}.${payload}.${signature}`;
+    for (const order of [
+      [forged, good, forged, good],
+      [good, forged, good, forged],
+    ]) {
+      const verifier = createJwtVerifier({ keySets: inlineKeys() });
+      const verdicts = order.map((token) => verifier.verify(rules, bearer(token), now).ok);
+      expect(verdicts).toEqual(order.map((token) => token === good));
+    }
   });
 
   it('is bounded by entries and by bytes', async () => {

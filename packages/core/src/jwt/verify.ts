@@ -45,9 +45,9 @@ export function createJwtVerifier({ keySets, cacheEntries, cacheBytes }: JwtVeri
     const verdict = currentVerdict(entry, rule);
     const unavailable = !(now <= verdict.keySet.freshUntil);
     if (unavailable || verdict.refusal !== undefined) {
-      if (unavailable || verdict.refusal?.code === 'ENMESH_JWT_KEY_UNKNOWN') verdict.keySet.missed();
+      if (unavailable || verdict.refusal?.code === 'ENMESH_JWT_KEY_UNKNOWN') verdict.keySet.missed(entry.token.kid);
       if (unavailable) return entry.token.kid === '' ? refusals.noKeys : refusals.noKeysKid;
-      cache.keep(text, entry, false);
+      cache.keep(entry, false);
       return verdict.refusal ?? refusals.unchecked;
     }
     if (memo !== undefined && memo.entry !== entry) {
@@ -57,7 +57,7 @@ export function createJwtVerifier({ keySets, cacheEntries, cacheBytes }: JwtVeri
     }
     const known = verdict.accepted[location];
     if (known !== undefined) return known;
-    cache.keep(text, entry, true);
+    cache.keep(entry, true);
     return accept(entry, rule, location, verdict);
   };
 
@@ -70,7 +70,7 @@ export function createJwtVerifier({ keySets, cacheEntries, cacheBytes }: JwtVeri
     if (entry === undefined) {
       const token = parseToken(text);
       if (!token.ok) return token;
-      entry = { rules, token, verdicts: [] };
+      entry = { text, rules, token, verdicts: [] };
     }
     if (rules.rules.length > 1) request.parsed = { text, entry };
     return entry;

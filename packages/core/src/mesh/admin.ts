@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import type { MeshSnapshot } from '../config/snapshot.js';
 import { EnmeshError } from '../errors.js';
+import type { KeySetStatus } from '../jwt/key-sets.js';
 import { metricsContentType } from '../telemetry/metrics.js';
 import { createDecisionRing, type DecisionRing } from './decisions.js';
 import { describeMesh } from './describe.js';
@@ -19,13 +20,15 @@ export interface AdminOptions {
   readonly snapshot: () => MeshSnapshot;
   /** The text of `/metrics`. */
   readonly metrics: () => string;
+  /** How the fetched key sets stand; default none. */
+  readonly keySets?: () => readonly KeySetStatus[];
   readonly clock: () => number;
 }
 
 /**
- * Opens the admin listener on 127.0.0.1, for `enmesh describe` and `enmesh explain`: `/describe` is the snapshot in force, `/decisions/<id>` one of the last
- * 1 000 denials, `/metrics` counts and gauges in Prometheus' text format. It only reads. Every process of this machine may ask, so it is off unless `adminPort` is given; pages of a browser may not.
- * Rejects with `ENMESH_MESH_PORT`.
+ * Opens the admin listener on 127.0.0.1, for `enmesh describe` and `enmesh explain`: `/describe` is the snapshot in force, `/key-sets` how the fetched key
+ * sets stand, `/decisions/<id>` one of the last 1 000 denials, `/metrics` counts and gauges in Prometheus' text format. It only reads. Every process of
+ * this machine may ask, so it is off unless `adminPort` is given; pages of a browser may not. Rejects with `ENMESH_MESH_PORT`.
  */
 export async function openAdmin(options: AdminOptions): Promise<Admin> {
   const ring = createDecisionRing(options);
@@ -79,6 +82,7 @@ function answer(request: IncomingMessage, response: ServerResponse, options: Adm
     if (!isLocal(request.headers.host) || request.headers.origin !== undefined) return send(403, { error: 'not for browsers' });
     if (request.method !== 'GET' && request.method !== 'HEAD') return send(405, { error: 'GET only' });
     if (request.url === '/describe') return send(200, describeMesh(options.snapshot()));
+    if (request.url === '/key-sets') return send(200, { keySets: options.keySets?.() ?? [] });
     if (request.url === '/metrics') return sendText(200, metricsContentType, options.metrics());
     const id = /^\/decisions\/([0-9a-f]{1,64})$/.exec(request.url ?? '')?.[1];
     const decision = id === undefined ? undefined : ring.find(id);

@@ -1,6 +1,7 @@
 import type { Dispatcher } from 'undici';
 import { EnmeshError } from '../errors.js';
 import { isForbiddenAddress } from '../jwt/addresses.js';
+import { maxAgeOf } from '../jwt/cache-headers.js';
 import { fetchText, maxFetchedBytes, type FetchedText, type FetchText } from '../jwt/fetch-text.js';
 import { resolveDestination, type Destination } from './destination.js';
 import type { OutboundOptions } from './options.js';
@@ -63,9 +64,16 @@ async function fetchThrough(
       status: statusCode,
       contentType: String(headers['content-type'] ?? ''),
       body: Buffer.concat(chunks).toString('utf8'),
+      maxAgeMs: maxAgeOf(cachingHeaders(headers)),
     };
   } catch (error) {
     body.destroy();
     throw error;
   }
+}
+
+/** Of a header that stands several times, the first counts. */
+function cachingHeaders(headers: Readonly<Record<string, string | string[] | undefined>>): Parameters<typeof maxAgeOf>[0] {
+  const names = ['cache-control', 'expires', 'date', 'age'] as const;
+  return Object.fromEntries(names.map((name) => [name, [headers[name]].flat()[0]]));
 }
