@@ -31,7 +31,7 @@ import type { OutboundOptions } from './outbound/options.js';
 import { createOutliers } from './outbound/outliers.js';
 import { registerOutbound } from './outbound/registered.js';
 import { evaluatePolicies, type Decision } from './policy/evaluate.js';
-import { currentContext, type RequestContext } from './propagation/context.js';
+import { currentContext, runAs, type RequestContext } from './propagation/context.js';
 import type { RequestAttributes } from './request/attributes.js';
 import { reportRuntime } from './telemetry/runtime.js';
 import { createVoice } from './telemetry/voice.js';
@@ -66,8 +66,16 @@ export interface Mesh {
   readonly agent: Agent;
   /** Decides from values alone; what the door uses. */
   evaluate(attributes: RequestAttributes): Decision;
-  /** The request that the calling code handles, or undefined in background work. Needs `createMesh({requestContext: true})`. */
+  /**
+   * The request that the calling code handles, or undefined in background work. Kept where a TokenPropagation of this workload has an outbound mode other
+   * than NONE, or with `createMesh({requestContext: true})`; throws `TypeError` elsewhere.
+   */
   context(): RequestContext | undefined;
+  /**
+   * Runs `act` as part of the request of `context`, for timers, queues and pools that lose it: its calls carry that user. Takes only what `context()`
+   * returned in this process, else throws `TypeError`. A user whose token has ended since is not carried: such calls are refused.
+   */
+  runAs<T>(context: RequestContext, act: () => T): T;
   /**
    * Counts and gauges in Prometheus' text format 0.0.4, for a route of your own; the admin listener answers with them at `/metrics`. Counting begins when they
    * are first asked for: until then it costs nothing.
@@ -207,7 +215,7 @@ function partsOf(
   authorizers: Authorizers,
 ): DoorParts {
   const snapshot = (): MeshSnapshot => store.current();
-  const { clock, istioHeaders, maxHeaderCount, permissiveAnyAlpn, requestContext, decisionHeader } = settings;
+  const { clock, istioHeaders, maxHeaderCount, permissiveAnyAlpn, decisionHeader } = settings;
   const verifier = createJwtVerifier({ keySets });
   return {
     inbound: createInbound({
@@ -220,7 +228,7 @@ function partsOf(
     clock,
     permissiveAnyAlpn,
     maxHeaderCount,
-    requestContext,
+    keepsContext: () => settings.requestContext || store.current().propagation.needsContext,
     answer: { decisionHeader },
   };
 }
@@ -273,9 +281,11 @@ function meshOf(settings: Settings, rooms: Rooms, stops: (() => void | Promise<v
     },
     evaluate: (attributes) => evaluatePolicies(store.current().policies, attributes),
     context() {
-      if (!settings.requestContext) throw new TypeError('mesh.context() needs createMesh({requestContext: true})');
+      if (!parts.keepsContext())
+        throw new TypeError('mesh.context() needs createMesh({requestContext: true}), or an outbound mode in a TokenPropagation');
       return currentContext();
     },
+    runAs,
     metrics: rooms.metrics,
     adminPort: rooms.adminPort,
     reload: () => store.reload(),
