@@ -25,6 +25,7 @@ import { prepareAuthorizers } from './mesh/authorizers.js';
 import { metricsWhenAsked } from './mesh/metrics-when-asked.js';
 import { openMeshIdentity } from './mesh/mesh-identity.js';
 import { createReadiness, type Readiness } from './mesh/readiness.js';
+import { createCallTokens, exchangeOpener, type CallTokens } from './outbound/call-tokens.js';
 import type { MeshClients } from './outbound/clients.js';
 import { createKeyFetch, type KeyFetch } from './outbound/key-fetch.js';
 import type { OutboundOptions } from './outbound/options.js';
@@ -131,7 +132,8 @@ async function assemble(
   const { trustDomain } = store.current().mesh;
   const { identity, ready: identityReady, close: closeIdentity } = await openMeshIdentity(settings, store);
   stops.push(closeIdentity);
-  const outbound = { identity, snapshot: () => store.current(), outliers: createOutliers() };
+  const tokens = openTokens(settings, store, identity, stops);
+  const outbound = { identity, snapshot: () => store.current(), outliers: createOutliers(), tokens };
   const clients = lazyClients(outbound, stops);
   const keySets = openKeySets(
     settings,
@@ -156,6 +158,20 @@ async function assemble(
   registerMesh(mesh, parts);
   stops.push(registerOutbound(mesh, outbound));
   return mesh;
+}
+
+function openTokens(
+  { clock }: Settings,
+  store: ConfigStore,
+  identity: MeshIdentity,
+  stops: (() => void | Promise<void>)[],
+): CallTokens {
+  const tokens = createCallTokens({ clock, openExchange: exchangeOpener({ identity, clock }) });
+  stops.push(
+    store.watch(({ propagation }) => tokens.use(propagation)),
+    () => tokens.close(),
+  );
+  return tokens;
 }
 
 /**

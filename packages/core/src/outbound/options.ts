@@ -1,4 +1,5 @@
 import type { MeshIdentity } from '../identity/source.js';
+import type { CallTokens } from './call-tokens.js';
 import type { Outliers } from './outliers.js';
 import type { PlanSources } from './plan.js';
 
@@ -11,6 +12,8 @@ export interface OutboundOptions {
   readonly connectTimeoutMs?: number;
   /** Shared by all clients of a mesh, so that what one of them found dead the others try last. */
   readonly outliers?: Outliers;
+  /** What gives calls the tokens that the configuration says; absent where all go as the service alone. */
+  readonly tokens?: CallTokens;
 }
 
 /** {@link OutboundOptions.connectTimeoutMs} when none is given. */

@@ -17,6 +17,8 @@ export type ActorGrant = 'principal-not-listed' | 'issuer-not-listed' | { readon
 export interface PropagationPlan {
   /** Whether handlers must run in their request's context: some call carries more than the service. */
   readonly needsContext: boolean;
+  /** Every entry that counts for some host. */
+  readonly outbound: readonly CarriedToken[];
   /** Whether hop tokens are read at all; where not, they are removed like any forged header. */
   readonly acceptsHop: boolean;
   /** What calls to this host carry, by the most specific name; undefined where nothing is said. `host` is a full name in lower case. */
@@ -63,6 +65,7 @@ export function compilePropagation(
     return maxActors === undefined ? 'issuer-not-listed' : { maxActors };
   };
   return {
+    outbound: [...new Set(byHost.values())],
     needsContext: [...byHost.values()].some(({ mode }) => mode !== 'NONE'),
     acceptsHop: grants.size > 0,
     outboundFor(host) {
