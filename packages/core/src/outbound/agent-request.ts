@@ -39,6 +39,8 @@ export function holdWrites(request: ClientRequest): () => void {
   const held: (() => void)[] = [];
   const methods = ['write', 'end', 'flushHeaders'] as const;
   const target = request as unknown as Record<string, unknown>;
+  // Others may have put theirs in their place: they get it back.
+  const before = methods.map((name) => [name, Object.hasOwn(target, name) ? target[name] : undefined] as const);
   for (const name of methods) {
     const original = request[name] as (...args: unknown[]) => unknown;
     target[name] = (...args: unknown[]): unknown => {
@@ -47,7 +49,10 @@ export function holdWrites(request: ClientRequest): () => void {
     };
   }
   return () => {
-    for (const name of methods) delete target[name];
+    for (const [name, own] of before) {
+      if (own === undefined) delete target[name];
+      else target[name] = own;
+    }
     for (const write of held) write();
     // Whoever was told to wait, by false, waits for this.
     process.nextTick(() => request.emit('drain'));

@@ -2,7 +2,7 @@ import { EnmeshError } from '../errors.js';
 import type { RequestIdentity } from '../identity/caller.js';
 import type { MeshIdentity } from '../identity/source.js';
 import type { X509Svid } from '../identity/svid.js';
-import { isMeshItself, rawTokenOf, type RequestContext } from '../propagation/context.js';
+import { currentContext, isMeshItself, rawTokenOf, type RequestContext } from '../propagation/context.js';
 import type { TokenExchange } from '../propagation/exchange.js';
 import { createHopMinter } from '../propagation/hop-mint.js';
 import { hopHeader } from '../propagation/hop-token.js';
@@ -15,6 +15,8 @@ import type { Carriage } from './carriage.js';
 
 /** Gives calls what they carry of the user whose request is being handled. */
 export interface CallTokens {
+  /** The request being handled. Asked here, where the door's own copy of the storage is known, and not by the clients, which are loaded later. */
+  context(): RequestContext | undefined;
   /**
    * The header lines of one call: none where it goes as the service alone. `svid` is the one its connections show. A promise only where an identity provider
    * is asked. Throws, or rejects with, the `ENMESH_PROPAGATION_` code of a call that cannot carry what it should: it must not be made.
@@ -89,6 +91,7 @@ export function createCallTokens({ clock, openExchange }: CallTokensOptions): Ca
     }
   };
   return {
+    context: currentContext,
     headersFor(carriage, svid, context) {
       if (carriage.entry.mode === 'NONE') return none;
       if (context?.user === undefined) {

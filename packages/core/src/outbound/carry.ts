@@ -1,5 +1,5 @@
 import type { X509Svid } from '../identity/svid.js';
-import { currentContext, type RequestContext } from '../propagation/context.js';
+import type { RequestContext } from '../propagation/context.js';
 import { deniedEvents, stepEvents } from '../telemetry/events.js';
 import type { HeaderLine } from './call-headers.js';
 import type { CallTokens } from './call-tokens.js';
@@ -28,7 +28,7 @@ export function isHeard(): boolean {
  */
 export function linesFor(call: CarryingCall): readonly HeaderLine[] | Promise<readonly HeaderLine[]> {
   const { tokens, plan, svid, origin, subject } = call;
-  const context = currentContext();
+  const context = tokens?.context();
   const refused = (error: unknown): never => {
     if (isHeard()) reportCall(refusedBy(error), origin, subject);
     throw error;

@@ -1,4 +1,5 @@
 import type { MeshIdentity } from '../identity/source.js';
+import type { EgressGuard } from '../propagation/egress-guard.js';
 import type { CallTokens } from './call-tokens.js';
 import type { Outliers } from './outliers.js';
 import type { PlanSources } from './plan.js';
@@ -14,6 +15,8 @@ export interface OutboundOptions {
   readonly outliers?: Outliers;
   /** What gives calls the tokens that the configuration says; absent where all go as the service alone. */
   readonly tokens?: CallTokens;
+  /** Looks for the user's token in calls; absent where it is off. */
+  readonly egressGuard?: EgressGuard | undefined;
 }
 
 /** {@link OutboundOptions.connectTimeoutMs} when none is given. */
