@@ -900,7 +900,7 @@ export const errorTable = table({
   ENMESH_PROPAGATION_EXCHANGE_REFUSED: {
     status: 502,
     public: 'The call cannot be made on behalf of the user',
-    meaning: "The identity provider gives no token for the user's, or the user's has expired; the call was not made.",
+    meaning: "The identity provider gives no token for the user's; the call was not made.",
     remedy:
       'The message holds the OAuth error: invalid_client means clientAuth, invalid_scope or invalid_target what is asked for; else the token of the user.',
   },

@@ -33,6 +33,7 @@ import { createOutliers } from './outbound/outliers.js';
 import { registerOutbound } from './outbound/registered.js';
 import { evaluatePolicies, type Decision } from './policy/evaluate.js';
 import { currentContext, runAs, type RequestContext } from './propagation/context.js';
+import { createEgressGuard } from './propagation/egress-guard.js';
 import type { RequestAttributes } from './request/attributes.js';
 import { reportRuntime } from './telemetry/runtime.js';
 import { createVoice } from './telemetry/voice.js';
@@ -133,7 +134,8 @@ async function assemble(
   const { identity, ready: identityReady, close: closeIdentity } = await openMeshIdentity(settings, store);
   stops.push(closeIdentity);
   const tokens = openTokens(settings, store, identity, stops);
-  const outbound = { identity, snapshot: () => store.current(), outliers: createOutliers(), tokens };
+  const egressGuard = createEgressGuard({ mode: settings.egressGuard, bodies: settings.guardBodies });
+  const outbound = { identity, snapshot: () => store.current(), outliers: createOutliers(), tokens, egressGuard };
   const clients = lazyClients(outbound, stops);
   const keySets = openKeySets(
     settings,

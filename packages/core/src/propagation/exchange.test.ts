@@ -426,7 +426,7 @@ describe('what an exchange keeps', () => {
   it("asks nothing for a user's token that has expired", async () => {
     const { exchange, asked, clock } = await create(json(given()));
     clock.advance(600_000);
-    await expect(exchange.tokenFor(raw)).rejects.toMatchObject({ code: 'ENMESH_PROPAGATION_EXCHANGE_REFUSED' });
+    await expect(exchange.tokenFor(raw)).rejects.toMatchObject({ code: 'ENMESH_PROPAGATION_USER_EXPIRED' });
     expect(asked).toHaveLength(0);
   });
 

@@ -3,6 +3,7 @@ import { setMaxListeners } from 'node:events';
 import { EnmeshError, isEnmeshError } from '../errors.js';
 import type { MeshIdentity } from '../identity/source.js';
 import { isForbiddenAddress } from '../jwt/addresses.js';
+import { runAsMesh } from './context.js';
 import type { ExchangedToken } from './exchange-answer.js';
 import { createExchangeBackOff } from './exchange-back-off.js';
 import { createExchangeCache, type ExchangeOutcome } from './exchange-cache.js';
@@ -88,8 +89,7 @@ export function createTokenExchange(options: TokenExchangeOptions): TokenExchang
       if (closing.signal.aborted) throw failed('the mesh is closed');
       const now = clock();
       // Written so that a clock that is no number refuses.
-      if (!(now < raw.expiresAt))
-        throw new EnmeshError('ENMESH_PROPAGATION_EXCHANGE_REFUSED', "the user's token has expired, so nothing is given for it");
+      if (!(now < raw.expiresAt)) throw new EnmeshError('ENMESH_PROPAGATION_USER_EXPIRED', 'the token of the user has expired');
       const key = keyOf(raw, options);
       const known = cache.find(key, now);
       if (known !== undefined) return textOf(known);
@@ -123,8 +123,9 @@ function createAsking(options: TokenExchangeOptions, closing: AbortSignal): (sub
     if (startedAt < backOff.pausedUntil) throw failed('the token endpoint gave no answer a moment ago');
     const attempt = createDeadline(timeoutMs, closing);
     try {
-      const request = requestExchange({ spec, subject, identity, fetchJwtSvid, post, signal: attempt.signal, now });
-      const token = await Promise.race([request, attempt.passed]);
+      const request = { spec, subject, identity, fetchJwtSvid, post, signal: attempt.signal, now };
+      // Whoever's request this began in, it is the mesh that asks.
+      const token = await Promise.race([runAsMesh(() => requestExchange(request)), attempt.passed]);
       backOff.answered();
       return token;
     } catch (error) {
