@@ -31,9 +31,11 @@ import { createKeyFetch, type KeyFetch } from './outbound/key-fetch.js';
 import type { OutboundOptions } from './outbound/options.js';
 import { createOutliers } from './outbound/outliers.js';
 import { registerOutbound } from './outbound/registered.js';
+import { createTokenFetch, type TokenFetch } from './outbound/token-fetch.js';
 import { evaluatePolicies, type Decision } from './policy/evaluate.js';
 import { currentContext, runAs, type RequestContext } from './propagation/context.js';
 import { createEgressGuard } from './propagation/egress-guard.js';
+import { currentTransactionToken, takesTransactionTokens } from './propagation/transaction-token.js';
 import type { RequestAttributes } from './request/attributes.js';
 import { reportRuntime } from './telemetry/runtime.js';
 import { createVoice } from './telemetry/voice.js';
@@ -133,9 +135,17 @@ async function assemble(
   const { trustDomain } = store.current().mesh;
   const { identity, ready: identityReady, close: closeIdentity } = await openMeshIdentity(settings, store);
   stops.push(closeIdentity);
-  const tokens = openTokens(settings, store, identity, stops);
+  const tokenFetch = createTokenFetch({ snapshot: () => store.current() }, () => clients().dispatcher);
+  const tokens = openTokens(settings, store, { identity, tokenFetch }, stops);
   const egressGuard = createEgressGuard({ mode: settings.egressGuard, bodies: settings.guardBodies });
-  const outbound = { identity, snapshot: () => store.current(), outliers: createOutliers(), tokens, egressGuard };
+  const outbound = {
+    identity,
+    snapshot: () => store.current(),
+    outliers: createOutliers(),
+    tokens,
+    egressGuard,
+    transactionToken: currentTransactionToken,
+  };
   const clients = lazyClients(outbound, stops);
   const keySets = openKeySets(
     settings,
@@ -165,10 +175,10 @@ async function assemble(
 function openTokens(
   { clock }: Settings,
   store: ConfigStore,
-  identity: MeshIdentity,
+  exchanging: { readonly identity: MeshIdentity; readonly tokenFetch: TokenFetch },
   stops: (() => void | Promise<void>)[],
 ): CallTokens {
-  const tokens = createCallTokens({ clock, openExchange: exchangeOpener({ identity, clock }) });
+  const tokens = createCallTokens({ clock, openExchange: exchangeOpener({ ...exchanging, clock }) });
   stops.push(
     store.watch(({ propagation }) => tokens.use(propagation)),
     () => tokens.close(),
@@ -246,9 +256,14 @@ function partsOf(
     clock,
     permissiveAnyAlpn,
     maxHeaderCount,
-    keepsContext: () => settings.requestContext || store.current().propagation.needsContext,
+    keepsContext: () => settings.requestContext || needsContext(store.current()),
     answer: { decisionHeader },
   };
+}
+
+/** Whether calls must know their request: some carry more than the service, or a transaction token may have to go on. */
+function needsContext({ propagation, jwt }: MeshSnapshot): boolean {
+  return propagation.needsContext || takesTransactionTokens(jwt);
 }
 
 interface Rooms {

@@ -8,8 +8,8 @@ import type { HeaderLine } from './call-headers.js';
 import { isHeard, linesFor } from './carry.js';
 import { createConnector, type Connector } from './connector.js';
 import { pinIdentity, usesIdentity, watchEpochs, type IdentityEpochs } from './epoch.js';
-import { guarded } from './guard-call.js';
-import { guardRequest } from './guard-request.js';
+import { checked } from './guard-call.js';
+import { checkRequest } from './guard-request.js';
 import { defaultConnectTimeoutMs, type OutboundOptions } from './options.js';
 import { objectToRequestLine, planCall, refusedBy, type CallPlan, type PlanSources } from './plan.js';
 import { reportCall } from './report.js';
@@ -76,8 +76,8 @@ class MeshAgent extends Agent {
       const objection = objectToRequestLine(lane.plan, request.method, request.path, request.hasHeader('upgrade'));
       const plan = objection ?? lane.plan;
       const origin = `http://${String(given.host)}:${String(given.port)}`;
-      const call = { guard: this.#options.egressGuard, plan, origin, subject: request };
-      guarded(call, (guard) => guardRequest(guard, request, given.headers), undefined);
+      const call = { options: this.#options, plan, origin, subject: request };
+      checked(call, (checks) => checkRequest(checks, request, given.headers), undefined);
       if (plan.kind === 'refused' || plan.carries === undefined) {
         if (isHeard()) reportCall(plan, origin, request);
         if (plan.kind === 'refused') throw plan.error;

@@ -12,6 +12,7 @@ import { noticeEvents } from '../telemetry/events.js';
 import { createRateLimit } from '../telemetry/rate-limit.js';
 import type { HeaderLine } from './call-headers.js';
 import type { Carriage } from './carriage.js';
+import type { TokenFetch } from './token-fetch.js';
 
 /** Gives calls what they carry of the user whose request is being handled. */
 export interface CallTokens {
@@ -41,10 +42,12 @@ export interface CallTokensOptions {
 export function exchangeOpener(o: {
   readonly identity: MeshIdentity;
   readonly clock: () => number;
+  readonly tokenFetch?: TokenFetch;
 }): CallTokensOptions['openExchange'] {
+  const { tokenFetch, ...options } = o;
   return async (spec) => {
     const { createTokenExchange } = await import('../propagation/exchange.js');
-    return createTokenExchange({ spec, ...o });
+    return createTokenExchange({ spec, ...options, ...tokenFetch });
   };
 }
 

@@ -3,8 +3,8 @@ import { EnmeshError } from '../errors.js';
 import { withHeaderLines, withoutIdentityHeaders, type HeaderLine } from './call-headers.js';
 import { isHeard, linesFor } from './carry.js';
 import { usesIdentity, watchEpochs, type IdentityEpochs } from './epoch.js';
-import { guarded } from './guard-call.js';
-import { guardDispatch } from './guard-dispatch.js';
+import { checked } from './guard-call.js';
+import { checkDispatch } from './guard-dispatch.js';
 import type { OutboundOptions } from './options.js';
 import { objectToRequestLine, planCall, refusedBy, type CallPlan, type CallTarget, type RefusedPlan } from './plan.js';
 import { reportCall } from './report.js';
@@ -49,10 +49,10 @@ class MeshDispatcher extends Dispatcher {
     try {
       if (this.#isClosed) throw new EnmeshError('ENMESH_OUTBOUND_CLOSED', 'the mesh client is closed');
       const route = this.#routeOf(options.origin);
-      const call = { guard: this.#options.egressGuard, plan: route.plan, origin: route.origin, subject: handler };
+      const call = { options: this.#options, plan: route.plan, origin: route.origin, subject: handler };
       return this.#send(
         route,
-        guarded(call, (guard) => guardDispatch(guard, options), options),
+        checked(call, (checks) => checkDispatch(checks, options), options),
         handler,
       );
     } catch (error) {

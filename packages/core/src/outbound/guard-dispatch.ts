@@ -1,31 +1,35 @@
 import { stringify, type ParsedUrlQueryInput } from 'node:querystring';
 import type { Dispatcher } from 'undici';
-import { guardedBodyBytes, type CallGuard } from '../propagation/egress-guard.js';
+import { guardedBodyBytes } from '../propagation/egress-guard.js';
+import type { CallChecks } from './guard-call.js';
 
 type Pair = readonly [name: string, value: unknown];
 
 /**
- * The options of an undici call as the egress guard lets them go: the same object when there is nothing to take out. An iterable of headers is read, because it may end after the
- * first reading. Throws `ENMESH_PROPAGATION_EGRESS`.
+ * The options of an undici call as they may go: without what the egress guard takes out, with the transaction token that passes on. The same object when there is
+ * nothing to do. An iterable of headers is read, because it may end after the first reading. Throws `ENMESH_PROPAGATION_EGRESS`.
  */
-export function guardDispatch(guard: CallGuard, options: Dispatcher.DispatchOptions): Dispatcher.DispatchOptions {
+export function checkDispatch({ guard, passing }: CallChecks, options: Dispatcher.DispatchOptions): Dispatcher.DispatchOptions {
   const { headers, query } = options;
   const isOnce = headers !== null && typeof headers === 'object' && !Array.isArray(headers) && Symbol.iterator in headers;
-  const pairs = pairsOf(headers);
+  const given = pairsOf(headers);
+  // The application's own copy of it gives way to ours.
+  const pairs = passing === undefined ? given : given.filter(([name]) => name.toLowerCase() !== passing[0]);
   const path = query === undefined ? String(options.path) : `${String(options.path)}?${stringify(query as ParsedUrlQueryInput)}`;
-  const found = guard.inspect({ path, headers: pairs });
-  const check = guard.checkBody;
+  const found = guard?.inspect({ path, headers: pairs });
+  const more = passing === undefined ? [] : [passing];
   let sent = options;
   if (found !== undefined) {
     const kept: Pair[] = pairs.filter(([name]) => !found.without.has(name.toLowerCase()));
     if (found.cookie !== undefined) kept.push(['cookie', found.cookie]);
-    sent = { ...sent, path: found.path, headers: flat(kept) };
+    sent = { ...sent, path: found.path, headers: flat([...kept, ...more]) };
     delete sent.query;
-  } else if (isOnce) sent = { ...sent, headers: flat(pairs) };
-  return check === undefined ? sent : withCheckedBody(sent, check);
+  } else if (isOnce || more.length > 0) sent = { ...sent, headers: flat([...pairs, ...more]) };
+  return guard?.checkBody === undefined ? sent : withCheckedBody(sent, guard.checkBody);
 }
 
-const flat = (pairs: readonly Pair[]): string[] => pairs.flat() as string[];
+/** A flat list; the values of a list stay together, as undici takes them. */
+const flat = (pairs: readonly Pair[]): string[] => pairs.flatMap((pair) => [...pair]) as string[];
 
 function pairsOf(headers: unknown): Pair[] {
   if (headers === null || headers === undefined || typeof headers !== 'object') return [];

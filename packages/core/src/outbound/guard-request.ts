@@ -1,17 +1,38 @@
-import type { ClientRequest, OutgoingHttpHeaders } from 'node:http';
+import { ClientRequest, type OutgoingHttpHeaders } from 'node:http';
 import { EnmeshError } from '../errors.js';
 import { guardedBodyBytes, type CallGuard, type GuardedCall } from '../propagation/egress-guard.js';
+import { objectToWritten } from './agent-request.js';
+import type { HeaderLine } from './call-headers.js';
+import type { CallChecks } from './guard-call.js';
 
 /**
- * Lets the egress guard look at a request of node:http: at what is set already, and at what is set or written later, in whatever context that happens.
- * Throws `ENMESH_PROPAGATION_EGRESS`; later setters throw it themselves.
+ * Lets the egress guard look at a request of node:http: at what is set already, and at what is set or written later, in whatever context that happens; and gives it the
+ * transaction token that passes on. Throws `ENMESH_PROPAGATION_EGRESS`, as later setters do, and `ENMESH_PROPAGATION_HEADERS_SENT`.
  */
-export function guardRequest(guard: CallGuard, request: ClientRequest, given: unknown): void {
+export function checkRequest({ guard, passing }: CallChecks, request: ClientRequest, given: unknown): void {
+  if (passing !== undefined) {
+    objectToWritten(request);
+    // The application's own copy of it gives way to ours.
+    request.removeHeader(passing[0]);
+  }
+  if (guard !== undefined) guardRequest(guard, request, given);
+  if (passing !== undefined) holdLine(request, passing);
+}
+
+function guardRequest(guard: CallGuard, request: ClientRequest, given: unknown): void {
   const written = pairsOf(given);
   const found = guard.inspect({ path: request.path, headers: [...written, ...Object.entries(request.getHeaders())] });
   if (found !== undefined) apply(found, request, written);
   guardSetters(guard, request);
   if (guard.checkBody !== undefined) guardWrites(request, guard.checkBody);
+}
+
+/** Sets a header that the application cannot replace. */
+function holdLine(request: ClientRequest, [own, value]: HeaderLine): void {
+  ClientRequest.prototype.setHeader.call(request, own, value);
+  const { setHeader, appendHeader } = request;
+  request.setHeader = (name, other) => (name.toLowerCase() === own ? request : setHeader.call(request, name, other));
+  request.appendHeader = (name, other) => (name.toLowerCase() === own ? request : appendHeader.call(request, name, other));
 }
 
 /** Headers that were given as a list: Node has written them down already. */

@@ -17,6 +17,8 @@ export interface OutboundOptions {
   readonly tokens?: CallTokens;
   /** Looks for the user's token in calls; absent where it is off. */
   readonly egressGuard?: EgressGuard | undefined;
+  /** The transaction token of the request being handled, which goes on to services of the mesh; absent where none does. */
+  readonly transactionToken?: () => string | undefined;
 }
 
 /** {@link OutboundOptions.connectTimeoutMs} when none is given. */

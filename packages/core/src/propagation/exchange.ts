@@ -121,6 +121,8 @@ function createAsking(options: TokenExchangeOptions, closing: AbortSignal): (sub
   return async (subject) => {
     const startedAt = now();
     if (startedAt < backOff.pausedUntil) throw failed('the token endpoint gave no answer a moment ago');
+    // Again, because what is reached by mutual TLS can change with the configuration.
+    checkEndpoint(options);
     const attempt = createDeadline(timeoutMs, closing);
     try {
       const request = { spec, subject, identity, fetchJwtSvid, post, signal: attempt.signal, now };

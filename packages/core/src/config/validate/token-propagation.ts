@@ -108,9 +108,13 @@ const exchange = refined(exchangeFields, (spec, place) => {
     invalidAt(place, 'asks for a token without saying for whom', 'give audience, resource or scope');
 });
 
-function warnOrRefuseHttp({ insecureHttp }: ExchangeSpec, place: Place): void {
+/** The names of services of the cluster: whether mutual TLS is spoken there is known, and decided, when a token is exchanged. */
+const serviceName = /\.svc\.[\w.-]+$/i;
+
+function warnOrRefuseHttp({ insecureHttp, tokenEndpoint }: ExchangeSpec, place: Place): void {
   const at = placeAt(place, 'tokenEndpoint');
   if (insecureHttp !== true) {
+    if (serviceName.test(new URL(tokenEndpoint).hostname)) return;
     invalidAt(at, 'tokens and credentials would go over plain http', 'use https, or say insecureHttp: true on a laptop');
     return;
   }
