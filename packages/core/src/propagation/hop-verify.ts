@@ -3,6 +3,7 @@ import type { ErrorCode } from '../errors.js';
 import type { PeerIdentity, RequestIdentity } from '../identity/caller.js';
 import { decodeBase64url } from '../jwt/base64url.js';
 import { isJsonObject, parseStrictJson } from '../jwt/strict-json.js';
+import { findSigned, keepSigned } from './hop-memory.js';
 import { hopAlgorithmOf, hopLimits, hopType, parseActClaim } from './hop-token.js';
 import type { PropagationPlan } from './plan.js';
 
@@ -35,26 +36,21 @@ export interface HopJudge {
 /** How far ahead the clock of a caller may be, in milliseconds. Behind it may be as far as the unused half of a token's life. */
 const clockAheadMs = 30_000;
 
-/** Tokens that are remembered of one peer: its callers' users of the last half minute. */
-const mostKept = 64;
-
 const refuse = (code: ErrorCode, reason: string): HopRefusal => ({ ok: false, code, reason });
 
 const malformed = (reason: string): HopRefusal => refuse('ENMESH_PROPAGATION_HOP_MALFORMED', `the hop token ${reason}`);
 
 /** What a token says once its signature is known to be its peer's. */
-interface SignedToken extends HopUser {
+export interface SignedToken extends HopUser {
   readonly issuer: string;
   readonly audience: readonly string[];
   readonly issuedAt: number;
   readonly expiresAt: number;
 }
 
-const signedByPeer = new WeakMap<PeerIdentity, Map<string, SignedToken>>();
-
 /**
  * Judges a hop token that came on the connection of `peer`: made by that peer's own key for this workload, still living, and by one who may speak for the
- * users of its issuer. A signature is checked once per token and connection; everything else each time.
+ * users of its issuer. A signature is checked once per token and certificate; everything else each time.
  */
 export function verifyHopToken(text: string, judge: HopJudge): HopUser | HopRefusal {
   const { peer, plan, now } = judge;
@@ -80,18 +76,12 @@ export function verifyHopToken(text: string, judge: HopJudge): HopUser | HopRefu
   return signed;
 }
 
-function signedToken(text: string, { peer, key }: HopJudge): SignedToken | HopRefusal {
-  let kept = signedByPeer.get(peer);
-  const known = kept?.get(text);
+function signedToken(text: string, { peer, key, now }: HopJudge): SignedToken | HopRefusal {
+  const known = findSigned(text, peer);
   if (known !== undefined) return known;
   const token = readToken(text, peer, key);
   if ('code' in token) return token;
-  if (kept === undefined) signedByPeer.set(peer, (kept = new Map()));
-  for (const oldest of kept.size >= mostKept ? kept.keys() : []) {
-    kept.delete(oldest);
-    break;
-  }
-  kept.set(text, token);
+  keepSigned(text, token, peer, now);
   return token;
 }
 

@@ -7,6 +7,7 @@ import { issueCertificate, rootOptions, svidOptions } from '../x509/certificate.
 import { parsePem } from '../x509/pem.js';
 import { parseX509Svid } from '../x509/svid-verify.js';
 import { createHopMinter, type HopCall } from './hop-mint.js';
+import { rememberedTokens } from './hop-memory.js';
 import { actClaim, hopAlgorithmOf, parseActClaim } from './hop-token.js';
 import { verifyHopToken, type HopJudge } from './hop-verify.js';
 import { compilePropagation } from './plan.js';
@@ -162,16 +163,26 @@ describe('hop tokens between two workloads', () => {
     expect(verifyHopToken(token, judge(svid, Number.NaN))).toMatchObject({ ok: false, code: 'ENMESH_PROPAGATION_HOP_EXPIRED' });
   });
 
-  it('are remembered for the last 64 of a peer, and judged alike when forgotten', async () => {
+  it('are remembered until they end, and judged alike when forgotten', async () => {
     const svid = await issue(p256());
-    const minter = createHopMinter({ clock: () => now });
+    let at = now;
+    const minter = createHopMinter({ clock: () => at });
     const its = judge(svid);
-    const tokens = Array.from({ length: 70 }, () => minter.tokenFor(call(svid, { user: user() })));
-    const first = tokens.map((token) => verifyHopToken(token, its));
-    expect(first.every(({ ok }) => ok)).toBe(true);
-    expect(verifyHopToken(tokens[69]!, its)).toBe(first[69]);
-    expect(verifyHopToken(tokens[0]!, its)).not.toBe(first[0]);
-    expect(verifyHopToken(tokens[0]!, its)).toEqual(first[0]);
+    const token = minter.tokenFor(call(svid));
+    const first = verifyHopToken(token, its);
+    expect(verifyHopToken(token, its)).toBe(first);
+    at += 61_000;
+    for (let i = 0; i < 5; i++) verifyHopToken(minter.tokenFor(call(svid, { user: user() })), { ...its, now: at });
+    expect(rememberedTokens().tokens).toBe(5);
+    expect(verifyHopToken(token, its)).toEqual(first);
+    expect(verifyHopToken(token, its)).not.toBe(first);
+  });
+
+  it('are remembered for the peer that signed them, and for no other', async () => {
+    const [svid, other] = [await issue(p256()), await issue(p256())];
+    const token = createHopMinter({ clock: () => now }).tokenFor(call(svid));
+    expect(verifyHopToken(token, judge(svid))).toMatchObject({ ok: true });
+    expect(verifyHopToken(token, judge(other))).toMatchObject({ ok: false, code: 'ENMESH_PROPAGATION_HOP_SIGNATURE' });
   });
 
   it('give an identity that no handler can change for the next request', async () => {
