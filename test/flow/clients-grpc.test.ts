@@ -27,7 +27,9 @@ async function startStock(serviceAccount = 'stock'): Promise<number> {
   const key = Buffer.from(svid.privateKey.export({ type: 'pkcs8', format: 'pem' }));
   const pair = [{ private_key: key, cert_chain: Buffer.from(svid.chain) }];
   const server = new grpc.Server();
-  const nameOf = (call: { getAuthContext(): grpc.AuthContext }): Buffer => {
+  const nameOf = (call: {
+    getAuthContext(): { sslPeerCertificate?: { subjectaltname?: string; serialNumber?: string } };
+  }): Buffer => {
     const { subjectaltname, serialNumber } = call.getAuthContext().sslPeerCertificate ?? {};
     return Buffer.from(`${subjectaltname?.replace('URI:', '')} ${serialNumber}`);
   };
