@@ -138,6 +138,10 @@ async function assemble(
   const tokenFetch = createTokenFetch({ snapshot: () => store.current() }, () => clients().dispatcher);
   const tokens = openTokens(settings, store, { identity, tokenFetch }, stops);
   const egressGuard = createEgressGuard({ mode: settings.egressGuard, bodies: settings.guardBodies });
+  if (settings.guardProcess && egressGuard !== undefined) {
+    const { guardProcess } = await import('./outbound/guard-process.js');
+    stops.push(guardProcess(egressGuard));
+  }
   const outbound = {
     identity,
     snapshot: () => store.current(),

@@ -9,7 +9,7 @@ import { isHeard, linesFor } from './carry.js';
 import { createConnector, type Connector } from './connector.js';
 import { pinIdentity, usesIdentity, watchEpochs, type IdentityEpochs } from './epoch.js';
 import { checked } from './guard-call.js';
-import { checkRequest } from './guard-request.js';
+import { checkRequest, guardsItself } from './guard-request.js';
 import { defaultConnectTimeoutMs, type OutboundOptions } from './options.js';
 import { objectToRequestLine, planCall, refusedBy, type CallPlan, type PlanSources } from './plan.js';
 import { reportCall } from './report.js';
@@ -56,6 +56,8 @@ export function createMeshAgent(options: OutboundOptions): Agent {
 }
 
 class MeshAgent extends Agent {
+  /** The guard of the whole process leaves its calls alone: they have been looked at, and some may carry the token. */
+  readonly [guardsItself] = true;
   readonly #options: OutboundOptions;
   readonly #lanes = new Map<string, Lane>();
   readonly #epochs: IdentityEpochs;

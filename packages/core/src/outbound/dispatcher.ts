@@ -214,8 +214,8 @@ function judged(plan: CallPlan, { method, path, upgrade }: Dispatcher.DispatchOp
   return objectToRequestLine(plan, method, String(path), isUpgrade) ?? plan;
 }
 
-/** undici's handlers have two forms: the older one is what the global fetch of Node 20 and 22 sends. */
-function fail(handler: Dispatcher.DispatchHandler, error: Error): false {
+/** Ends a call with an error. undici's handlers have two forms: the older one is what the global fetch of Node 20 and 22 sends. */
+export function fail(handler: Dispatcher.DispatchHandler, error: Error): false {
   const { onResponseError, onError } = handler as unknown as {
     onResponseError?: (controller: null, error: Error) => void;
     onError?: (error: Error) => void;

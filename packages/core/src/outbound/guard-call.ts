@@ -1,9 +1,10 @@
+import type { EnmeshError } from '../errors.js';
 import type { CallGuard } from '../propagation/egress-guard.js';
 import { transactionTokenHeader } from '../propagation/transaction-token.js';
 import type { HeaderLine } from './call-headers.js';
 import { isHeard } from './carry.js';
 import type { OutboundOptions } from './options.js';
-import { refusedBy, type CallPlan } from './plan.js';
+import type { CallPlan } from './plan.js';
 import { reportCall } from './report.js';
 
 /** One call that the egress guard may look at. */
@@ -35,10 +36,13 @@ export function checked<T>({ options, plan, origin, subject }: GuardableCall, ap
   try {
     return apply(checks);
   } catch (error) {
-    if (isHeard()) reportCall(refusedBy(error), origin, subject);
+    if (isHeard() && isOurs(error)) reportCall({ kind: 'refused', error }, origin, subject);
     throw error;
   }
 }
+
+/** By its code, for the guard may be made of another copy of this package than the clients. */
+const isOurs = (error: unknown): error is EnmeshError => String((error as { code?: unknown }).code).startsWith('ENMESH_');
 
 type LivePlan = Exclude<CallPlan, { kind: 'refused' }>;
 

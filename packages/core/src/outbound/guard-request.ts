@@ -5,6 +5,9 @@ import { objectToWritten } from './agent-request.js';
 import type { HeaderLine } from './call-headers.js';
 import type { CallChecks } from './guard-call.js';
 
+/** Marks an agent whose calls the guard has looked at already. Registered, for the clients of a mesh may be another copy of this module. */
+export const guardsItself: unique symbol = Symbol.for('enmesh.guards-itself') as never;
+
 /**
  * Lets the egress guard look at a request of node:http: at what is set already, and at what is set or written later, in whatever context that happens; and gives it the
  * transaction token that passes on. Throws `ENMESH_PROPAGATION_EGRESS`, as later setters do, and `ENMESH_PROPAGATION_HEADERS_SENT`.
