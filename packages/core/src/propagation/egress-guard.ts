@@ -20,7 +20,7 @@ export interface GuardedCall {
   readonly path: string;
 }
 
-/** Looks for the token of a request in outgoing calls: a seat belt against known forms of copying, not a boundary (docs/propagation.md names the forms that pass). */
+/** Looks for the token of a request in outgoing calls: a seat belt against known forms of copying, not a boundary (docs/exchange.md names the forms that pass). */
 export interface EgressGuard {
   /** The guard of calls that are made now; undefined where no token came in with the request being handled, or none is. */
   current(): CallGuard | undefined;
