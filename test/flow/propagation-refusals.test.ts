@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { deniedEvents, errorTable, type DeniedEvent, type X509Svid } from '@enmesh/core';
+import { deniedEvents, errorTable, noticeEvents, type DeniedEvent, type X509Svid } from '@enmesh/core';
 import { alterClaims, forgeHop, type Forgery } from '../support/forge-hop.js';
-import { createHouse, open, send, type Answer, type House } from '../support/house.js';
+import { connect, createHouse, open, send, type Answer, type House } from '../support/house.js';
 
 const account = (name: string): string => `spiffe://cluster.local/ns/shop/sa/${name}`;
 const own = account('product');
@@ -199,6 +199,35 @@ describe('a hop token', () => {
     ['the signature of another key', async () => ({ signer: await house.svid('gateway') })],
   ])('is refused with %s', async (_what, forge) => {
     expectRefused(await arrive(hop(await forge())), 'ENMESH_PROPAGATION_HOP_SIGNATURE');
+  });
+
+  it.each<[string, () => Promise<void>]>([
+    ['the peer may no longer speak for the user', () => house.write('policies.yaml', policies)],
+    ['the token of the user has ended', async () => void (skew = 301_000)],
+  ])('leaves a WebSocket open until %s', async (_what, change) => {
+    const server = house.mesh.createServer(() => {});
+    server.on('upgrade', (_request, socket) =>
+      socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n'),
+    );
+    const socket = connect({ port: await open(server), as: gateway, roots: roots() });
+    const closed = new Promise((done) => socket.once('close', done));
+    const opened = new Promise<string>((done) => socket.once('data', (chunk: Buffer) => done(chunk.toString('latin1'))));
+    socket.write(`GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\nEnmesh-Hop-Token: ${hop()}\r\n\r\n`);
+    expect(await opened).toContain('101');
+    const ended = new Promise<string>((done) => {
+      const stopHearing = noticeEvents.subscribe(({ kind, code }) => {
+        if (kind !== 'stream-ended') return;
+        stopHearing();
+        done(String(code));
+      });
+    });
+    await change();
+    // Every change of the configuration makes the server look at what is open.
+    await house.write('look.yaml', `# ${_what}\n`);
+    expect(await ended).toMatch(/^ENMESH_PROPAGATION_HOP_(NOT_ALLOWED|EXPIRED)$/);
+    await closed;
+    skew = 0;
+    await house.write('policies.yaml', `${policies}---${inbound}`);
   });
 
   it.each(['enmesh-hop-token', 'Enmesh-Hop-Token', 'enmesh_hop_token', 'ENMESH_HOP-TOKEN'])(
