@@ -102,11 +102,7 @@ function inspectCall(call: OutgoingCall, known: TokenTraces, mode: 'refuse' | 's
 
 function findIn(known: TokenTraces, value: unknown): ReturnType<TokenTraces['find']> {
   if (typeof value === 'string') return value.length < known.shortest ? undefined : known.find(value);
-  if (Array.isArray(value)) {
-    const inOne = value.map((each) => findIn(known, each)).find((kind) => kind !== undefined);
-    // Several lines of one name arrive as one.
-    return inOne ?? findIn(known, value.join(', '));
-  }
+  if (Array.isArray(value)) return value.map((each) => findIn(known, each)).find((kind) => kind !== undefined);
   if (value instanceof Uint8Array) return findIn(known, latin1(value));
   return value === undefined || value === null ? undefined : findIn(known, String(value));
 }
