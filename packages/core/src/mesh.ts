@@ -1,5 +1,4 @@
 import type { Agent, RequestListener, Server as HttpServer } from 'node:http';
-import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
 import type { Server } from 'node:https';
 import type { Dispatcher } from 'undici';
@@ -23,15 +22,14 @@ import { createJwtVerifier } from './jwt/verify.js';
 import type { Admin } from './mesh/admin.js';
 import { prepareAuthorizers } from './mesh/authorizers.js';
 import { metricsWhenAsked } from './mesh/metrics-when-asked.js';
+import { lazyClients, openTokens } from './mesh/clients.js';
 import { openMeshIdentity } from './mesh/mesh-identity.js';
 import { createReadiness, type Readiness } from './mesh/readiness.js';
-import { createCallTokens, exchangeOpener, type CallTokens } from './outbound/call-tokens.js';
 import type { MeshClients } from './outbound/clients.js';
 import { createKeyFetch, type KeyFetch } from './outbound/key-fetch.js';
-import type { OutboundOptions } from './outbound/options.js';
 import { createOutliers } from './outbound/outliers.js';
 import { registerOutbound } from './outbound/registered.js';
-import { createTokenFetch, type TokenFetch } from './outbound/token-fetch.js';
+import { createTokenFetch } from './outbound/token-fetch.js';
 import { evaluatePolicies, type Decision } from './policy/evaluate.js';
 import { currentContext, runAs, type RequestContext } from './propagation/context.js';
 import { createEgressGuard } from './propagation/egress-guard.js';
@@ -174,40 +172,6 @@ async function assemble(
   registerMesh(mesh, parts);
   stops.push(registerOutbound(mesh, outbound));
   return mesh;
-}
-
-function openTokens(
-  { clock }: Settings,
-  store: ConfigStore,
-  exchanging: { readonly identity: MeshIdentity; readonly tokenFetch: TokenFetch },
-  stops: (() => void | Promise<void>)[],
-): CallTokens {
-  const tokens = createCallTokens({ clock, openExchange: exchangeOpener({ ...exchanging, clock }) });
-  stops.push(
-    store.watch(({ propagation }) => tokens.use(propagation)),
-    () => tokens.close(),
-  );
-  return tokens;
-}
-
-/**
- * The clients, loaded when one is first asked for: undici takes about 9 MB and 100 ms, which a service that calls nobody does not pay.
- * `require` of our own module, because the members of a mesh are synchronous.
- */
-function lazyClients(outbound: OutboundOptions, stops: (() => void | Promise<void>)[]): () => MeshClients {
-  const load = createRequire(import.meta.url);
-  let clients: MeshClients | undefined;
-  let isClosed = false;
-  stops.push(() => {
-    isClosed = true;
-    return clients?.close();
-  });
-  return () => {
-    if (clients !== undefined) return clients;
-    if (isClosed) throw new EnmeshError('ENMESH_MESH_CLOSED', 'a client was asked for after mesh.close()');
-    const { createMeshClients } = load('./outbound/clients.js') as typeof import('./outbound/clients.js');
-    return (clients = createMeshClients(outbound));
-  };
 }
 
 async function openAdminOf(
