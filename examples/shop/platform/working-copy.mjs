@@ -25,7 +25,7 @@ export function createWorkingCopy({ show }) {
   const directory = join(root, 'mesh');
   mkdirSync(directory);
   if (show === 'linked') linkLessons(directory);
-  else cpSync(join(lessons, 'enmesh'), join(directory, 'enmesh'), { recursive: true });
+  else cpSync(join(lessons, 'enmesh', 'mesh.yaml'), join(directory, 'enmesh', 'mesh.yaml'));
   const put = (name, text) => {
     const next = join(root, 'next');
     writeFileSync(next, text);

@@ -24,6 +24,12 @@ try {
     return reply.send({ productId, quantity });
   });
 
+  // A correction says in whose name it was made: the user, and the services that carried the user here.
+  app.post('/corrections', (request, reply) => {
+    const { user, actors, peer } = request.enmesh;
+    return reply.send({ user: user?.principal, through: actors, peer: peer?.principal, headers: request.raw.rawHeaders });
+  });
+
   await mesh.ready();
   await app.listen({ port: Number(process.env.STOCK_PORT ?? 9082), host: '127.0.0.1' });
   announce('stock', app.server, mesh, 9080);

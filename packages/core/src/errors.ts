@@ -564,6 +564,119 @@ export const errorTable = table({
     meaning: 'The enmesh plugin was registered after a route.',
     remedy: 'Register it before the first route and before other plugins with routes.',
   },
+  ENMESH_PROPAGATION_HOP_TWICE: {
+    status: 401,
+    public: 'The user of this request cannot be verified',
+    meaning: 'The header enmesh-hop-token stands in the request more than once, so two readers could see two users.',
+    remedy: 'Leave the header to enmesh; a proxy between two services must not add to it.',
+  },
+  ENMESH_PROPAGATION_HOP_UNBOUND: {
+    status: 401,
+    public: 'The user of this request cannot be verified',
+    meaning:
+      'A hop token came on a connection without mutual TLS of the mesh, so there is no certificate that it could be bound to.',
+    remedy: 'Call through the mesh. A proxy that ends TLS in front of the receiver cannot be passed by a hop token.',
+  },
+  ENMESH_PROPAGATION_HOP_BESIDE_TOKEN: {
+    status: 401,
+    public: 'The user of this request cannot be verified',
+    meaning: 'The request brings a hop token and a token of the user beside it: two claims about who the user is.',
+    remedy: 'Let the caller not copy Authorization (or another place of RequestAuthentication) into calls whose mode is HOP.',
+  },
+  ENMESH_PROPAGATION_HOP_MALFORMED: {
+    status: 401,
+    public: 'The user of this request cannot be verified',
+    meaning:
+      'The hop token is no token of this form: its parts, its typ, a claim of the wrong type, or a life of more than 60 s.',
+    remedy: 'Run enmesh of the same line at both ends; nothing else makes hop tokens.',
+  },
+  ENMESH_PROPAGATION_HOP_SIGNATURE: {
+    status: 401,
+    public: 'The user of this request cannot be verified',
+    meaning:
+      'The hop token was not made by the peer of this connection: another certificate, another SPIFFE ID, or a signature that its key did not make.',
+    remedy: 'Nobody may pass on the hop token of another service; look at what the caller does with incoming headers.',
+  },
+  ENMESH_PROPAGATION_HOP_AUDIENCE: {
+    status: 401,
+    public: 'The user of this request cannot be verified',
+    meaning: 'The hop token was made for other identities than that of this workload.',
+    remedy: 'Look at which service the caller meant to call, and at the identities that its documents expect there.',
+  },
+  ENMESH_PROPAGATION_HOP_EXPIRED: {
+    status: 401,
+    public: 'The user of this request cannot be verified',
+    meaning:
+      'The hop token has ended, or was made in the future. It lives for 60 s at most and is sent in the first 30 s of them.',
+    remedy: 'Compare the clocks of both machines.',
+  },
+  ENMESH_PROPAGATION_HOP_NOT_ALLOWED: {
+    status: 401,
+    public: 'The user of this request cannot be verified',
+    meaning: 'No inbound entry of a TokenPropagation lets this peer speak for users of this issuer.',
+    remedy: 'List the caller in principals and the issuer in issuers of one inbound entry, where that is what you want.',
+  },
+  ENMESH_PROPAGATION_HOP_CHAIN: {
+    status: 401,
+    public: 'The user of this request cannot be verified',
+    meaning: 'More services have carried the user than maxActors of the inbound entry allows.',
+    remedy: 'Look for a loop of calls, or raise maxActors (4 by default, 16 at most).',
+  },
+  ENMESH_PROPAGATION_NOT_MUTUAL: {
+    status: 502,
+    public: 'The upstream service cannot be reached',
+    meaning:
+      'A call would carry its user by HOP or FORWARD to a place that is not reached by mutual TLS of the mesh. Nothing was sent.',
+    remedy:
+      'Call the declared service by http:// and its mesh name, turn mutual TLS on for it, or use EXCHANGE or NONE for this host.',
+  },
+  ENMESH_PROPAGATION_AUDIENCE: {
+    status: 502,
+    public: 'The upstream service cannot be reached',
+    meaning:
+      'A hop token names whom it is for, from 1 to 16 SPIFFE IDs, and the destination may have more or none. Nothing was sent.',
+    remedy: 'Give the endpoints of a service one service account, or few.',
+  },
+  ENMESH_PROPAGATION_USER_EXPIRED: {
+    status: 401,
+    public: 'The session of the user has ended',
+    meaning: "A call would carry its user past the end of the user's own token. Nothing was sent.",
+    remedy: 'Answer 401, so that the user comes back with a fresh token; jobs that outlive it go as the service alone.',
+  },
+  ENMESH_PROPAGATION_NO_SUBJECT: {
+    status: 502,
+    public: 'The upstream service cannot be reached',
+    meaning:
+      "The user's token has no issuer or no subject, so there is nobody that a hop token could speak of. Nothing was sent.",
+    remedy: 'Use an issuer that sets iss and sub, or NONE for this host.',
+  },
+  ENMESH_PROPAGATION_NO_TOKEN: {
+    status: 502,
+    public: 'The upstream service cannot be reached',
+    meaning:
+      'FORWARD and EXCHANGE need the token that the user came with, and to this workload the user came by a hop token. Nothing was sent.',
+    remedy: 'Use HOP from here on, or EXCHANGE at the service that the user called first.',
+  },
+  ENMESH_PROPAGATION_TOO_LARGE: {
+    status: 502,
+    public: 'The upstream service cannot be reached',
+    meaning:
+      'The listed claims make a hop token of more than 8 KiB, or more than 15 services have carried the user. Nothing was sent.',
+    remedy: 'List fewer claims in the outbound entry.',
+  },
+  ENMESH_PROPAGATION_KEY: {
+    status: 500,
+    public: 'The upstream service cannot be reached',
+    meaning: 'The key of the SVID is of a kind that hop tokens are not signed with (RSA, P-256, P-384, P-521 and Ed25519 are).',
+    remedy: 'Let the identity source give one of these.',
+  },
+  ENMESH_PROPAGATION_HEADERS_SENT: {
+    status: 500,
+    public: 'The upstream service cannot be reached',
+    meaning:
+      'A request through mesh.agent had its headers written before the mesh could add the token of its user (a list of headers, Expect, flushHeaders). Nothing was sent.',
+    remedy: 'Give headers as an object and leave Expect away, or call by mesh.fetch, mesh.request or mesh.dispatcher.',
+  },
   ENMESH_OUTBOUND_HOST_INVALID: {
     status: 502,
     public: 'The upstream service cannot be reached',
@@ -779,6 +892,39 @@ export const errorTable = table({
     public: 'This service is not configured',
     meaning: 'extensionProviders has an envoyExtAuthzGrpc provider, and the package that speaks gRPC to it is not installed.',
     remedy: 'npm install @enmesh/ext-authz, or use envoyExtAuthzHttp.',
+  },
+  ENMESH_PROPAGATION_EXCHANGE_SETTINGS: {
+    status: 502,
+    public: 'The call cannot be made on behalf of the user',
+    meaning:
+      'A token exchange cannot be carried out as TokenPropagation says: the endpoint is one that is never asked, a file cannot be used, or no JWT-SVID is to be had.',
+    remedy: 'The message names the field; mend it, or choose another clientAuth.method.',
+  },
+  ENMESH_PROPAGATION_EXCHANGE_FAILED: {
+    status: 503,
+    public: 'The call cannot be made on behalf of the user',
+    meaning: 'The token endpoint gave no usable answer, or too many users wait for one; the call was not made.',
+    remedy:
+      'See whether the identity provider of the exchange is up and reached from here; it is asked again after a short pause.',
+  },
+  ENMESH_PROPAGATION_EXCHANGE_REFUSED: {
+    status: 502,
+    public: 'The call cannot be made on behalf of the user',
+    meaning: "The identity provider gives no token for the user's; the call was not made.",
+    remedy:
+      'The message holds the OAuth error: invalid_client means clientAuth, invalid_scope or invalid_target what is asked for; else the token of the user.',
+  },
+  ENMESH_PROPAGATION_EXCHANGE_ANSWER: {
+    status: 502,
+    public: 'The call cannot be made on behalf of the user',
+    meaning: 'The identity provider answered an exchange with something other than the token asked for; the call was not made.',
+    remedy: 'The message says what is wrong with it; have the provider put the asked audience into tokens for this client.',
+  },
+  ENMESH_PROPAGATION_EGRESS: {
+    status: 500,
+    public: 'The call cannot be made',
+    meaning: "A call carried the user's token, or a part of it, to where no TokenPropagation lets it go; it was not made.",
+    remedy: 'Do not copy the token into calls: declare in TokenPropagation what this host gets. The message names the place.',
   },
   ENMESH_CA_SETTINGS: {
     status: 500,

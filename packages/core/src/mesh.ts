@@ -1,5 +1,4 @@
 import type { Agent, RequestListener, Server as HttpServer } from 'node:http';
-import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
 import type { Server } from 'node:https';
 import type { Dispatcher } from 'undici';
@@ -23,15 +22,18 @@ import { createJwtVerifier } from './jwt/verify.js';
 import type { Admin, AdminOptions } from './mesh/admin.js';
 import { prepareAuthorizers } from './mesh/authorizers.js';
 import { metricsWhenAsked } from './mesh/metrics-when-asked.js';
+import { lazyClients, openTokens } from './mesh/clients.js';
 import { openMeshIdentity } from './mesh/mesh-identity.js';
 import { createReadiness, type Readiness } from './mesh/readiness.js';
 import type { MeshClients } from './outbound/clients.js';
 import { createKeyFetch, type KeyFetch } from './outbound/key-fetch.js';
-import type { OutboundOptions } from './outbound/options.js';
 import { createOutliers } from './outbound/outliers.js';
 import { registerOutbound } from './outbound/registered.js';
+import { createTokenFetch } from './outbound/token-fetch.js';
 import { evaluatePolicies, type Decision } from './policy/evaluate.js';
-import { currentContext, type RequestContext } from './propagation/context.js';
+import { currentContext, runAs, type RequestContext } from './propagation/context.js';
+import { createEgressGuard } from './propagation/egress-guard.js';
+import { currentTransactionToken, takesTransactionTokens } from './propagation/transaction-token.js';
 import type { RequestAttributes } from './request/attributes.js';
 import { reportRuntime } from './telemetry/runtime.js';
 import { createVoice } from './telemetry/voice.js';
@@ -69,8 +71,16 @@ export interface Mesh {
   readonly agent: Agent;
   /** Decides from values alone; what the door uses. */
   evaluate(attributes: RequestAttributes): Decision;
-  /** The request that the calling code handles, or undefined in background work. Needs `createMesh({requestContext: true})`. */
+  /**
+   * The request that the calling code handles, or undefined in background work. Kept where a TokenPropagation of this workload has an outbound mode other
+   * than NONE, or with `createMesh({requestContext: true})`; throws `TypeError` elsewhere.
+   */
   context(): RequestContext | undefined;
+  /**
+   * Runs `act` as part of the request of `context`, for timers, queues and pools that lose it: its calls carry that user. Takes only what `context()`
+   * returned in this process, else throws `TypeError`. A user whose token has ended since is not carried: such calls are refused.
+   */
+  runAs<T>(context: RequestContext, act: () => T): T;
   /**
    * Counts and gauges in Prometheus' text format 0.0.4, for a route of your own; the admin listener answers with them at `/metrics`. Counting begins when they
    * are first asked for: until then it costs nothing.
@@ -125,7 +135,21 @@ async function assemble(settings: Settings, extAuthz: ExtAuthzModule | undefined
   const { trustDomain } = store.current().mesh;
   const { identity, ready: identityReady, close: closeIdentity } = await openMeshIdentity(settings, store);
   stops.push(closeIdentity);
-  const outbound = { identity, snapshot: () => store.current(), outliers: createOutliers() };
+  const tokenFetch = createTokenFetch({ snapshot: () => store.current() }, () => clients().dispatcher);
+  const tokens = openTokens(settings, store, { identity, tokenFetch }, stops);
+  const egressGuard = createEgressGuard({ mode: settings.egressGuard, bodies: settings.guardBodies });
+  if (settings.guardProcess && egressGuard !== undefined) {
+    const { guardProcess } = await import('./outbound/guard-process.js');
+    stops.push(guardProcess(egressGuard));
+  }
+  const outbound = {
+    identity,
+    snapshot: () => store.current(),
+    outliers: createOutliers(),
+    tokens,
+    egressGuard,
+    transactionToken: currentTransactionToken,
+  };
   const clients = lazyClients(outbound, stops);
   const keySets = openKeySets(
     settings,
@@ -151,26 +175,6 @@ async function assemble(settings: Settings, extAuthz: ExtAuthzModule | undefined
   registerMesh(mesh, parts);
   stops.push(registerOutbound(mesh, outbound));
   return mesh;
-}
-
-/**
- * The clients, loaded when one is first asked for: undici takes about 9 MB and 100 ms, which a service that calls nobody does not pay.
- * `require` of our own module, because the members of a mesh are synchronous.
- */
-function lazyClients(outbound: OutboundOptions, stops: Stops): () => MeshClients {
-  const load = createRequire(import.meta.url);
-  let clients: MeshClients | undefined;
-  let isClosed = false;
-  stops.push((deadlineMs) => {
-    isClosed = true;
-    return clients?.close(deadlineMs);
-  });
-  return () => {
-    if (clients !== undefined) return clients;
-    if (isClosed) throw new EnmeshError('ENMESH_MESH_CLOSED', 'a client was asked for after mesh.close()');
-    const { createMeshClients } = load('./outbound/clients.js') as typeof import('./outbound/clients.js');
-    return (clients = createMeshClients(outbound));
-  };
 }
 
 async function openAdminOf(
@@ -215,7 +219,7 @@ function partsOf(
   authorizers: Authorizers,
 ): DoorParts {
   const snapshot = (): MeshSnapshot => store.current();
-  const { clock, istioHeaders, maxHeaderCount, permissiveAnyAlpn, requestContext, decisionHeader } = settings;
+  const { clock, istioHeaders, maxHeaderCount, permissiveAnyAlpn, decisionHeader } = settings;
   const verifier = createJwtVerifier({ keySets });
   return {
     inbound: createInbound({
@@ -228,9 +232,14 @@ function partsOf(
     clock,
     permissiveAnyAlpn,
     maxHeaderCount,
-    requestContext,
+    keepsContext: () => settings.requestContext || needsContext(store.current()),
     answer: { decisionHeader },
   };
+}
+
+/** Whether calls must know their request: some carry more than the service, or a transaction token may have to go on. */
+function needsContext({ propagation, jwt }: MeshSnapshot): boolean {
+  return propagation.needsContext || takesTransactionTokens(jwt);
 }
 
 interface Rooms {
@@ -281,9 +290,11 @@ function meshOf(settings: Settings, rooms: Rooms, stops: Stops): Mesh {
     },
     evaluate: (attributes) => evaluatePolicies(store.current().policies, attributes),
     context() {
-      if (!settings.requestContext) throw new TypeError('mesh.context() needs createMesh({requestContext: true})');
+      if (!parts.keepsContext())
+        throw new TypeError('mesh.context() needs createMesh({requestContext: true}), or an outbound mode in a TokenPropagation');
       return currentContext();
     },
+    runAs,
     metrics: rooms.metrics,
     adminPort: rooms.adminPort,
     reload: () => store.reload(),

@@ -51,6 +51,15 @@ export interface MeshOptions {
   readonly decisionHeader?: boolean;
   /** Keep the request in an AsyncLocalStorage while its handler runs, for `mesh.context()`. Default false: on Node 20 it costs every request. */
   readonly requestContext?: boolean;
+  /**
+   * What becomes of a call by the mesh's clients that carries the token of the request being handled to where no TokenPropagation forwards it: `refuse` it, `strip` the
+   * token from it, or `off`. Default `refuse`, where the context of requests is kept; asked for here, the context is kept. A seat belt, not a boundary.
+   */
+  readonly egressGuard?: 'refuse' | 'strip' | 'off';
+  /** The egress guard also looks at the first 64 KiB of bodies. Default false. */
+  readonly guardBodies?: boolean;
+  /** The egress guard also looks at calls of node:http, node:https, undici and the global fetch, in the whole process, until the mesh is closed. Default false. */
+  readonly guardProcess?: boolean;
   /** Header lines of a request from which on it is refused with 431; default 100, as in Envoy. */
   readonly maxHeaderCount?: number;
   /**
@@ -82,6 +91,9 @@ export interface Settings {
   readonly log: boolean;
   readonly decisionHeader: boolean;
   readonly requestContext: boolean;
+  readonly egressGuard: 'refuse' | 'strip' | 'off';
+  readonly guardBodies: boolean;
+  readonly guardProcess: boolean;
   readonly maxHeaderCount: number;
   readonly adminPort: number | undefined;
   readonly env: NodeJS.ProcessEnv;
@@ -116,12 +128,22 @@ export function readSettings(options: MeshOptions): Settings {
     istioHeaders: options.istioHeaders ?? file.istioHeaders ?? false,
     log: options.log ?? file.log ?? true,
     decisionHeader: options.decisionHeader ?? true,
-    requestContext: options.requestContext ?? false,
+    ...guardOf(options),
     maxHeaderCount: positive('maxHeaderCount', options.maxHeaderCount ?? 100),
     adminPort: adminPortOf(options.adminPort ?? env.ENMESH_ADMIN_PORT),
     env,
     clock: options.clock ?? Date.now,
   };
+}
+
+type GuardSettings = Pick<Settings, 'requestContext' | 'egressGuard' | 'guardBodies' | 'guardProcess'>;
+
+/** Whoever asks for the guard gets what it cannot work without. */
+function guardOf({ requestContext = false, egressGuard, guardBodies = false, guardProcess = false }: MeshOptions): GuardSettings {
+  const mode = egressGuard ?? 'refuse';
+  if (!['refuse', 'strip', 'off'].includes(mode)) throw new TypeError('egressGuard is refuse, strip or off');
+  const isAsked = mode !== 'off' && (egressGuard !== undefined || guardBodies || guardProcess);
+  return { requestContext: requestContext || isAsked, egressGuard: mode, guardBodies, guardProcess };
 }
 
 function readServiceFile(named: string | undefined): { file: ServiceFile; base: string } {

@@ -2,6 +2,7 @@ import type { Workload } from '../identity/workload.js';
 import { compileJwtRules, type JwtRuleSet } from '../jwt/rules.js';
 import { compilePoliciesInSteps, type PolicySet } from '../policy/compile.js';
 import { finish } from '../policy/steps.js';
+import { compilePropagation, type PropagationPlan } from '../propagation/plan.js';
 import { compileTlsModes, type TlsModes } from '../tls/mode.js';
 import type { MeshSettings } from './mesh-config.js';
 import type { Registry } from './registry.js';
@@ -17,6 +18,7 @@ export interface MeshSnapshot {
   readonly tlsModes: TlsModes;
   readonly jwt: JwtRuleSet;
   readonly policies: PolicySet;
+  readonly propagation: PropagationPlan;
   readonly registry: Registry;
   readonly resources: MeshResources;
 }
@@ -40,5 +42,6 @@ function* compileSteps(resources: MeshResources, workload: Workload, generation:
   const jwt = compileJwtRules(resources.requestAuthentications, target, mesh.rootNamespace);
   yield;
   const policies = yield* compilePoliciesInSteps(resources.authorizationPolicies, target, mesh);
-  return Object.freeze({ generation, workload, mesh, tlsModes, jwt, policies, registry, resources });
+  const propagation = compilePropagation(resources.tokenPropagations, target, mesh);
+  return Object.freeze({ generation, workload, mesh, tlsModes, jwt, policies, propagation, registry, resources });
 }

@@ -10,7 +10,8 @@ import type { ConfigProblem } from './problem.js';
 import type { DestinationRule, KubernetesService, Registry, ServiceEntry, WorkloadEntry } from './registry.js';
 import { createProblemList, createReport, type ProblemList } from './report.js';
 import { createRuleEstimate } from './rule-estimate.js';
-import type { TokenPropagation } from './token-propagation.js';
+import type { TokenPropagation } from '../propagation/resource.js';
+import { findUnboundHosts } from './validate/hop-hosts.js';
 import { findIgnoredModes } from './validate/ignored-modes.js';
 import type { KnownKind } from './validate/kinds.js';
 import { meshConfig } from './validate/mesh-config.js';
@@ -68,6 +69,7 @@ export function validateDocuments(files: readonly ConfigFile[]): ValidationResul
   const resources = gather(mesh ?? defaultMeshSettings, reader.found);
   for (const check of list.waiting) check(resources.mesh);
   for (const problem of findIgnoredModes(resources.peerAuthentications, resources.mesh.rootNamespace)) list.add(problem);
+  for (const problem of findUnboundHosts(resources.tokenPropagations, resources.registry)) list.add(problem);
   const rules = countRules(resources);
   if (rules > configLimits.rules) {
     createReport(files[0]?.name ?? '', '', list).error(

@@ -3,6 +3,7 @@ import type { PeerIdentity, RequestIdentity } from '../identity/caller.js';
 import type { SvidSource } from '../identity/source.js';
 import type { RequestAttributes } from '../request/attributes.js';
 import type { JwtEffects } from '../jwt/outcome.js';
+import type { HopUser } from '../propagation/hop-verify.js';
 import { removeQueryParameters } from '../propagation/payload-header.js';
 import { headerLines, remoteAddress } from '../request/header-lines.js';
 import { pathSpellings, type RouterSettings } from '../request/router.js';
@@ -34,6 +35,8 @@ export class DoorAttributes implements RequestAttributes {
   overlay: HeaderOverlay | undefined = undefined;
   /** What an accepted token changed: policies see its output headers, and its own header and parameter no more, as in Istio. */
   effects: JwtEffects | undefined = undefined;
+  /** The user that the peer speaks for, where the user came by a hop token. */
+  hop: HopUser | undefined = undefined;
   readonly method: string;
   readonly path: string;
   readonly #facts: DoorFacts;

@@ -28,8 +28,8 @@ export interface DoorParts {
   readonly clock: () => number;
   readonly permissiveAnyAlpn: boolean;
   readonly maxHeaderCount: number;
-  /** Whether handlers run in the request's context (AsyncLocalStorage). */
-  readonly requestContext: boolean;
+  /** Whether handlers run in the request's context (AsyncLocalStorage): asked for, or needed by a TokenPropagation. */
+  readonly keepsContext: () => boolean;
   readonly answer: AnswerOptions;
 }
 
@@ -176,7 +176,7 @@ function goOn(
     else answerRefusal(response as ServerResponse, refusal, parts.answer);
     return true;
   }
-  if (!parts.requestContext) return proceed(event, request, response, head);
+  if (!parts.keepsContext()) return proceed(event, request, response, head);
   return runInContext(enmesh, () => proceed(event, request, response, head));
 }
 

@@ -35,7 +35,7 @@ export function enforce(
   if (its === undefined) throw new TypeError('enmesh: the first argument is not a mesh; pass what createMesh() returned');
   const conclude = (verdict: Verdict): boolean => {
     const enmesh = recordVerdict(request, verdict);
-    if (enmesh !== undefined) return goOn(its.requestContext ? () => runInContext(enmesh, options.next) : options.next);
+    if (enmesh !== undefined) return goOn(its.keepsContext() ? () => runInContext(enmesh, options.next) : options.next);
     options.onRefused?.();
     answerRefusal(response, verdict.refusal as Refusal, its.answer);
     return false;

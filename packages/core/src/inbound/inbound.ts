@@ -14,8 +14,10 @@ import { accept, authorize, handOver, jwt, normalize, peerIdentity, strip } from
 export interface RequestEnmesh {
   /** The verified peer, on mutual TLS. */
   readonly peer: PeerIdentity | undefined;
-  /** The verified end user, with a valid token. */
+  /** The verified end user, with a valid token, or as a peer speaks for them that may. */
   readonly user: RequestIdentity | undefined;
+  /** The SPIFFE IDs of the services that carried the user here by hop tokens, the caller first; empty where the user brought a token. */
+  readonly actors: readonly string[];
   readonly decision: Decision;
 }
 
@@ -70,7 +72,7 @@ export function createInbound(options: InboundOptions): Inbound {
     const decision = authorize(request, attributes, plan);
     keepJudged(request, attributes);
     handOver(request, target, attributes, token, plan, options);
-    return { peer, user: attributes.user, decision };
+    return { peer, user: attributes.user, actors: attributes.hop?.actors ?? nobody, decision };
   };
 
   return {
@@ -104,6 +106,8 @@ interface Arrival {
 }
 
 const notAsking: Asking = {};
+
+const nobody: readonly string[] = Object.freeze([]);
 
 const letIn = (enmesh: RequestEnmesh): Verdict => ({ refusal: undefined, enmesh });
 

@@ -21,7 +21,12 @@ export function keepJudged(request: IncomingMessage, attributes: DoorAttributes)
 export function rejudge(request: IncomingMessage, plan: Plan, options: InboundOptions): Refusal | undefined {
   const attributes = (request as Judged)[judged];
   if (attributes === undefined) return undefined;
-  const { jwt, policies } = plan.snapshot;
+  const { jwt } = plan.snapshot;
+  if (attributes.hop !== undefined) {
+    const objection = objectionToHop(attributes, plan, options.clock());
+    if (objection !== undefined) return objection;
+    return policyObjection(attributes, plan);
+  }
   // The token that was accepted then is to be found again.
   attributes.accept(undefined);
   if (jwt.rules.length > 0 && !isPreflight(request, attributes)) {
@@ -32,7 +37,22 @@ export function rejudge(request: IncomingMessage, plan: Plan, options: InboundOp
     }
     attributes.accept(outcome);
   }
-  const decision = evaluatePolicies(policies, attributes);
+  return policyObjection(attributes, plan);
+}
+
+function policyObjection(attributes: DoorAttributes, plan: Plan): Refusal | undefined {
+  const decision = evaluatePolicies(plan.snapshot.policies, attributes);
   if (decision.allowed) return undefined;
   return createRefusal({ step: 'authorize', code: 'ENMESH_POLICY_DENIED', reason: reasonOf(decision, plan), decision });
+}
+
+/** A hop token is for the moment in which the call arrives. What goes on is the user's own token, and that this peer may speak for the user. */
+function objectionToHop({ hop, peer }: DoorAttributes, plan: Plan, now: number): Refusal | undefined {
+  const issuer = hop?.user.issuer ?? '';
+  if (!plan.snapshot.propagation.mayActFor(peer?.principal ?? '', issuer)) {
+    const reason = `${peer?.uri ?? 'the peer'} may no longer speak for users of this issuer`;
+    return createRefusal({ step: 'jwt', code: 'ENMESH_PROPAGATION_HOP_NOT_ALLOWED', reason });
+  }
+  if (hop !== undefined && now < hop.user.expiresAt) return undefined;
+  return createRefusal({ step: 'jwt', code: 'ENMESH_PROPAGATION_HOP_EXPIRED', reason: "the user's own token has ended" });
 }

@@ -13,6 +13,7 @@ import { connectionOf, type ConnectionFacts } from '../tls/peer.js';
 import { DoorAttributes } from './door-attributes.js';
 import { applyEdits, sentHeaders, type HeaderEdits } from './door-request.js';
 import type { Entrance } from './inbound.js';
+import { hop, hopEffects } from './hop-step.js';
 import type { InboundOptions, Plan } from './plan.js';
 import { createRefusal, Refused } from './refusal.js';
 
@@ -161,6 +162,11 @@ export function jwt(
   options: InboundOptions,
 ): JwtOutcome & { ok: true } {
   const { rules } = plan.snapshot.jwt;
+  const spokenFor =
+    attributes.scan.removed === undefined || isPreflight(request, attributes)
+      ? undefined
+      : hopUser(request, attributes, plan, now, options);
+  if (spokenFor !== undefined) return spokenFor;
   if (rules.length === 0 || isPreflight(request, attributes)) {
     if (heard.jwt.hasSubscribers) passed('jwt', request);
     return withoutToken;
@@ -173,6 +179,30 @@ export function jwt(
   attributes.accept(outcome);
   if (heard.jwt.hasSubscribers) passed('jwt', request);
   return outcome;
+}
+
+/** The user by a hop token, where the request brings one that is read here. */
+function hopUser(
+  request: IncomingMessage,
+  attributes: DoorAttributes,
+  plan: Plan,
+  now: number,
+  options: InboundOptions,
+): (JwtOutcome & { ok: true }) | undefined {
+  const spokenFor = hop(request, attributes, plan, now, options);
+  if (spokenFor === undefined) return undefined;
+  if (!spokenFor.ok) {
+    const { code, reason } = spokenFor;
+    return refuse(request, { step: 'jwt', code, reason, challenge: challengeOf(attributes, true) });
+  }
+  const accepted = { ok: true, user: spokenFor.user, effects: hopEffects(spokenFor, plan.snapshot.jwt) } as const;
+  attributes.accept(accepted);
+  attributes.hop = spokenFor;
+  if (heard.jwt.hasSubscribers) {
+    const { user, actors } = spokenFor;
+    stepEvents.jwt.publish({ step: 'jwt', outcome: 'passed', subject: request, details: { user: user.principal, actors } });
+  }
+  return accepted;
 }
 
 /** A CORS preflight is not asked for a token (istio-semantics 2.9). */

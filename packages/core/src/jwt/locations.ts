@@ -59,6 +59,23 @@ export function namedToken(source: TokenSource, kind: 'param' | 'cookie', octets
   return lines && cookieValue(lines, octets);
 }
 
+/**
+ * Whether a request brings anything where a rule would look for a token, or a bearer token where none does. Nothing is read of it: this is for who must
+ * know that no other token stands beside theirs.
+ */
+export function bringsToken(
+  { rules }: { readonly rules: readonly { readonly locations: readonly TokenLocation[] }[] },
+  source: TokenSource,
+): boolean {
+  if (source.header('authorization')?.some((line) => /^\s*bearer\b/i.test(line)) === true) return true;
+  return rules.some(({ locations }) =>
+    locations.some((location) => {
+      if (location.kind !== 'header') return namedToken(source, location.kind, location.octets) !== undefined;
+      return source.header(location.name)?.some((line) => tokenInLine(line, location.prefix) !== undefined) === true;
+    }),
+  );
+}
+
 // [A-Za-z0-9_.-]
 function isTokenCharacter(code: number): boolean {
   const lower = code | 0x20;

@@ -45,7 +45,7 @@ export function requestIdentity(token: Token, rule: JwtRule): RequestIdentity {
     presenter: isText('azp') ? presenter : undefined,
   };
   const principal = known.issuer === undefined || known.subject === undefined ? undefined : `${known.issuer}/${known.subject}`;
-  return Object.freeze({
+  const user: RequestIdentity = Object.freeze({
     principal,
     ...known,
     audiences: Array.isArray(claims['aud']) ? (claims['aud'] as readonly string[]) : audiences,
@@ -53,6 +53,17 @@ export function requestIdentity(token: Token, rule: JwtRule): RequestIdentity {
     payload: token.payloadSegment,
     expiresAt,
   });
+  tokens.set(user, token);
+  return user;
+}
+
+const tokens = new WeakMap<RequestIdentity, Token>();
+
+/** The token that proved a user, as it stood in the request; undefined for a user that no token of a rule proved. To be kept from logs and properties. */
+export function tokenTextOf(user: RequestIdentity): string | undefined {
+  const token = tokens.get(user);
+  // Strict parsing leaves one spelling only, so the parts make the whole again.
+  return token && `${token.signingInput}.${Buffer.from(token.signature).toString('base64url')}`;
 }
 
 /** The items of a space-delimited text. Envoy makes the list with its first item, so a text of nothing but blanks stays one. */
@@ -61,11 +72,17 @@ function listOf(text: string): string | readonly string[] {
   return items.length === 0 ? text : Object.freeze(items);
 }
 
+/** What output headers are made from. */
+export interface PayloadOf {
+  readonly claims: { readonly payload: Readonly<Record<string, unknown>> };
+  readonly payloadSegment: string;
+}
+
 /**
  * The header lines that a rule makes of a token, its payload first as in Envoy (istio-semantics 2.7), or undefined when one of them cannot be written:
  * its name is refused by {@link isOutputHeader} or its value has control characters.
  */
-export function outputHeaders(token: Token, rule: JwtRule): JwtEffects['setHeaders'] | undefined {
+export function outputHeaders(token: PayloadOf, rule: JwtRule): JwtEffects['setHeaders'] | undefined {
   const lines: [string, string][] = [];
   if (rule.payloadHeader !== undefined) lines.push([rule.payloadHeader, token.payloadSegment]);
   for (const { header, path } of rule.claimHeaders) {

@@ -2,10 +2,14 @@ import { Agent, type AgentOptions, type ClientRequest } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { EnmeshError } from '../errors.js';
-import { deniedEvents, stepEvents } from '../telemetry/events.js';
-import { isIdentityHeader } from './call-headers.js';
+import type { X509Svid } from '../identity/svid.js';
+import { holdWrites, objectToWritten, refuseRequest, stripIdentity } from './agent-request.js';
+import type { HeaderLine } from './call-headers.js';
+import { isHeard, linesFor } from './carry.js';
 import { createConnector, type Connector } from './connector.js';
 import { pinIdentity, usesIdentity, watchEpochs, type IdentityEpochs } from './epoch.js';
+import { checked } from './guard-call.js';
+import { checkRequest, guardsItself } from './guard-request.js';
 import { defaultConnectTimeoutMs, type OutboundOptions } from './options.js';
 import { objectToRequestLine, planCall, refusedBy, type CallPlan, type PlanSources } from './plan.js';
 import { reportCall } from './report.js';
@@ -19,6 +23,8 @@ interface Lane {
   readonly snapshot: PlanSources;
   readonly epoch: number;
   readonly connector: Connector | undefined;
+  /** The SVID that its connections show; undefined where none is shown. */
+  readonly svid: X509Svid | undefined;
 }
 
 /** What node:http calls on an agent but does not put in its types. */
@@ -56,6 +62,8 @@ export function createMeshAgent(options: OutboundOptions): ClosableAgent {
 }
 
 class MeshAgent extends Agent implements ClosableAgent {
+  /** The guard of the whole process leaves its calls alone: they have been looked at, and some may carry the token. */
+  readonly [guardsItself] = true;
   readonly #options: OutboundOptions;
   readonly #lanes = new Map<string, Lane>();
   readonly #epochs: IdentityEpochs;
@@ -78,15 +86,32 @@ class MeshAgent extends Agent implements ClosableAgent {
       const lane = this.#laneOf(given);
       const objection = objectToRequestLine(lane.plan, request.method, request.path, request.hasHeader('upgrade'));
       const plan = objection ?? lane.plan;
-      const isHeard = stepEvents.outbound.hasSubscribers || deniedEvents.hasSubscribers;
-      if (isHeard) reportCall(plan, `http://${String(given.host)}:${String(given.port)}`, request);
-      if (plan.kind === 'refused') throw plan.error;
-      if (plan.strips) stripIdentity(request, given.headers);
-      base.addRequest.call(this, request, { ...given, [laneOf]: lane });
+      const origin = `http://${String(given.host)}:${String(given.port)}`;
+      const call = { options: this.#options, plan, origin, subject: request };
+      checked(call, (checks) => checkRequest(checks, request, given.headers), undefined);
+      if (plan.kind === 'refused' || plan.carries === undefined) {
+        if (isHeard()) reportCall(plan, origin, request);
+        if (plan.kind === 'refused') throw plan.error;
+        return this.#send(request, given, lane, plan.strips, []);
+      }
+      const lines = linesFor({ tokens: this.#options.tokens, plan, svid: lane.svid, origin, subject: request });
+      if (!(lines instanceof Promise)) return this.#send(request, given, lane, plan.strips, lines);
+      // The headers must stay open until the token is there, whatever the application writes meanwhile.
+      objectToWritten(request);
+      const release = holdWrites(request);
+      void lines
+        .then((later) => this.#send(request, given, lane, plan.strips, later))
+        .catch((error: unknown) => refuseRequest(request, error as Error))
+        .finally(release);
     } catch (error) {
-      // A request without a socket tells of its error only this way; destroy() alone stays silent.
-      (request as unknown as { onSocket(socket: null, error: Error): void }).onSocket(null, error as Error);
+      refuseRequest(request, error as Error);
     }
+  }
+
+  #send(request: ClientRequest, given: CallOptions, lane: Lane, strips: boolean, lines: readonly HeaderLine[]): void {
+    if (lines.length > 0) objectToWritten(request);
+    if (strips) stripIdentity(request, given.headers, lines);
+    base.addRequest.call(this, request, { ...given, [laneOf]: lane });
   }
 
   override getName(options?: CallOptions): string {
@@ -174,16 +199,16 @@ class MeshAgent extends Agent implements ClosableAgent {
     const { identity, outliers, connectTimeoutMs: timeoutMs = defaultConnectTimeoutMs } = this.#options;
     const plan = planCall(snapshot, { protocol: 'http:', ...place });
     const epoch = this.#epochs.current;
-    if (plan.kind !== 'service') return { key, name: `${plan.kind}|${key}`, plan, snapshot, epoch, connector: undefined };
+    if (plan.kind !== 'service')
+      return { key, name: `${plan.kind}|${key}`, plan, snapshot, epoch, connector: undefined, svid: undefined };
     const name = `${plan.key}|${usesIdentity(plan) ? epoch : ''}`;
     try {
-      const connector =
-        known?.name === name
-          ? known.connector
-          : createConnector({ plan, identity: pinIdentity(identity, plan), timeoutMs, outliers });
-      return { key, name, plan, snapshot, epoch, connector };
+      if (known?.name === name) return { ...known, plan, snapshot, epoch };
+      const pinned = pinIdentity(identity, plan);
+      const connector = createConnector({ plan, identity: pinned, timeoutMs, outliers });
+      return { key, name, plan, snapshot, epoch, connector, svid: usesIdentity(plan) ? pinned.svid.current() : undefined };
     } catch (error) {
-      return { key, name: '', plan: refusedBy(error), snapshot, epoch, connector: undefined };
+      return { key, name: '', plan: refusedBy(error), snapshot, epoch, connector: undefined, svid: undefined };
     }
   }
 
@@ -198,20 +223,4 @@ class MeshAgent extends Agent implements ClosableAgent {
     const idle = Object.values(this.freeSockets).flatMap((sockets) => [...(sockets ?? [])]);
     for (const socket of idle) if (!this.#isFresh(socket)) socket.destroy();
   }
-}
-
-/** Takes identity headers off a call to a host outside the mesh, those already set and those set later. */
-function stripIdentity(request: ClientRequest, given: unknown): void {
-  const names = Array.isArray(given) ? given.flat().filter((_, i) => i % 2 === 0) : [];
-  if (names.some((name) => isIdentityHeader(String(name)))) {
-    // Node has written these down already; nothing can take them out.
-    throw new EnmeshError(
-      'ENMESH_OUTBOUND_UNDECLARED',
-      `a call to ${request.host} carries an identity header, which stays inside the mesh`,
-    );
-  }
-  for (const name of request.getHeaderNames()) if (isIdentityHeader(name)) request.removeHeader(name);
-  const { setHeader, appendHeader } = request;
-  request.setHeader = (name, value) => (isIdentityHeader(name) ? request : setHeader.call(request, name, value));
-  request.appendHeader = (name, value) => (isIdentityHeader(name) ? request : appendHeader.call(request, name, value));
 }

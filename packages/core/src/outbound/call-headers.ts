@@ -39,3 +39,28 @@ function withoutPairs(flat: readonly unknown[]): readonly unknown[] {
   for (let i = 0; i < flat.length; i += 2) if (!isIdentityHeader(String(flat[i]))) kept.push(...flat.slice(i, i + 2));
   return kept.length === flat.length ? flat : kept;
 }
+
+/** A header that a call is given: its name in lower case, and its value. */
+export type HeaderLine = readonly [name: string, value: string];
+
+/**
+ * The headers of an undici call with `lines` in the place of what the application set under these names, and without {@link identityHeaders}; in the same
+ * form where that is an object, else as a flat list.
+ */
+export function withHeaderLines<T>(headers: T, lines: readonly HeaderLine[]): T {
+  const isTaken = (name: string): boolean => isIdentityHeader(name) || lines.some(([own]) => own === name.toLowerCase());
+  if (headers === null || headers === undefined || typeof headers !== 'object') return lines.flat() as T;
+  if (Array.isArray(headers)) {
+    const kept: unknown[] = [];
+    for (let i = 0; i < headers.length; i += 2) if (!isTaken(String(headers[i]))) kept.push(headers[i], headers[i + 1]);
+    return [...kept, ...lines.flat()] as T;
+  }
+  if (Symbol.iterator in headers) {
+    const pairs = [...(headers as unknown as Pairs)].filter(([name]) => !isTaken(String(name)));
+    return [...pairs.flat(), ...lines.flat()] as T;
+  }
+  const given: Record<string, unknown> = {};
+  for (const name of Object.keys(headers)) if (!isTaken(name)) given[name] = headers[name as keyof typeof headers];
+  for (const [name, value] of lines) given[name] = value;
+  return given as T;
+}

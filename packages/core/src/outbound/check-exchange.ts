@@ -2,6 +2,7 @@ import type { Dispatcher } from 'undici';
 import type { CheckExchange } from '../custom/http-check.js';
 import type { HeaderLine } from '../custom/contract.js';
 import { EnmeshError } from '../errors.js';
+import { runAsMesh } from '../propagation/context.js';
 
 /**
  * Sends the checks of HTTP authorizers through a mesh's dispatcher: a service of the mesh is reached by mutual TLS as by any call.
@@ -9,14 +10,15 @@ import { EnmeshError } from '../errors.js';
  */
 export function createCheckExchange(dispatcher: () => Dispatcher): CheckExchange {
   return async ({ origin, method, path, headers, body, signal, maxBytes }) => {
-    const answer = await dispatcher().request({
+    const send = {
       origin,
       method: method as Dispatcher.HttpMethod,
       path,
       headers: { ...headers },
       signal,
       ...(body !== undefined && { body }),
-    });
+    };
+    const answer = await runAsMesh(() => dispatcher().request(send));
     return { status: answer.statusCode, headers: linesOf(answer.headers), body: await readBody(answer.body, maxBytes) };
   };
 }

@@ -1,10 +1,12 @@
 import { Agent, Dispatcher } from 'undici';
 import { EnmeshError } from '../errors.js';
-import { deniedEvents, stepEvents } from '../telemetry/events.js';
-import { withoutIdentityHeaders } from './call-headers.js';
+import { withHeaderLines, withoutIdentityHeaders, type HeaderLine } from './call-headers.js';
+import { isHeard, linesFor } from './carry.js';
 import { usesIdentity, watchEpochs, type IdentityEpochs } from './epoch.js';
+import { checked } from './guard-call.js';
+import { checkDispatch } from './guard-dispatch.js';
 import type { OutboundOptions } from './options.js';
-import { objectToRequestLine, planCall, refusedBy, type CallPlan, type CallTarget } from './plan.js';
+import { objectToRequestLine, planCall, refusedBy, type CallPlan, type CallTarget, type RefusedPlan } from './plan.js';
 import { reportCall } from './report.js';
 import { createRoute, nextPool, type Route } from './route.js';
 
@@ -48,7 +50,12 @@ class MeshDispatcher extends Dispatcher {
     try {
       if (this.#isClosed) throw new EnmeshError('ENMESH_OUTBOUND_CLOSED', 'the mesh client is closed');
       const route = this.#routeOf(options.origin);
-      return this.#send(route, options, handler);
+      const call = { options: this.#options, plan: route.plan, origin: route.origin, subject: handler };
+      return this.#send(
+        route,
+        checked(call, (checks) => checkDispatch(checks, options), options),
+        handler,
+      );
     } catch (error) {
       return fail(handler, error as Error);
     }
@@ -73,7 +80,7 @@ class MeshDispatcher extends Dispatcher {
       route = createRoute(this.#options, facts, previous, () => this.emit('drain', new URL(key)));
     } catch (error) {
       // No identity yet: this call is refused, the next one asks again.
-      return { ...facts, plan: refusedBy(error), pools: [], turn: 0, isUsed: true };
+      return { ...facts, plan: refusedBy(error), pools: [], svid: undefined, turn: 0, isUsed: true };
     }
     this.#routes.set(key, route);
     if (previous !== undefined && previous.pools !== route.pools) this.#retire(previous.pools);
@@ -83,9 +90,39 @@ class MeshDispatcher extends Dispatcher {
 
   #send(route: Route, options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
     const plan = isOrdinary(options) ? route.plan : judged(route.plan, options);
-    if (stepEvents.outbound.hasSubscribers || deniedEvents.hasSubscribers) reportCall(plan, route.origin, handler);
-    if (plan.kind === 'refused') throw plan.error;
-    const sent = plan.strips ? { ...options, headers: withoutIdentityHeaders(options.headers) } : options;
+    if (plan.kind === 'refused' || plan.carries === undefined) {
+      if (isHeard()) reportCall(plan, route.origin, handler);
+      if (plan.kind === 'refused') throw plan.error;
+      return this.#transmit(route, plan, undefined, options, handler);
+    }
+    const lines = linesFor({ tokens: this.#options.tokens, plan, svid: route.svid, origin: route.origin, subject: handler });
+    if (!(lines instanceof Promise)) return this.#transmit(route, plan, lines, options, handler);
+    const { carries } = plan;
+    void lines
+      .then((later) => {
+        const now = this.#isClosed ? route : this.#routeOf(options.origin);
+        // The configuration changed while the provider was asked: what it gave may no longer be what is to be sent.
+        if (this.#isClosed || now.plan.kind === 'refused' || now.plan.carries?.entry !== carries.entry)
+          return this.dispatch(options, handler);
+        return this.#transmit(now, now.plan, later, options, handler);
+      })
+      .catch((error: unknown) => fail(handler, error as Error));
+    return true;
+  }
+
+  #transmit(
+    route: Route,
+    plan: Exclude<CallPlan, RefusedPlan>,
+    lines: readonly HeaderLine[] | undefined,
+    options: Dispatcher.DispatchOptions,
+    handler: Dispatcher.DispatchHandler,
+  ): boolean {
+    const sent =
+      lines !== undefined && lines.length > 0
+        ? { ...options, headers: withHeaderLines(options.headers, lines) }
+        : plan.strips
+          ? { ...options, headers: withoutIdentityHeaders(options.headers) }
+          : options;
     const through = plan.kind === 'pass' ? (this.#passthrough ??= createPassthrough()) : nextPool(route);
     if (through === undefined) throw new EnmeshError('ENMESH_OUTBOUND_UNREACHABLE', `${route.origin} has no endpoint`);
     return through.dispatch(sent as Dispatcher.DispatchOptions, handler);
@@ -181,8 +218,8 @@ function judged(plan: CallPlan, { method, path, upgrade }: Dispatcher.DispatchOp
   return objectToRequestLine(plan, method, String(path), isUpgrade) ?? plan;
 }
 
-/** undici's handlers have two forms: the older one is what the global fetch of Node 20 and 22 sends. */
-function fail(handler: Dispatcher.DispatchHandler, error: Error): false {
+/** Ends a call with an error. undici's handlers have two forms: the older one is what the global fetch of Node 20 and 22 sends. */
+export function fail(handler: Dispatcher.DispatchHandler, error: Error): false {
   const { onResponseError, onError } = handler as unknown as {
     onResponseError?: (controller: null, error: Error) => void;
     onError?: (error: Error) => void;

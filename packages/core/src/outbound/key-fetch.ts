@@ -3,6 +3,7 @@ import { EnmeshError } from '../errors.js';
 import { isForbiddenAddress } from '../jwt/addresses.js';
 import { maxAgeOf } from '../jwt/cache-headers.js';
 import { fetchText, maxFetchedBytes, type FetchedText, type FetchText } from '../jwt/fetch-text.js';
+import { runAsMesh } from '../propagation/context.js';
 import { resolveDestination, type Destination } from './destination.js';
 import type { OutboundOptions } from './options.js';
 import { isReachedByMutualTls } from './plan.js';
@@ -32,7 +33,8 @@ export function createKeyFetch(options: Pick<OutboundOptions, 'snapshot'>, dispa
           new EnmeshError('ENMESH_JWT_FETCH_REFUSED', 'an endpoint of it is a link-local or metadata address'),
         );
       }
-      return fetchThrough(dispatcher(), url, limits);
+      // Set off by some user's request, and not in that user's name.
+      return runAsMesh(() => fetchThrough(dispatcher(), url, limits));
     },
   };
 }

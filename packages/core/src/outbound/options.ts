@@ -1,4 +1,6 @@
 import type { MeshIdentity } from '../identity/source.js';
+import type { EgressGuard } from '../propagation/egress-guard.js';
+import type { CallTokens } from './call-tokens.js';
 import type { Outliers } from './outliers.js';
 import type { PlanSources } from './plan.js';
 
@@ -11,6 +13,12 @@ export interface OutboundOptions {
   readonly connectTimeoutMs?: number;
   /** Shared by all clients of a mesh, so that what one of them found dead the others try last. */
   readonly outliers?: Outliers;
+  /** What gives calls the tokens that the configuration says; absent where all go as the service alone. */
+  readonly tokens?: CallTokens;
+  /** Looks for the user's token in calls; absent where it is off. */
+  readonly egressGuard?: EgressGuard | undefined;
+  /** The transaction token of the request being handled, which goes on to services of the mesh; absent where none does. */
+  readonly transactionToken?: () => string | undefined;
 }
 
 /** {@link OutboundOptions.connectTimeoutMs} when none is given. */

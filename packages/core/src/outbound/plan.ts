@@ -3,6 +3,8 @@ import type { Registry } from '../config/registry.js';
 import { EnmeshError, isEnmeshError } from '../errors.js';
 import type { Workload } from '../identity/workload.js';
 import type { TlsDefaults } from '../tls/origination.js';
+import type { PropagationPlan } from '../propagation/plan.js';
+import { carriageOf, type Carriage } from './carriage.js';
 import { resolve, type ClientTlsMode, type Destination, type Resolved } from './destination.js';
 import { parseHostName } from './host-name.js';
 
@@ -11,6 +13,8 @@ export interface PlanSources {
   readonly registry: Registry;
   readonly mesh: MeshSettings;
   readonly workload: Workload;
+  /** Absent: calls carry nothing but the service. */
+  readonly propagation?: PropagationPlan;
 }
 
 /** Where one connection may go. */
@@ -35,6 +39,8 @@ export interface ServicePlan {
   readonly tlsDefaults: TlsDefaults;
   /** Headers that carry an identity do not go there. */
   readonly strips: boolean;
+  /** What calls carry of their user. */
+  readonly carries?: Carriage | undefined;
 }
 
 /** A call that the mesh has no part in. */
@@ -42,6 +48,7 @@ export interface PassPlan {
   readonly kind: 'pass';
   readonly declared: boolean;
   readonly strips: boolean;
+  readonly carries?: Carriage | undefined;
 }
 
 /** A call of which nothing is sent. */
@@ -65,8 +72,19 @@ export interface CallTarget {
  * an undeclared host passes or is refused by `outboundTrafficPolicy`. A Kubernetes Service without endpoints in the documents is reached by its DNS name.
  */
 export function planCall(sources: PlanSources, target: CallTarget): CallPlan {
-  const { host, port, protocol } = target;
+  const { host, port } = target;
   const resolved = resolve(sources, { client: sources.workload, host, port });
+  const plan = planResolved(sources, target, resolved);
+  const declared = resolved.destination.host;
+  // A wildcard declares many hosts: what they carry is said of each by its own name.
+  const named = declared === undefined || declared.startsWith('*') ? parseHostName(host) : declared;
+  const carries = carriageOf(sources.propagation, named, plan, target);
+  // An identity header that the application copied is not what its policy says: calls of which one speaks carry that and nothing else.
+  return carries === undefined || plan.kind === 'refused' ? plan : { ...plan, carries, strips: true };
+}
+
+function planResolved(sources: PlanSources, { host, port, protocol }: CallTarget, resolved: Resolved): CallPlan {
+  const target = { host, port, protocol };
   const { destination } = resolved;
   const label = `${destination.host ?? parseHostName(host) ?? 'an unnamed host'}:${port}`;
   if (destination.known && protocol === 'https:') return { kind: 'pass', declared: true, strips: destination.external === true };

@@ -1,11 +1,19 @@
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { errorTable, type EnmeshError } from '../errors.js';
+import type { PropagationMode } from '../propagation/resource.js';
 import { deniedEvents, stepEvents, type Step } from '../telemetry/events.js';
 import type { CallPlan, ServicePlan, Target } from './plan.js';
 
+/** In whose name a call goes besides the service's own: `user` is a request principal, `actors` who carried them here. */
+export interface CarriedUser {
+  readonly propagation: PropagationMode;
+  readonly user: string | undefined;
+  readonly actors: readonly string[];
+}
+
 /** Tells the step `outbound` of one call, and of its refusal also `enmesh:denied`. `subject` stands for the call. */
-export function reportCall(plan: CallPlan, origin: string, subject: object): void {
+export function reportCall(plan: CallPlan, origin: string, subject: object, carried?: CarriedUser): void {
   const isRefused = plan.kind === 'refused';
   if (stepEvents.outbound.hasSubscribers)
     stepEvents.outbound.publish({
@@ -16,6 +24,7 @@ export function reportCall(plan: CallPlan, origin: string, subject: object): voi
       details: {
         origin,
         ...(plan.kind === 'service' ? { service: plan.service, tls: plan.destination.tls } : { kind: plan.kind }),
+        ...carried,
       },
     });
   if (isRefused) reportDenied('outbound', plan.error);

@@ -1,4 +1,5 @@
 import { Pool } from 'undici';
+import type { X509Svid } from '../identity/svid.js';
 import { createConnector } from './connector.js';
 import { pinIdentity, usesIdentity } from './epoch.js';
 import { defaultConnectTimeoutMs, type OutboundOptions } from './options.js';
@@ -13,6 +14,8 @@ export interface Route {
   readonly epoch: number;
   /** One pool per endpoint, all of one identity epoch; empty where no service is called. */
   readonly pools: readonly Pool[];
+  /** The SVID that all connections of the pools show; undefined where none is shown. */
+  readonly svid: X509Svid | undefined;
   turn: number;
   /** Cleared by every sweep, set by every call. */
   isUsed: boolean;
@@ -26,13 +29,13 @@ export function createRoute(
   onDrain: () => void,
 ): Route {
   const { plan } = facts;
-  const pools =
+  const kept =
     plan.kind !== 'service'
-      ? []
+      ? { pools: [], svid: undefined }
       : keepsPools(plan, facts.epoch, previous)
-        ? previous.pools
+        ? { pools: previous.pools, svid: previous.svid }
         : createPools(options, facts.origin, plan, onDrain);
-  return { ...facts, pools, turn: previous?.turn ?? 0, isUsed: true };
+  return { ...facts, ...kept, turn: previous?.turn ?? 0, isUsed: true };
 }
 
 function keepsPools(plan: ServicePlan, epoch: number, previous: Route | undefined): previous is Route {
@@ -40,14 +43,20 @@ function keepsPools(plan: ServicePlan, epoch: number, previous: Route | undefine
   return previous.epoch === epoch || !usesIdentity(plan);
 }
 
-function createPools(options: OutboundOptions, origin: string, plan: ServicePlan, onDrain: () => void): Pool[] {
+function createPools(
+  options: OutboundOptions,
+  origin: string,
+  plan: ServicePlan,
+  onDrain: () => void,
+): Pick<Route, 'pools' | 'svid'> {
+  const identity = pinIdentity(options.identity, plan);
   const connector = createConnector({
     plan,
-    identity: pinIdentity(options.identity, plan),
+    identity,
     timeoutMs: options.connectTimeoutMs ?? defaultConnectTimeoutMs,
     outliers: options.outliers,
   });
-  return plan.targets.map((_, i) => {
+  const pools = plan.targets.map((_, i) => {
     // The pool's origin is the logical one: it gives the Host header, while the connector alone decides where a connection goes.
     const pool = new Pool(origin, {
       connect: (_o, callback) => connector.connect(i, callback as Parameters<typeof connector.connect>[1]),
@@ -55,6 +64,7 @@ function createPools(options: OutboundOptions, origin: string, plan: ServicePlan
     pool.on('drain', onDrain);
     return pool;
   });
+  return { pools, svid: usesIdentity(plan) ? identity.svid.current() : undefined };
 }
 
 /** The pool of the next call: endpoints take turns. */

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, X509Certificate, type KeyObject } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { PeerIdentity } from '../identity/caller.js';
@@ -64,7 +64,7 @@ export function recordConnection(
  */
 export function readPeerIdentity(leaf: Uint8Array, { id, facts }: SvidLeaf = verifySvidLeaf(leaf)): PeerIdentity {
   const parts = istioParts(id);
-  return Object.freeze({
+  const peer: PeerIdentity = Object.freeze({
     spiffeId: id,
     uri: id.uri,
     principal: id.uri.slice('spiffe://'.length),
@@ -76,6 +76,22 @@ export function readPeerIdentity(leaf: Uint8Array, { id, facts }: SvidLeaf = ver
     dnsNames: facts.dnsSans,
     notAfter: facts.notAfter,
   });
+  leaves.set(peer, leaf);
+  return peer;
+}
+
+const leaves = new WeakMap<PeerIdentity, Uint8Array>();
+const keys = new WeakMap<PeerIdentity, KeyObject>();
+
+/** The public key in the certificate that a peer was read from; undefined for one that was made without a certificate. */
+export function peerKeyOf(peer: PeerIdentity): KeyObject | undefined {
+  const known = keys.get(peer);
+  if (known !== undefined) return known;
+  const leaf = leaves.get(peer);
+  if (leaf === undefined) return undefined;
+  const { publicKey } = new X509Certificate(leaf);
+  keys.set(peer, publicKey);
+  return publicKey;
 }
 
 const mappedIpv4 = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i;

@@ -1,0 +1,71 @@
+import { describe, jsonOf } from '../ask.mjs';
+
+const denied = '403 RBAC: access denied';
+const unverified = '401 The user of this request cannot be verified';
+const corrections = 'http://stock.shop.svc.cluster.local/corrections';
+
+export const togetherStep = {
+  title: '(11) The user and the service together: neither is enough alone, and the token of the user stays at the gateway',
+  async run({ world, check, note }) {
+    note('11-corrections.yaml is added: stock demands the gateway and an administrator in one source');
+    await world.change((copy) => copy.teach('11-corrections.yaml'));
+    const admin = await world.token('sub=root&groups=staff,admin');
+    const correct = (token) => world.plain('gateway', '/admin/corrections', { method: 'POST', token });
+
+    const before = await correct(admin);
+    check({
+      asked: 'POST /admin/corrections of an administrator, before anything of the user travels on',
+      got: describe(before),
+      want: '403 {"error":"stock refused","status":403}',
+      why: await world.denied('stock', {}),
+    });
+
+    note('enmesh/11-propagation.yaml is added: the gateway carries its users to stock by HOP');
+    await world.change((copy) => copy.teach('enmesh/11-propagation.yaml'));
+    const answer = await correct(admin);
+    const { user, through, peer, headers = [] } = jsonOf(answer);
+    check({
+      asked: 'POST /admin/corrections of an administrator: whom stock sees',
+      got: `user ${user}, carried by ${through}, peer ${peer}`,
+      want: 'user https://idp.shop.example/root, carried by spiffe://cluster.local/ns/shop/sa/gateway, peer cluster.local/ns/shop/sa/gateway',
+      why: world.allowed('stock', { headers: { 'x-shop-decision': answer.headers['x-shop-stock'] } }),
+    });
+    const text = JSON.stringify(headers);
+    check({
+      asked: 'what is left of any token in the headers that the handler of stock reads',
+      got: admin.split('.').some((part) => text.includes(part)) || text.includes('hop-token') ? 'something' : 'nothing',
+      want: 'nothing',
+      why: 'the token stayed at the gateway, and the hop token ended at the door of stock',
+    });
+
+    const alice = await world.token('sub=alice&groups=staff');
+    const refused = await correct(alice);
+    check({
+      asked: 'the same of a user who is no administrator',
+      got: describe(refused),
+      want: denied,
+      why: await world.denied('gateway', { answer: refused }),
+    });
+
+    /** A call inside of the mesh, and why stock refused it. */
+    const call = async (what, as, headers, want) => {
+      const found = await world.call(as, corrections, { method: 'POST', headers });
+      check({
+        asked: `POST ${corrections} as ${what}`,
+        got: describe(found),
+        want,
+        why: await world.denied('stock', { answer: found }),
+      });
+    };
+    await call('the gateway, for nobody', 'gateway', {}, denied);
+    await call('visitor', 'visitor', {}, denied);
+    const forged = `${Buffer.from('{"alg":"ES256","typ":"hop+jwt"}').toString('base64url')}.e30.AA`;
+    await call('visitor, with a hop token', 'visitor', { 'enmesh-hop-token': forged }, unverified);
+    await call(
+      'another process of the gateway, with a hop token that it did not make',
+      'gateway',
+      { 'enmesh-hop-token': forged },
+      unverified,
+    );
+  },
+};
