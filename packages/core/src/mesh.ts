@@ -125,7 +125,7 @@ async function assemble(settings: Settings, extAuthz: ExtAuthzModule | undefined
   const { trustDomain } = store.current().mesh;
   const { identity, ready: identityReady, close: closeIdentity } = await openMeshIdentity(settings, store);
   stops.push(closeIdentity);
-  const outbound = { identity, snapshot: () => store.current(), outliers: createOutliers() };
+  const outbound = { identity, snapshot: () => store.current(), outliers: createOutliers(), clock: settings.clock };
   const clients = lazyClients(outbound, stops);
   const keySets = openKeySets(
     settings,

@@ -11,6 +11,8 @@ export interface OutboundOptions {
   readonly connectTimeoutMs?: number;
   /** Shared by all clients of a mesh, so that what one of them found dead the others try last. */
   readonly outliers?: Outliers;
+  /** Milliseconds since the epoch, by which certificates end; the system's by default. */
+  readonly clock?: (() => number) | undefined;
 }
 
 /** {@link OutboundOptions.connectTimeoutMs} when none is given. */
