@@ -740,6 +740,14 @@ export const errorTable = table({
     meaning: 'A call was made through a mesh client that has been closed.',
     remedy: 'Make the call before mesh.close(), or create a new mesh.',
   },
+  ENMESH_OUTBOUND_DISTRUSTED: {
+    status: 503,
+    public: 'The upstream service cannot be reached',
+    meaning:
+      'A call was still in flight 15 s after the certificate of its server had ended, or its root had left the trust bundle; the connection was closed.',
+    remedy:
+      'Repeat the call, which takes a new connection; look at the identity source of the server if it does not renew its SVID.',
+  },
   ENMESH_CONFIG_DIRECTORY_EMPTY: {
     status: 500,
     public: 'The service is not configured',

@@ -146,6 +146,7 @@ async function assemble(settings: Settings, extAuthz: ExtAuthzModule | undefined
     identity,
     snapshot: () => store.current(),
     outliers: createOutliers(),
+    clock: settings.clock,
     tokens,
     egressGuard,
     transactionToken: currentTransactionToken,

@@ -11,6 +11,8 @@ export interface GrpcRoute {
   readonly targets: readonly { readonly address: string; readonly port: number }[];
   /** Makes of a fresh TCP connection to a target what the mesh says: mutual TLS with secure naming, or the connection itself. Rejects when in doubt. */
   secure(socket: Socket): Promise<Socket>;
+  /** Whether a server that it led to would not be accepted any more: what is in flight there has 15 s to finish. */
+  isDistrusted?(): boolean;
 }
 
 /** What a gRPC authorizer is made of. */

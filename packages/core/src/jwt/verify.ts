@@ -6,7 +6,7 @@ import { effectsOf, outputHeaders, requestIdentity } from './outputs.js';
 import type { JwtRule, JwtRuleSet } from './rules.js';
 import { checkSignature } from './signature.js';
 import { maxTokenLength } from './jws.js';
-import { parseToken, type TokenClaims } from './token.js';
+import { readToken, type TokenClaims } from './token.js';
 
 export { createTokenMemo, type TokenMemo } from './cache.js';
 export type { TokenSource } from './locations.js';
@@ -68,7 +68,7 @@ export function createJwtVerifier({ keySets, cacheEntries, cacheBytes }: JwtVeri
     if (parsed?.text === text && parsed.entry !== undefined) return parsed.entry;
     let entry = cache.find(text, rules);
     if (entry === undefined) {
-      const token = parseToken(text);
+      const token = readToken(text);
       if (!token.ok) return token;
       entry = { text, rules, token, verdicts: [] };
     }

@@ -3,16 +3,19 @@ import { connect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { EnmeshError } from '../errors.js';
 import type { X509Svid } from '../identity/svid.js';
+import type { VerifiedServer } from '../tls/client.js';
 import { holdWrites, objectToWritten, refuseRequest, stripIdentity } from './agent-request.js';
 import type { HeaderLine } from './call-headers.js';
 import { isHeard, linesFor } from './carry.js';
 import { createConnector, type Connector } from './connector.js';
-import { pinIdentity, usesIdentity, watchEpochs, type IdentityEpochs } from './epoch.js';
+import { bundlesOf, pinIdentity, usesIdentity, watchEpochs, type IdentityEpochs } from './epoch.js';
 import { checked } from './guard-call.js';
 import { checkRequest, guardsItself } from './guard-request.js';
 import { defaultConnectTimeoutMs, type OutboundOptions } from './options.js';
 import { objectToRequestLine, planCall, refusedBy, type CallPlan, type PlanSources } from './plan.js';
 import { reportCall } from './report.js';
+import { distrusted } from './retired-pools.js';
+import { expirySweepMs, graceMs } from './servers.js';
 
 /** How the agent reaches one host and port under one configuration and identity. */
 interface Lane {
@@ -68,7 +71,13 @@ class MeshAgent extends Agent implements ClosableAgent {
   readonly #lanes = new Map<string, Lane>();
   readonly #epochs: IdentityEpochs;
   readonly #laneOfSocket = new WeakMap<Socket, Lane>();
-  readonly #sockets = new Set<Socket>();
+  readonly #sockets = new Map<Socket, VerifiedServer | undefined>();
+  /** Busy ones whose server is not believed any more, which have the grace to finish. */
+  readonly #ending = new Map<Socket, NodeJS.Timeout>();
+  /** When the first certificate of a server ends that a socket leads to. */
+  #until = Infinity;
+  readonly #clock: () => number;
+  readonly #sweeper: NodeJS.Timeout;
   readonly #waiting: (() => void)[] = [];
   #connecting = 0;
   #isClosed = false;
@@ -76,13 +85,23 @@ class MeshAgent extends Agent implements ClosableAgent {
   constructor(options: OutboundOptions, http: AgentOptions = { keepAlive: true }) {
     super(http);
     this.#options = options;
-    this.#epochs = watchEpochs(options.identity, () => this.#retireStale());
+    this.#clock = options.clock ?? Date.now;
+    this.#epochs = watchEpochs(options.identity, () => {
+      this.#retireStale();
+      this.#endDistrusted();
+    });
+    this.#sweeper = setInterval(() => {
+      this.#endExpired();
+      // One that was being connected when the bundles changed was not among those judged then.
+      this.#endDistrusted((socket) => !this.#isFresh(socket));
+    }, expirySweepMs).unref();
   }
 
   /** Called by node:http for every request. */
   addRequest(request: ClientRequest, given: CallOptions): void {
     try {
       if (this.#isClosed) throw new EnmeshError('ENMESH_OUTBOUND_CLOSED', 'the mesh agent is closed');
+      if (this.#until <= this.#clock()) this.#endExpired();
       const lane = this.#laneOf(given);
       const objection = objectToRequestLine(lane.plan, request.method, request.path, request.hasHeader('upgrade'));
       const plan = objection ?? lane.plan;
@@ -130,9 +149,9 @@ class MeshAgent extends Agent implements ClosableAgent {
       return undefined;
     }
     this.#connecting++;
-    lane.connector.connect(lane.connector.next(), (error, socket) => {
+    lane.connector.connect(lane.connector.next(), (error, socket, server) => {
       this.#connecting--;
-      if (socket !== null) this.#laneOfSocket.set(this.#hold(socket), lane);
+      if (socket !== null) this.#laneOfSocket.set(this.#hold(socket, server), lane);
       if (socket === null) tell(error);
       else tell(null, socket);
       this.#settle();
@@ -142,7 +161,8 @@ class MeshAgent extends Agent implements ClosableAgent {
 
   /** Keeps a socket only while its lane is the current one. */
   override keepSocketAlive(socket: Socket): boolean {
-    if (this.#isClosed || !this.#isFresh(socket)) return false;
+    if (this.#isClosed || !this.#isFresh(socket) || this.#ending.has(socket)) return false;
+    if ((this.#sockets.get(socket)?.until ?? Infinity) <= this.#clock()) return false;
     return base.keepSocketAlive.call(this, socket);
   }
 
@@ -162,14 +182,18 @@ class MeshAgent extends Agent implements ClosableAgent {
 
   #end(): void {
     this.#isClosed = true;
+    clearInterval(this.#sweeper);
     this.#epochs.stop();
     this.#lanes.clear();
   }
 
-  #hold(socket: Socket): Socket {
-    this.#sockets.add(socket);
+  #hold(socket: Socket, server?: VerifiedServer): Socket {
+    this.#sockets.set(socket, server);
+    this.#until = Math.min(this.#until, server?.until ?? Infinity);
     socket.once('close', () => {
       this.#sockets.delete(socket);
+      clearTimeout(this.#ending.get(socket));
+      this.#ending.delete(socket);
       this.#settle();
     });
     return socket;
@@ -196,7 +220,7 @@ class MeshAgent extends Agent implements ClosableAgent {
   }
 
   #createLane(key: string, place: { host: string; port: number }, snapshot: PlanSources, known: Lane | undefined): Lane {
-    const { identity, outliers, connectTimeoutMs: timeoutMs = defaultConnectTimeoutMs } = this.#options;
+    const { identity, outliers, clock, connectTimeoutMs: timeoutMs = defaultConnectTimeoutMs } = this.#options;
     const plan = planCall(snapshot, { protocol: 'http:', ...place });
     const epoch = this.#epochs.current;
     if (plan.kind !== 'service')
@@ -205,7 +229,7 @@ class MeshAgent extends Agent implements ClosableAgent {
     try {
       if (known?.name === name) return { ...known, plan, snapshot, epoch };
       const pinned = pinIdentity(identity, plan);
-      const connector = createConnector({ plan, identity: pinned, timeoutMs, outliers });
+      const connector = createConnector({ plan, identity: pinned, timeoutMs, outliers, clock });
       return { key, name, plan, snapshot, epoch, connector, svid: usesIdentity(plan) ? pinned.svid.current() : undefined };
     } catch (error) {
       return { key, name: '', plan: refusedBy(error), snapshot, epoch, connector: undefined, svid: undefined };
@@ -219,8 +243,38 @@ class MeshAgent extends Agent implements ClosableAgent {
     return !isOld && this.#lanes.get(lane.key)?.name === lane.name;
   }
 
+  #idle(): Socket[] {
+    return Object.values(this.freeSockets).flatMap((sockets) => [...(sockets ?? [])]);
+  }
+
+  #endExpired(): void {
+    const now = this.#clock();
+    if (now < this.#until) return;
+    const ends = [...this.#sockets].map(([socket, server]) => ({ socket, until: server?.until ?? Infinity }));
+    this.#until = Math.min(...ends.map(({ until }) => (until <= now ? Infinity : until)));
+    this.#endSoon(ends.filter(({ until }) => until <= now).map(({ socket }) => socket));
+  }
+
+  /** Sockets whose server the bundles of now would not accept, which most rotations leave none of. */
+  #endDistrusted(isAsked: (socket: Socket) => boolean = () => true): void {
+    const bundles = bundlesOf(this.#options.identity);
+    const now = this.#clock();
+    const isDistrusted = (server: VerifiedServer | undefined): boolean =>
+      server !== undefined && (bundles === undefined || !server.isTrusted(bundles, now));
+    const asked = [...this.#sockets].filter(([socket]) => isAsked(socket) && !this.#ending.has(socket));
+    this.#endSoon(asked.filter(([, server]) => isDistrusted(server)).map(([socket]) => socket));
+  }
+
+  #endSoon(sockets: readonly Socket[]): void {
+    const idle = new Set(this.#idle());
+    for (const socket of sockets) {
+      if (idle.has(socket)) socket.destroy();
+      else if (!this.#ending.has(socket))
+        this.#ending.set(socket, setTimeout(() => socket.destroy(distrusted()), graceMs).unref());
+    }
+  }
+
   #retireStale(): void {
-    const idle = Object.values(this.freeSockets).flatMap((sockets) => [...(sockets ?? [])]);
-    for (const socket of idle) if (!this.#isFresh(socket)) socket.destroy();
+    for (const socket of this.#idle()) if (!this.#isFresh(socket)) socket.destroy();
   }
 }

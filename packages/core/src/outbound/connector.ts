@@ -2,13 +2,13 @@ import { readFile } from 'node:fs/promises';
 import { connect as connectTcp, type Socket } from 'node:net';
 import { EnmeshError, isEnmeshError, type ErrorCode } from '../errors.js';
 import type { MeshIdentity } from '../identity/source.js';
-import { connectMesh, connectTls, type TlsConnectOptions } from '../tls/client.js';
+import { connectMesh, connectTls, type TlsConnectOptions, type VerifiedServer } from '../tls/client.js';
 import { createOutliers, type Outliers } from './outliers.js';
 import type { ServicePlan, Target } from './plan.js';
 import { reportConnection, reportRefusedConnection } from './report.js';
 
-/** Told once: an error, or a socket on which nothing has been written yet. */
-export type SocketCallback = (error: Error | null, socket: Socket | null) => void;
+/** Told once: an error, or a socket on which nothing has been written yet, with its server where that is one of the mesh. */
+export type SocketCallback = (error: Error | null, socket: Socket | null, server?: VerifiedServer) => void;
 
 /** What a {@link Connector} is made of. `identity` is the one all its connections show. */
 export interface ConnectorOptions {
@@ -17,6 +17,8 @@ export interface ConnectorOptions {
   readonly timeoutMs: number;
   /** Which endpoints are tried last; a memory of its own where none is given. */
   readonly outliers?: Outliers | undefined;
+  /** Milliseconds since the epoch; the system's by default. */
+  readonly clock?: (() => number) | undefined;
 }
 
 /** Opens the connections of one service. */
@@ -66,13 +68,13 @@ function tryNext(attempt: Attempt, callback: SocketCallback): void {
   const { plan } = attempt.options;
   const target = attempt.rest.shift();
   if (target === undefined) return callback(exhausted(attempt), null);
-  openSafely(attempt.options, target, (error, socket) => {
+  openSafely(attempt.options, target, (error, socket, server) => {
     if (socket !== null) {
       attempt.outliers.answered(endpointOf(target));
       socket.setNoDelay(true);
       socket.setKeepAlive(true, 60_000);
       reportConnection(plan, target, socket);
-      return callback(null, socket);
+      return callback(null, socket, server);
     }
     const failure = error ?? new EnmeshError('ENMESH_OUTBOUND_CONNECT', `${plan.service} gave no connection`);
     if (!isEnmeshError(failure) || passedOver.has(failure.code)) {
@@ -127,6 +129,7 @@ export function openTarget(options: ConnectorOptions, target: Target, callback: 
           expected: plan.destination.subjectAltNames ?? [],
           identity: options.identity,
           timeoutMs,
+          ...(options.clock !== undefined && { clock: options.clock }),
           ...over,
         },
         callback,

@@ -2,13 +2,15 @@ import { Agent, Dispatcher } from 'undici';
 import { EnmeshError } from '../errors.js';
 import { withHeaderLines, withoutIdentityHeaders, type HeaderLine } from './call-headers.js';
 import { isHeard, linesFor } from './carry.js';
-import { usesIdentity, watchEpochs, type IdentityEpochs } from './epoch.js';
+import { bundlesOf, usesIdentity, watchEpochs, type IdentityEpochs } from './epoch.js';
 import { checked } from './guard-call.js';
 import { checkDispatch } from './guard-dispatch.js';
 import type { OutboundOptions } from './options.js';
 import { objectToRequestLine, planCall, refusedBy, type CallPlan, type CallTarget, type RefusedPlan } from './plan.js';
 import { reportCall } from './report.js';
-import { createRoute, nextPool, type Route } from './route.js';
+import { createRetiredPools, type EndpointPool } from './retired-pools.js';
+import { createRoute, nextPool, noPools, type Route } from './route.js';
+import { createServers, expirySweepMs } from './servers.js';
 
 export type { OutboundOptions } from './options.js';
 
@@ -32,18 +34,22 @@ export function createMeshDispatcher(options: OutboundOptions): Dispatcher {
 class MeshDispatcher extends Dispatcher {
   readonly #options: OutboundOptions;
   readonly #routes = new Map<string, Route>();
-  /** What finishes its calls and takes no more. */
-  readonly #closing = new Map<Dispatcher, Promise<unknown>>();
+  readonly #retired = createRetiredPools();
+  readonly #clock: () => number;
   readonly #epochs: IdentityEpochs;
-  readonly #sweeper: NodeJS.Timeout;
+  readonly #sweepers: readonly NodeJS.Timeout[];
   #passthrough: Agent | undefined;
   #isClosed = false;
 
   constructor(options: OutboundOptions) {
     super();
     this.#options = options;
+    this.#clock = options.clock ?? Date.now;
     this.#epochs = watchEpochs(options.identity, () => this.#retireStale());
-    this.#sweeper = setInterval(() => this.#sweep(), sweepMs).unref();
+    this.#sweepers = [
+      setInterval(() => this.#sweep(), sweepMs).unref(),
+      setInterval(() => this.#retireUntrusted(), expirySweepMs).unref(),
+    ];
   }
 
   override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
@@ -61,12 +67,13 @@ class MeshDispatcher extends Dispatcher {
     }
   }
 
-  /** The warm path: one look in a map and two comparisons. */
+  /** The warm path: one look in a map and three comparisons. */
   #routeOf(origin: string | URL | undefined): Route {
     const key = typeof origin === 'string' ? origin : (origin?.origin ?? '');
     const route = this.#routes.get(key);
     if (route !== undefined && route.epoch === this.#epochs.current && route.snapshot === this.#options.snapshot()) {
       route.isUsed = true;
+      if (route.pools.until <= this.#clock()) this.#retireEnded();
       return route;
     }
     return this.#refresh(key, route);
@@ -80,10 +87,10 @@ class MeshDispatcher extends Dispatcher {
       route = createRoute(this.#options, facts, previous, () => this.emit('drain', new URL(key)));
     } catch (error) {
       // No identity yet: this call is refused, the next one asks again.
-      return { ...facts, plan: refusedBy(error), pools: [], svid: undefined, turn: 0, isUsed: true };
+      return { ...facts, plan: refusedBy(error), pools: noPools, svid: undefined, turn: 0, isUsed: true };
     }
     this.#routes.set(key, route);
-    if (previous !== undefined && previous.pools !== route.pools) this.#retire(previous.pools);
+    if (previous !== undefined && previous.pools !== route.pools) this.#retire(previous.pools.list);
     if (this.#routes.size > mostRoutes) this.#evictOldest();
     return route;
   }
@@ -128,18 +135,21 @@ class MeshDispatcher extends Dispatcher {
     return through.dispatch(sent as Dispatcher.DispatchOptions, handler);
   }
 
-  #retire(pools: readonly Dispatcher[]): void {
-    for (const pool of pools) {
-      // What is in flight finishes; errors reach the calls themselves.
-      const closed = pool.close().catch(() => {});
-      this.#closing.set(pool, closed);
-      void closed.then(() => this.#closing.delete(pool));
-    }
+  #retire(pools: readonly EndpointPool[]): void {
+    const now = this.#clock();
+    for (const pool of pools) this.#retired.retire(pool, now);
+  }
+
+  /** No call may go to a server by a certificate that has ended. */
+  #retireEnded(): void {
+    const now = this.#clock();
+    for (const { pools } of this.#routes.values()) if (pools.until <= now) this.#retire(pools.replaceEnded(now));
+    this.#retired.expire(now);
   }
 
   #drop(route: Route): void {
     this.#routes.delete(route.origin);
-    this.#retire(route.pools);
+    this.#retire(route.pools.list);
   }
 
   #evictOldest(): void {
@@ -151,6 +161,13 @@ class MeshDispatcher extends Dispatcher {
   #retireStale(): void {
     for (const route of [...this.#routes.values()])
       if (route.plan.kind === 'service' && usesIdentity(route.plan)) this.#drop(route);
+    this.#retired.judge(bundlesOf(this.#options.identity), this.#clock());
+  }
+
+  /** One that was being connected when the bundles changed was not among those judged then. */
+  #retireUntrusted(): void {
+    this.#retireEnded();
+    this.#retired.judge(bundlesOf(this.#options.identity), this.#clock());
   }
 
   #sweep(): void {
@@ -160,12 +177,12 @@ class MeshDispatcher extends Dispatcher {
     }
   }
 
-  #end(): Dispatcher[] {
+  #end(): EndpointPool[] {
     this.#isClosed = true;
-    clearInterval(this.#sweeper);
+    for (const sweeper of this.#sweepers) clearInterval(sweeper);
     this.#epochs.stop();
-    const all = [...this.#routes.values()].flatMap((route): Dispatcher[] => [...route.pools]);
-    if (this.#passthrough !== undefined) all.push(this.#passthrough);
+    const all = [...this.#routes.values()].flatMap(({ pools }) => pools.list);
+    if (this.#passthrough !== undefined) all.push({ pool: this.#passthrough, servers: createServers() });
     this.#routes.clear();
     this.#passthrough = undefined;
     return all;
@@ -175,10 +192,7 @@ class MeshDispatcher extends Dispatcher {
   override close(callback: () => void): void;
   override close(callback?: () => void): Promise<void> | void {
     this.#retire(this.#end());
-    return answer(
-      Promise.all(this.#closing.values()).then(() => {}),
-      callback,
-    );
+    return answer(this.#retired.gone(), callback);
   }
 
   override destroy(): Promise<void>;
@@ -187,7 +201,8 @@ class MeshDispatcher extends Dispatcher {
   override destroy(error: Error | null, callback: () => void): void;
   override destroy(error?: Error | null | (() => void), callback?: () => void): Promise<void> | void {
     const reason = typeof error === 'function' ? null : (error ?? null);
-    const ended = Promise.all([...this.#end(), ...this.#closing.keys()].map((each) => each.destroy(reason))).then(() => {});
+    const all = [...this.#end().map(({ pool }) => pool), ...this.#retired.pools];
+    const ended = Promise.all(all.map((each) => each.destroy(reason))).then(() => {});
     return answer(ended, typeof error === 'function' ? error : callback);
   }
 }

@@ -1,5 +1,5 @@
 import { fixedSvidSource } from '../identity/svid.js';
-import { fixedTrustBundleSource } from '../identity/trust-bundle.js';
+import { fixedTrustBundleSource, type TrustBundleSet } from '../identity/trust-bundle.js';
 import type { MeshIdentity, Stop } from '../identity/source.js';
 import type { ServicePlan } from './plan.js';
 
@@ -32,6 +32,15 @@ function isHeld(identity: MeshIdentity): boolean {
     return true;
   } catch {
     return false;
+  }
+}
+
+/** The bundles as they are now; undefined while there are none. */
+export function bundlesOf(identity: MeshIdentity): TrustBundleSet | undefined {
+  try {
+    return identity.bundles.current();
+  } catch {
+    return undefined;
   }
 }
 

@@ -1,6 +1,8 @@
 import type { GrpcRoute } from '../custom/grpc-package.js';
 import { EnmeshError, isEnmeshError } from '../errors.js';
 import { endsWithin } from './ends-within.js';
+import { distrusted } from './retired-pools.js';
+import { graceMs } from './servers.js';
 import { grpcTargetOf, createRouteCredentials, type GrpcModule } from './grpc-credentials.js';
 
 /** How a {@link MeshChannel} finds its service. */
@@ -41,6 +43,8 @@ interface Lane {
   readonly channel: Channel;
   readonly calls: Set<Call>;
   isRetired: boolean;
+  /** Runs where its calls in flight are bounded. */
+  timer: NodeJS.Timeout | undefined;
 }
 
 /** Status and connectivity by grpc's numbers. */
@@ -108,9 +112,12 @@ export class MeshChannel {
     return this.#current().channel.getChannelzRef();
   }
 
-  /** Retires the channel that stands where it is no longer the right one; calls in flight go on. */
+  /** Retires the channel that stands where it is no longer the right one; calls in flight go on, for 15 s where their server is no longer believed. */
   refresh(): void {
     if (this.#lane !== undefined) this.#attempt();
+    for (const lane of this.#lanes)
+      if (lane.isRetired && lane.route.isDistrusted?.() === true)
+        lane.timer ??= setTimeout(() => cancelAll(lane, distrusted()), graceMs).unref();
   }
 
   close(): void {
@@ -127,9 +134,8 @@ export class MeshChannel {
       this.#settle();
     });
     if (await endsWithin(finished, deadlineMs)) return;
-    for (const { calls } of this.#lanes)
-      for (const call of [...calls])
-        call.cancelWithStatus(UNAVAILABLE, 'ENMESH_OUTBOUND_CLOSED: the mesh was closed and the call did not finish in time');
+    const reason = new EnmeshError('ENMESH_OUTBOUND_CLOSED', 'the mesh was closed and the call did not finish in time');
+    for (const lane of this.#lanes) cancelAll(lane, reason);
   }
 
   #attempt(): Lane | undefined {
@@ -149,7 +155,7 @@ export class MeshChannel {
     const options = { 'grpc.default_authority': authority, ...given, ...fixedOptions };
     const channel = new grpc.Channel(grpcTargetOf(route), credentials as never, options) as Channel;
     this.#retire();
-    this.#lane = { route, channel, calls: new Set(), isRetired: false };
+    this.#lane = { route, channel, calls: new Set(), isRetired: false, timer: undefined };
     this.#lanes.add(this.#lane);
     return this.#lane;
   }
@@ -175,6 +181,7 @@ export class MeshChannel {
   /** Closing a channel of grpc-js fails the calls that still wait for a connection, so it is done when there are none. */
   #drop(lane: Lane): void {
     if (!lane.isRetired || lane.calls.size > 0 || !this.#lanes.delete(lane)) return;
+    clearTimeout(lane.timer);
     lane.channel.close();
     this.#settle();
   }
@@ -216,4 +223,8 @@ export class MeshChannel {
       setCredentials() {},
     };
   }
+}
+
+function cancelAll({ calls }: Lane, { code, message }: EnmeshError): void {
+  for (const call of [...calls]) call.cancelWithStatus(UNAVAILABLE, `${code}: ${message}`);
 }

@@ -1,11 +1,13 @@
 import { isIP, type Socket } from 'node:net';
 import type { GrpcRoute } from '../custom/grpc-package.js';
 import { EnmeshError, isEnmeshError } from '../errors.js';
+import type { VerifiedServer } from '../tls/client.js';
 import { openTarget } from './connector.js';
-import { pinIdentity, usesIdentity } from './epoch.js';
+import { bundlesOf, pinIdentity, usesIdentity } from './epoch.js';
 import { defaultConnectTimeoutMs, type OutboundOptions } from './options.js';
 import { planCall, type CallPlan, type PlanSources, type ServicePlan, type Target } from './plan.js';
 import { reportConnection, reportRefusedConnection } from './report.js';
+import { createServers, type Servers } from './servers.js';
 
 /** As a sidecar offers to a service that speaks HTTP/2. */
 const grpcAlpn = ['istio-h2', 'istio', 'h2'];
@@ -20,13 +22,15 @@ export interface GrpcService {
 
 interface Known {
   readonly route: GrpcRoute;
+  readonly servers: Servers;
   readonly key: string;
   readonly svid: unknown;
   readonly bundles: unknown;
 }
 
 /**
- * The way to a service that speaks gRPC, planned as any call of this workload: made anew when configuration or identity change.
+ * The way to a service that speaks gRPC, planned as any call of this workload: made anew when configuration or identity change,
+ * and when the certificate of a server ends that it led to.
  * Throws `ENMESH_OUTBOUND_*` where a call would be refused, and `ENMESH_IDENTITY_NONE`.
  */
 export function createGrpcRoute(options: OutboundOptions, service: GrpcService): () => GrpcRoute {
@@ -40,9 +44,11 @@ export function createGrpcRoute(options: OutboundOptions, service: GrpcService):
     const key = plan.kind === 'service' ? plan.key : service.host;
     const svid = isMutual ? options.identity.svid.current() : undefined;
     const bundles = isMutual ? options.identity.bundles.current() : undefined;
-    if (known?.key === key && known.svid === svid && known.bundles === bundles) return known.route;
-    const route = plan.kind === 'service' ? routeOf(options, plan) : plainRoute(service.host, service.port);
-    known = { route, key, svid, bundles };
+    const isSame = known?.key === key && known.svid === svid && known.bundles === bundles;
+    if (known !== undefined && isSame && (options.clock ?? Date.now)() < known.servers.until) return known.route;
+    const servers = createServers();
+    const route = plan.kind === 'service' ? routeOf(options, plan, servers) : plainRoute(service.host, service.port);
+    known = { route, servers, key, svid, bundles };
     return route;
   };
 }
@@ -60,7 +66,8 @@ function plainRoute(address: string, port: number): GrpcRoute {
   return { targets: [{ address, port }], secure: (socket) => Promise.resolve(socket) };
 }
 
-function routeOf(options: OutboundOptions, plan: ServicePlan): GrpcRoute {
+function routeOf(options: OutboundOptions, plan: ServicePlan, servers: Servers): GrpcRoute {
+  const { clock = Date.now } = options;
   const identity = pinIdentity(options.identity, plan);
   const timeoutMs = options.connectTimeoutMs ?? defaultConnectTimeoutMs;
   return {
@@ -68,16 +75,23 @@ function routeOf(options: OutboundOptions, plan: ServicePlan): GrpcRoute {
     async secure(socket) {
       const target = targetOf(plan, socket);
       return new Promise<Socket>((done, fail) => {
-        const settle = (error: Error | null, secured: Socket | null): void => {
+        const settle = (error: Error | null, secured: Socket | null, server?: VerifiedServer): void => {
           if (secured !== null) {
+            if (server !== undefined) servers.add(server);
             reportConnection(plan, target, secured);
             return done(secured);
           }
           if (isEnmeshError(error)) reportRefusedConnection(plan, target, error);
           fail(error ?? new EnmeshError('ENMESH_OUTBOUND_CONNECT', `${plan.service} gave no connection`));
         };
-        openTarget({ plan, identity, timeoutMs }, target, settle, { socket, alpn: grpcAlpn });
+        openTarget({ plan, identity, timeoutMs, clock }, target, settle, { socket, alpn: grpcAlpn });
       });
+    },
+    isDistrusted() {
+      const bundles = bundlesOf(options.identity);
+      return (
+        servers.until <= clock() || (servers.until < Infinity && (bundles === undefined || !servers.isTrusted(bundles, clock())))
+      );
     },
   };
 }

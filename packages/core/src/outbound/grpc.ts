@@ -6,6 +6,7 @@ import { MeshChannel } from './grpc-channel.js';
 import { createRouteCredentials, type CredentialsOf, type GrpcModule } from './grpc-credentials.js';
 import { createGrpcRoute } from './grpc-route.js';
 import { outboundOf } from './registered.js';
+import { expirySweepMs } from './servers.js';
 
 export type { CredentialsOf, GrpcModule } from './grpc-credentials.js';
 export type { GrpcRoute } from '../custom/grpc-package.js';
@@ -39,7 +40,8 @@ export function createGrpcCredentials<G extends GrpcModule>(grpc: G, mesh: objec
   const route = createGrpcRoute(options, { host, port, declaredOnly: true });
   return connectionOf(grpc, authority, route, (channel) => {
     const { svid, bundles } = options.identity;
-    const stops = [svid.watch(() => channel.refresh()), bundles.watch(() => channel.refresh())];
+    const sweeper = setInterval(() => channel.refresh(), expirySweepMs).unref();
+    const stops = [svid.watch(() => channel.refresh()), bundles.watch(() => channel.refresh()), () => clearInterval(sweeper)];
     const close = (deadlineMs: number): Promise<void> => channel.finish(deadlineMs);
     closers.add(close);
     return () => {

@@ -19,6 +19,8 @@ export interface OutboundOptions {
   readonly egressGuard?: EgressGuard | undefined;
   /** The transaction token of the request being handled, which goes on to services of the mesh; absent where none does. */
   readonly transactionToken?: () => string | undefined;
+  /** Milliseconds since the epoch, by which certificates end; the system's by default. */
+  readonly clock?: (() => number) | undefined;
 }
 
 /** {@link OutboundOptions.connectTimeoutMs} when none is given. */

@@ -1,9 +1,11 @@
-import { Pool } from 'undici';
+import { Pool, type Dispatcher } from 'undici';
 import type { X509Svid } from '../identity/svid.js';
 import { createConnector } from './connector.js';
 import { pinIdentity, usesIdentity } from './epoch.js';
 import { defaultConnectTimeoutMs, type OutboundOptions } from './options.js';
 import type { CallPlan, PlanSources, ServicePlan } from './plan.js';
+import type { EndpointPool } from './retired-pools.js';
+import { createServers } from './servers.js';
 
 /** What is known of one origin: its plan under one snapshot, and the pools it goes through. */
 export interface Route {
@@ -12,14 +14,26 @@ export interface Route {
   /** Under which configuration and identity the plan was made. */
   readonly snapshot: PlanSources;
   readonly epoch: number;
-  /** One pool per endpoint, all of one identity epoch; empty where no service is called. */
-  readonly pools: readonly Pool[];
+  /** Empty where no service is called. */
+  readonly pools: RoutePools;
   /** The SVID that all connections of the pools show; undefined where none is shown. */
   readonly svid: X509Svid | undefined;
   turn: number;
   /** Cleared by every sweep, set by every call. */
   isUsed: boolean;
 }
+
+/** One pool per endpoint, all of one identity epoch. */
+export interface RoutePools {
+  readonly list: readonly EndpointPool[];
+  /** When the first certificate of a server they lead to ends, in milliseconds since the epoch. */
+  readonly until: number;
+  /** Puts fresh pools in the place of those whose server's certificate has ended, and answers these. */
+  replaceEnded(now: number): readonly EndpointPool[];
+}
+
+/** The pools of a route that has none. */
+export const noPools: RoutePools = { list: [], until: Infinity, replaceEnded: () => [] };
 
 /** A route for `plan`, on the pools of `previous` where these are still right. */
 export function createRoute(
@@ -31,7 +45,7 @@ export function createRoute(
   const { plan } = facts;
   const kept =
     plan.kind !== 'service'
-      ? { pools: [], svid: undefined }
+      ? { pools: noPools, svid: undefined }
       : keepsPools(plan, facts.epoch, previous)
         ? { pools: previous.pools, svid: previous.svid }
         : createPools(options, facts.origin, plan, onDrain);
@@ -55,22 +69,40 @@ function createPools(
     identity,
     timeoutMs: options.connectTimeoutMs ?? defaultConnectTimeoutMs,
     outliers: options.outliers,
+    clock: options.clock,
   });
-  const pools = plan.targets.map((_, i) => {
+  const createPool = (i: number): EndpointPool => {
+    const servers = createServers((until) => (pools.until = Math.min(pools.until, until)));
     // The pool's origin is the logical one: it gives the Host header, while the connector alone decides where a connection goes.
     const pool = new Pool(origin, {
-      connect: (_o, callback) => connector.connect(i, callback as Parameters<typeof connector.connect>[1]),
+      connect: (_o, callback) =>
+        connector.connect(i, (error, socket, server) => {
+          if (server !== undefined) servers.add(server);
+          (callback as Parameters<typeof connector.connect>[1])(error, socket);
+        }),
     });
     pool.on('drain', onDrain);
-    return pool;
-  });
+    return { pool, servers };
+  };
+  const list: EndpointPool[] = [];
+  const pools = {
+    list,
+    until: Infinity,
+    replaceEnded(now: number): readonly EndpointPool[] {
+      const ended = list.filter(({ servers }) => servers.until <= now);
+      for (const each of ended) list[list.indexOf(each)] = createPool(list.indexOf(each));
+      pools.until = Math.min(...list.map(({ servers }) => servers.until));
+      return ended;
+    },
+  };
+  plan.targets.forEach((_, i) => list.push(createPool(i)));
   return { pools, svid: usesIdentity(plan) ? identity.svid.current() : undefined };
 }
 
 /** The pool of the next call: endpoints take turns. */
-export function nextPool(route: Route): Pool | undefined {
-  const { pools } = route;
-  if (pools.length === 1) return pools[0];
-  route.turn = (route.turn + 1) % pools.length;
-  return pools[route.turn];
+export function nextPool(route: Route): Dispatcher | undefined {
+  const { list } = route.pools;
+  if (list.length === 1) return list[0]?.pool;
+  route.turn = (route.turn + 1) % list.length;
+  return list[route.turn]?.pool;
 }

@@ -1,13 +1,19 @@
 import type { Socket } from 'node:net';
-import { createSecureContext, type DetailedPeerCertificate, type PeerCertificate, type SecureContext } from 'node:tls';
+import {
+  createSecureContext,
+  type DetailedPeerCertificate,
+  type PeerCertificate,
+  type SecureContext,
+  type TLSSocket,
+} from 'node:tls';
 import { EnmeshError } from '../errors.js';
 import type { MeshIdentity } from '../identity/source.js';
 import type { X509Svid } from '../identity/svid.js';
 import type { TrustBundleSet } from '../identity/trust-bundle.js';
 import { clientAlpn } from './alpn.js';
-import { attemptTls, type ConnectCallback } from './connect.js';
+import { attemptTls } from './connect.js';
 import { recordConnection } from './peer.js';
-import { serverCertificates, verifyPeer, type PeerCertificates } from './peer-certificate.js';
+import { serverCertificates, verifyPeer, verifyPeerAgain, type PeerCertificates, type VerifiedPeer } from './peer-certificate.js';
 import { contextOptions, currentEpoch, withUsableIdentity, type IdentityEpoch } from './secure-context.js';
 import { verifyServerIdentity } from './secure-naming.js';
 
@@ -37,13 +43,25 @@ export interface MeshConnectOptions {
   readonly clock?: () => number;
 }
 
+/** The server of a connection into the mesh, for whoever keeps the connection. */
+export interface VerifiedServer {
+  readonly certificateSha256: string;
+  /** When the first certificate of its chain ends, in milliseconds since the epoch. From then on the connection may carry no new request. */
+  readonly until: number;
+  /** Whether it would be accepted again with these bundles. */
+  isTrusted(bundles: TrustBundleSet, now: number): boolean;
+}
+
+/** As ConnectCallback; with the socket comes its server. */
+export type MeshConnectCallback = (error: Error | null, socket: TLSSocket | null, server?: VerifiedServer) => void;
+
 /**
  * Connects to an endpoint of a mesh service by mutual TLS: our SVID, a server whose SVID its own trust domain's bundle signs and whose identity the
- * service may have (secure naming). Nothing is sent before all of that holds; then `callback` gets the socket, else an error with a code:
+ * service may have (secure naming). Nothing is sent before all of that holds; then `callback` gets the socket and its server, else an error with a code:
  * `ENMESH_TLS_SECURE_NAMING`, `ENMESH_TLS_SERVER_UNVERIFIED`, `ENMESH_TLS_CONNECT_FAILED`, `ENMESH_TLS_CONNECT_TIMEOUT`, `ENMESH_IDENTITY_NONE`,
  * `ENMESH_TLS_IDENTITY_UNUSABLE` or an `ENMESH_X509_` code; an aborted signal gives its reason. `connectionOf(socket)` then knows the server.
  */
-export function connectMesh(o: MeshConnectOptions, callback: ConnectCallback): void {
+export function connectMesh(o: MeshConnectOptions, callback: MeshConnectCallback): void {
   let secureContext: SecureContext;
   let epoch: IdentityEpoch;
   try {
@@ -54,6 +72,7 @@ export function connectMesh(o: MeshConnectOptions, callback: ConnectCallback): v
     return void process.nextTick(callback, error, null);
   }
   let certificates: PeerCertificates | undefined;
+  let server: VerifiedServer | undefined;
   const tls = {
     secureContext,
     ...(o.serverName === '' ? {} : { servername: o.serverName }),
@@ -74,13 +93,34 @@ export function connectMesh(o: MeshConnectOptions, callback: ConnectCallback): v
         if (socket.authorized !== true || certificates === undefined)
           throw new EnmeshError('ENMESH_TLS_SERVER_UNVERIFIED', `${o.service} proved no identity`);
         const { leaf, intermediates } = certificates;
-        verifyPeer(leaf, () => intermediates, epoch, (o.clock ?? Date.now)());
+        const verified = verifyPeer(leaf, () => intermediates, epoch, (o.clock ?? Date.now)());
         const peer = verifyServerIdentity({ service: o.service, expected: o.expected, leaf: certificates.leaf });
         recordConnection(socket, { peer, mode: undefined });
+        server = serverOf(verified, epoch);
       },
     },
-    callback,
+    (error, socket) => (socket === null || server === undefined ? callback(error, null) : callback(null, socket, server)),
   );
+}
+
+/** Keeps the epoch's chain and one bundle, not its key. */
+function serverOf(
+  { peer, certificates, until, root }: VerifiedPeer,
+  { bundles, svid: { chain } }: IdentityEpoch,
+): VerifiedServer {
+  const record = { peer, certificates, vouchedBy: bundles.get(peer.trustDomain), proof: { until, root } };
+  return {
+    certificateSha256: peer.certificateSha256,
+    until,
+    isTrusted(later, now) {
+      try {
+        verifyPeerAgain(record, { bundles: later, ownChain: () => chain, now });
+        return true;
+      } catch {
+        return false;
+      }
+    },
+  };
 }
 
 const contexts = new WeakMap<X509Svid, WeakMap<TrustBundleSet, Map<string, SecureContext>>>();
