@@ -11,9 +11,10 @@ const contexts = new Map(
     createSecureContext({ key: setup[who].key, cert: setup[who].chain, ca: setup.roots }),
   ]),
 );
-const request = `GET /products/1 HTTP/1.1\r\nhost: product.shop.svc.cluster.local\r\nauthorization: Bearer ${setup.token}\r\nconnection: close\r\n\r\n`;
+const head = 'GET /products/1 HTTP/1.1\r\nhost: product.shop.svc.cluster.local\r\nconnection: close\r\n';
+const requests = { echo: `${head}\r\n`, token: `${head}authorization: Bearer ${setup.token}\r\n\r\n` };
 
-function visit(port, who) {
+function visit(port, { who, request }) {
   return new Promise((done) => {
     const socket = connect({
       host: '127.0.0.1',
@@ -25,7 +26,7 @@ function visit(port, who) {
     let isServed = false;
     socket.on('error', () => {});
     socket.on('close', () => done(isServed));
-    socket.once('secureConnect', () => socket.write(request));
+    socket.once('secureConnect', () => socket.write(requests[request]));
     socket.on('data', (bytes) => {
       isServed ||= bytes.latin1Slice(0, 12) === 'HTTP/1.1 200';
       socket.destroy();
@@ -33,19 +34,19 @@ function visit(port, who) {
   });
 }
 
-async function shake(port, count, who) {
+async function shake({ port, count, ...visitor }) {
   let next = 0;
   let served = 0;
   const loop = async () => {
     while (next < count) {
       next += 1;
-      if (await visit(port, who)) served += 1;
+      if (await visit(port, visitor)) served += 1;
     }
   };
   await Promise.all(Array.from({ length: PARALLEL }, loop));
   return served;
 }
 
-process.on('message', async ({ port, count, who }) => process.send(await shake(port, count, who)));
+process.on('message', async (message) => process.send(await shake(message)));
 process.on('disconnect', () => process.exit(0));
 process.send({ ready: true });

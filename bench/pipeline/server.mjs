@@ -1,4 +1,5 @@
-// One of the twins, as its own process: `node server.mjs bare|enmesh SETUP.json`. Both speak mutual TLS with the same SVID and answer the same bytes.
+// One of the twins, as its own process: `node server.mjs bare|identity|enmesh SETUP.json`. All speak mutual TLS with the same SVID and answer the same bytes;
+// `identity` is a mesh that asks for nothing but a peer of its trust domain, `enmesh` one with a token and policies.
 // The parent asks for the CPU time used so far over IPC.
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
@@ -44,7 +45,7 @@ async function meshed() {
     namespace: 'shop',
     serviceAccount: 'product',
     labels: { app: 'product' },
-    config: setup.config,
+    config: kind === 'identity' ? setup.identityConfig : setup.config,
     identity: { svid: fixedSvidSource(svid), bundles: fixedTrustBundleSource(bundles) },
     log: false,
   });

@@ -6,12 +6,15 @@ import { createTestAuthority, createTestIssuer } from '@enmesh/core/testing';
 
 const pem = (key) => key.export({ type: 'pkcs8', format: 'pem' });
 
-/** The shop's product policies, with a user token beside them so that the whole pipeline runs. */
-const policies = (issuer) => `apiVersion: security.istio.io/v1
+/** Mutual TLS and nothing else: what a caller must prove in its handshake. */
+const strict = `apiVersion: security.istio.io/v1
 kind: PeerAuthentication
 metadata: {name: default, namespace: shop}
 spec: {mtls: {mode: STRICT}}
----
+`;
+
+/** The shop's product policies, with a user token beside them so that the whole pipeline runs. */
+const policies = (issuer) => `${strict}---
 apiVersion: security.istio.io/v1
 kind: RequestAuthentication
 metadata: {name: users, namespace: shop}
@@ -85,6 +88,9 @@ export async function prepare(rules) {
   const config = join(directory, 'mesh');
   mkdirSync(config);
   writeFileSync(join(config, 'policies.yaml'), policies(issuer) + (rules === undefined ? '' : moreRules(rules)));
+  const identityConfig = join(directory, 'identity');
+  mkdirSync(identityConfig);
+  writeFileSync(join(identityConfig, 'strict.yaml'), strict);
   const setup = {
     id: server.id.uri,
     chain: server.chain,
@@ -93,6 +99,7 @@ export async function prepare(rules) {
     notAfter: server.notAfter,
     roots: [authority.rootPem],
     config,
+    identityConfig,
     token,
     client: { chain: client.chain, key: pem(client.privateKey) },
     stranger: { chain: stranger.chain, key: pem(stranger.privateKey) },

@@ -1,16 +1,18 @@
 import { generateKeyPairSync, X509Certificate, type KeyObject } from 'node:crypto';
+import { connect, createServer, type TLSSocket } from 'node:tls';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { X509Svid } from '../identity/svid.js';
 import type { TrustBundle, TrustBundleSet } from '../identity/trust-bundle.js';
 import { createTestAuthority } from '../testing/authority.js';
 import { issueCertificate, rootOptions, svidOptions } from '../x509/certificate.js';
 import { readPeerIdentity } from './peer.js';
-import { parsePem } from '../x509/pem.js';
-import { verifyPeer, verifyPeerAgain, type PeerCertificates } from './peer-certificate.js';
+import { formatPem, parsePem } from '../x509/pem.js';
+import { clientCertificates, verifyPeer, verifyPeerAgain, type PeerCertificates } from './peer-certificate.js';
 
 const hour = 3_600_000;
 const start = Date.now() - 60_000;
 const newKey = (): KeyObject => generateKeyPairSync('ec', { namedCurve: 'prime256v1' }).privateKey;
+const pemKey = (key: KeyObject): string => key.export({ type: 'pkcs8', format: 'pem' }) as string;
 const derOf = (pem: string): Buffer => parsePem(pem, 'CERTIFICATE')[0] ?? Buffer.alloc(0);
 const bundlesOf = (roots: Readonly<Record<string, string>>): TrustBundleSet =>
   new Map(Object.entries(roots).map(([trustDomain, root]) => [trustDomain, { trustDomain, roots: [root] }]));
@@ -21,6 +23,8 @@ let otherRoot: string;
 let middle: string;
 let leaf: Buffer;
 let directLeaf: Buffer;
+let leafKey: string;
+let serverKey: string;
 
 beforeAll(async () => {
   const other = await createTestAuthority({ trustDomain: 'other.example' });
@@ -38,6 +42,8 @@ beforeAll(async () => {
     issuerKey: rootKey,
     ...validity,
   });
+  leafKey = pemKey(key);
+  serverKey = pemKey(svid.privateKey);
   const profile = svidOptions('spiffe://cluster.local/ns/shop/sa/gateway', key);
   leaf = derOf(await issueCertificate({ ...profile, issuer: middle, issuerKey: middleKey, ...validity }));
   directLeaf = derOf(await issueCertificate({ ...profile, issuer: root, issuerKey: rootKey, ...validity }));
@@ -186,5 +192,42 @@ describe('verifyPeerAgain, of a peer whose connection outlives a change of bundl
     const verify = (): unknown => verifyPeerAgain(record, { bundles, ownChain: chain, now: Date.now() });
     if (isKept) expect(verify).not.toThrow();
     else expect(verify).toThrow(expect.objectContaining({ code: 'ENMESH_X509_UNTRUSTED' }));
+  });
+});
+
+describe('clientCertificates, of a client that OpenSSL has verified', () => {
+  const shown = async (order: readonly ('direct' | 'chain')[]): Promise<string[]> => {
+    const seen: string[] = [];
+    const name = new Map([leaf, directLeaf, derOf(middle), derOf(root)].map((der, at) => [der.toString('hex'), 'LDMR'[at]]));
+    const nameOf = (der: Uint8Array): string => name.get(Buffer.from(der).toString('hex')) ?? '?';
+    const server = createServer({ key: serverKey, cert: svid.chain, ca: root, requestCert: true }, (socket) => {
+      const client = clientCertificates(socket);
+      seen.push(client === undefined ? '-' : [client.leaf, ...client.intermediates()].map(nameOf).join(''));
+      socket.end();
+    });
+    await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
+    const { port } = server.address() as { port: number };
+    for (const each of order) {
+      const cert = each === 'direct' ? formatPem('CERTIFICATE', directLeaf) : formatPem('CERTIFICATE', leaf) + middle;
+      await new Promise<void>((closed) => {
+        const socket = connect({ port, host: '127.0.0.1', rejectUnauthorized: false, key: leafKey, cert });
+        socket.on('error', () => {});
+        socket.on('close', () => closed());
+        socket.resume();
+      });
+    }
+    server.close();
+    return seen;
+  };
+
+  it('tells the same of callers with intermediates and without, in whichever order they come', async () => {
+    const names = await shown(['direct', 'chain', 'chain', 'direct', 'direct', 'chain']);
+    const chain = names[1] === 'L' ? 'L' : 'LM';
+    // Some releases of Node hide intermediates from servers (nodejs/node#65579).
+    expect(names.map((each) => each.replace(/R$/, ''))).toEqual(['D', chain, chain, 'D', 'D', chain]);
+  });
+
+  it('tells nothing of a connection that OpenSSL did not authorize', () => {
+    expect(clientCertificates({ authorized: false } as TLSSocket)).toBeUndefined();
   });
 });

@@ -19,17 +19,36 @@ export interface PeerCertificates {
   readonly intermediates: readonly Uint8Array[];
 }
 
-/** The leaf of a client on a live, verified connection, in DER; undefined when OpenSSL did not authorize it or it has none. */
-export function clientLeaf(socket: TLSSocket): Uint8Array | undefined {
-  // Of Node's two readers the one that does not copy the rest of the chain, which is dearer than all else here.
-  const { raw } = socket.authorized === true ? (socket.getPeerCertificate() as Partial<PeerCertificate>) : {};
-  return raw;
+/** What a client showed on one connection, in DER. */
+export interface ClientCertificates {
+  readonly leaf: Uint8Array;
+  /** What else it sent. To be asked at most once, for Node gives the rest of a chain away with its first answer. */
+  readonly intermediates: () => readonly Uint8Array[];
 }
 
-/** What else the client sent. To be called once per connection: Node gives the intermediates away with the first answer. */
-export function clientIntermediates(socket: TLSSocket): readonly Uint8Array[] {
+/** Whether the client read last sent more than its leaf. Callers of one mesh mostly have one authority, so the next does as it did. */
+let isChainLikely = false;
+
+/**
+ * What a client showed on a live, verified connection; undefined when OpenSSL did not authorize it or it has none. Both of Node's readers tell the
+ * same: the one makes an object of the leaf alone, the other copies a whole chain, which is dearer than all else here unless there is none.
+ */
+export function clientCertificates(socket: TLSSocket): ClientCertificates | undefined {
+  if (socket.authorized !== true) return undefined;
+  if (isChainLikely) {
+    const { raw } = socket.getPeerCertificate() as Partial<PeerCertificate>;
+    return raw && { leaf: raw, intermediates: () => intermediatesOf(socket.getPeerX509Certificate()) };
+  }
+  const certificate = socket.getPeerX509Certificate();
+  if (certificate === undefined) return undefined;
+  isChainLikely = certificate.issuerCertificate !== undefined;
+  return { leaf: certificate.raw, intermediates: () => intermediatesOf(certificate) };
+}
+
+function intermediatesOf(certificate: X509Certificate | undefined): readonly Uint8Array[] {
   const intermediates: Uint8Array[] = [];
-  let issuer = socket.getPeerX509Certificate()?.issuerCertificate;
+  let issuer = certificate?.issuerCertificate;
+  isChainLikely = issuer !== undefined;
   while (issuer !== undefined && intermediates.length < maxIntermediates) {
     intermediates.push(issuer.raw);
     issuer = issuer.issuerCertificate;
@@ -74,9 +93,12 @@ interface Remembered {
   readonly verified: VerifiedPeer;
 }
 
-/** By the leaf's bytes. A caller that connects again shows the same certificate, and verifying it anew costs as much as half of the handshake. */
+/** By the end of the leaf's bytes. A caller that connects again shows the same certificate, and verifying it anew costs as much as half of the handshake. */
 const remembered = new Map<string, Remembered>();
 const mostRemembered = 256;
+
+/** Of a leaf's signature, which hardly two share: hashing all of a certificate costs more than comparing it. */
+const keyBytes = 16;
 
 /**
  * The identity of a peer by security rule 2: the leaf is an X.509-SVID, and the bundle of its own trust domain signs it, which OpenSSL, asked
@@ -84,9 +106,13 @@ const mostRemembered = 256;
  * epoch while all of the chain lives that was found then: OpenSSL verifies every handshake all the same. Throws an `ENMESH_X509_` code.
  */
 export function verifyPeer(leaf: Uint8Array, sent: () => readonly Uint8Array[], epoch: IdentityEpoch, now: number): VerifiedPeer {
-  const key = Buffer.from(leaf.buffer, leaf.byteOffset, leaf.byteLength).toString('latin1');
+  const key = Buffer.from(leaf.buffer, leaf.byteOffset, leaf.byteLength).toString(
+    'latin1',
+    Math.max(0, leaf.byteLength - keyBytes),
+  );
   const known = remembered.get(key);
-  if (known !== undefined && isStillSaid(known, epoch, now)) return known.verified;
+  if (known !== undefined && Buffer.compare(known.verified.certificates.leaf, leaf) === 0 && isStillSaid(known, epoch, now))
+    return known.verified;
   remembered.delete(key);
   const verified = verifyNow({ leaf, intermediates: sent() }, epoch, now);
   if (remembered.size >= mostRemembered) for (const oldest of [...remembered.keys()].slice(0, 1)) remembered.delete(oldest);

@@ -39,10 +39,19 @@ export function connectionOf(socket: Duplex): ConnectionFacts {
 /** Notes at accept what {@link connectionOf} then answers. */
 export function recordConnection(
   socket: Duplex,
-  accepted: { readonly peer: PeerIdentity | undefined; readonly mode: TlsMode | undefined; readonly standing?: Standing },
+  accepted: {
+    readonly peer: PeerIdentity | undefined;
+    readonly mode: TlsMode | undefined;
+    readonly standing?: Standing;
+    /** The TCP socket under one of TLS, which knows its addresses already. */
+    readonly transport?: Socket;
+  },
 ): ConnectionFacts {
-  const { encrypted, servername, remoteAddress, remotePort, localAddress, localPort } = socket as Duplex &
-    Partial<Socket> & { readonly encrypted?: boolean; readonly servername?: string | false | null };
+  const { encrypted, servername } = socket as Duplex & {
+    readonly encrypted?: boolean;
+    readonly servername?: string | false | null;
+  };
+  const { remoteAddress, remotePort, localAddress, localPort } = accepted.transport ?? (socket as Duplex & Partial<Socket>);
   const facts: ConnectionFacts = {
     tls: encrypted === true,
     peer: accepted.peer,
@@ -98,5 +107,6 @@ const mappedIpv4 = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i;
 
 /** An address as policies speak of it: IPv4-mapped IPv6 as IPv4, undefined as the empty string. */
 export function unmapped(address: string | undefined): string {
-  return address === undefined ? '' : address.replace(mappedIpv4, '$1');
+  if (address === undefined) return '';
+  return address.startsWith('::') ? address.replace(mappedIpv4, '$1') : address;
 }

@@ -224,7 +224,7 @@ function completeTls(reception: Reception, socket: TLSSocket): void {
     pending.settle(connection);
     const record = keepPeer(socket, admission.verified, epoch.bundles);
     const standing = createStanding(reception.era, connection.generation, socket, record);
-    recordConnection(socket, { peer: record.peer, mode: settings.mode, standing });
+    recordConnection(socket, { peer: record.peer, mode: settings.mode, standing, transport: connection.socket });
     acceptPassed(socket, settings, true);
     if (stepEvents['peer-identity'].hasSubscribers) {
       const details = { peer: record.peer.uri };
