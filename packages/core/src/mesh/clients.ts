@@ -27,7 +27,10 @@ export function openTokens(
  * The clients, loaded when one is first asked for: undici takes about 9 MB and 100 ms, which a service that calls nobody does not pay.
  * `require` of our own module, because the members of a mesh are synchronous.
  */
-export function lazyClients(outbound: OutboundOptions, stops: ((deadlineMs: number) => void | Promise<void>)[]): () => MeshClients {
+export function lazyClients(
+  outbound: OutboundOptions,
+  stops: ((deadlineMs: number) => void | Promise<void>)[],
+): () => MeshClients {
   const load = createRequire(import.meta.url);
   let clients: MeshClients | undefined;
   let isClosed = false;
