@@ -9,7 +9,7 @@ const minutes = (count) => count * 60_000;
 
 const stages = [
   { name: 'install', args: ['ci', '--no-audit', '--no-fund'], timeoutMs: minutes(8), isNeeded: true },
-  { name: 'test', args: ['test'], timeoutMs: minutes(12) },
+  { name: 'test', args: ['test'], timeoutMs: minutes(18) },
   // The cheap ones only: a suite whose server is not there says so and skips.
   { name: 'prepare', args: ['run', 'interop:prepare', '--', 'envoy', 'ext-authz'], timeoutMs: minutes(4) },
   { name: 'test:all', args: ['run', 'test:all', '--', '--without-base'], timeoutMs: minutes(24) },
