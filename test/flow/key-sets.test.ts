@@ -7,7 +7,7 @@ import { noticeEvents, type NoticeEvent, type RequestEnmesh } from '@enmesh/core
 import { createTestIssuer } from '@enmesh/core/testing';
 import { createHouse, open, send, sendRaw, type Answer, type House } from '../support/house.js';
 
-// How key sets are fetched and what they refuse: packages/core/src/jwt/*.test.ts. Hours of faults: key-sets-faults.test.ts.
+// How key sets are fetched and what they refuse: packages/core/src/jwt/*.test.ts. Hours of faults: test/faults/key-sets.test.ts.
 type Issuer = Awaited<ReturnType<typeof createTestIssuer>>;
 type KeyServer = Awaited<ReturnType<Issuer['serve']>>;
 type Options = NonNullable<Parameters<typeof createHouse>[1]>;
