@@ -8,6 +8,7 @@ import { describeProxy, type TlsVersion } from './support/proxy-scenarios.js';
 
 const program = findProgram('haproxy', '-v');
 
+// `findProgram` has said in one line that it is absent, or failed where it is required.
 if (program === undefined) describe.skip('HAProxy', () => it('is absent', () => undefined));
 else {
   const start = (directory: string, config: string): Running => {

@@ -7,6 +7,7 @@ import { describeProxy, type TlsVersion } from './support/proxy-scenarios.js';
 
 const program = findProgram('nginx', '-v');
 
+// `findProgram` has said in one line that it is absent, or failed where it is required.
 if (program === undefined) describe.skip('nginx', () => it('is absent', () => undefined));
 else {
   /** Runs in the foreground, with everything that it writes below the directory. */

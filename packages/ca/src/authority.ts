@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
+  addWatcher,
   EnmeshError,
   isEnmeshError,
   noticeEvents,
@@ -84,11 +85,7 @@ export async function openAuthority(o: {
         told = message;
       }
     },
-    watch(onChange) {
-      const watcher = (read: AuthorityKeys): void => onChange(read);
-      watchers.add(watcher);
-      return () => void watchers.delete(watcher);
-    },
+    watch: (onChange) => addWatcher(watchers, onChange),
   };
 }
 

@@ -22,7 +22,7 @@ import { createJwtVerifier } from './jwt/verify.js';
 import type { Admin, AdminOptions } from './mesh/admin.js';
 import { prepareAuthorizers } from './mesh/authorizers.js';
 import { metricsWhenAsked } from './mesh/metrics-when-asked.js';
-import { lazyClients, openTokens } from './mesh/clients.js';
+import { lazyClients, openTokens, type Stops } from './mesh/clients.js';
 import { openMeshIdentity } from './mesh/mesh-identity.js';
 import { createReadiness, type Readiness } from './mesh/readiness.js';
 import type { MeshClients } from './outbound/clients.js';
@@ -123,9 +123,6 @@ export async function createMesh(options: MeshOptions & ExtAuthzOption = {}): Pr
     throw error;
   }
 }
-
-/** What ends the parts of a mesh; calls that are in flight have so many milliseconds to finish. */
-type Stops = ((deadlineMs: number) => void | Promise<void>)[];
 
 async function assemble(settings: Settings, extAuthz: ExtAuthzModule | undefined, stops: Stops): Promise<Mesh> {
   reportRuntime(process.version, new Date(settings.clock()));

@@ -1,7 +1,7 @@
 import {
+  addWatcher,
   EnmeshError,
   isEnmeshError,
-  type Stop,
   type Timer,
   type TrustBundleSet,
   type TrustBundleSource,
@@ -41,7 +41,10 @@ export function createTrust(options: TrustOptions): Trust {
 }
 
 class MountedTrust implements Trust {
-  readonly bundles: TrustBundleSource = { current: () => this.#current(), watch: (onChange) => this.#watch(onChange) };
+  readonly bundles: TrustBundleSource = {
+    current: () => this.#current(),
+    watch: (onChange) => addWatcher(this.#watchers, onChange),
+  };
   readonly #options: TrustOptions;
   readonly #watchers = new Set<(bundles: TrustBundleSet) => void>();
   #answered: readonly string[] = [];
@@ -85,12 +88,6 @@ class MountedTrust implements Trust {
     if (this.#held === undefined)
       throw new EnmeshError('ENMESH_IDENTITY_NONE', 'No trust bundle is held: the CA has not answered yet');
     return this.#held;
-  }
-
-  #watch(onChange: (bundles: TrustBundleSet) => void): Stop {
-    const watcher = (bundles: TrustBundleSet): void => onChange(bundles);
-    this.#watchers.add(watcher);
-    return () => void this.#watchers.delete(watcher);
   }
 
   #lookLater(): void {

@@ -7,6 +7,7 @@ import type { JwtBundle } from '../jwt/jwt-svid.js';
 import { noticeEvents, type NoticeEvent } from '../telemetry/events.js';
 import { formatPem, parsePem } from '../x509/pem.js';
 import { fetchBundle, parseEndpointUrl, type EndpointProof } from './bundle-fetch.js';
+import { addWatcher } from './held-svid.js';
 import { parseSpiffeBundle, type SpiffeBundle } from './spiffe-bundle.js';
 import { unrefTimer, type Timer } from './timer.js';
 
@@ -97,9 +98,7 @@ class PolledEndpoint implements BundleEndpoint {
   }
 
   watch(onChange: (bundles: TrustBundleSet) => void): Stop {
-    const watcher = (bundles: TrustBundleSet): void => onChange(bundles);
-    this.#watchers.add(watcher);
-    return () => void this.#watchers.delete(watcher);
+    return addWatcher(this.#watchers, onChange);
   }
 
   jwtBundle(): JwtBundle | undefined {

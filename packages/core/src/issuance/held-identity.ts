@@ -1,8 +1,8 @@
 import { EnmeshError, isEnmeshError } from '../errors.js';
-import type { Stop, SvidSource, TrustBundleSource } from '../identity/source.js';
+import type { SvidSource, TrustBundleSource } from '../identity/source.js';
 import type { X509Svid } from '../identity/svid.js';
 import type { TrustBundleSet } from '../identity/trust-bundle.js';
-import { noticeEvents, type NoticeEvent } from '../telemetry/events.js';
+import { addWatcher, checkCurrent, closedError, notice, tellExpiring, tellRotated } from './held-svid.js';
 
 /** The part of an SVID's life that is left when its approaching end is told. */
 const warnAtRest = 0.2;
@@ -35,10 +35,10 @@ export function createHeldIdentity(options: { readonly clock: () => number }): H
 }
 
 class Holder implements HeldIdentity {
-  readonly svid: SvidSource = { current: () => this.#currentSvid(), watch: (tell) => watchIn(this.#svidWatchers, tell) };
+  readonly svid: SvidSource = { current: () => this.#currentSvid(), watch: (tell) => addWatcher(this.#svidWatchers, tell) };
   readonly bundles: TrustBundleSource = {
     current: () => this.#currentBundles(),
-    watch: (tell) => watchIn(this.#bundleWatchers, tell),
+    watch: (tell) => addWatcher(this.#bundleWatchers, tell),
   };
   readonly #clock: () => number;
   readonly #svidWatchers = new Set<(svid: X509Svid) => void>();
@@ -63,8 +63,7 @@ class Holder implements HeldIdentity {
     this.#held = { svid, bundles };
     if (before?.svid !== svid) {
       this.#warnAt = svid.notAfter - warnAtRest * (svid.notAfter - svid.notBefore);
-      const message = `Holding an SVID of ${svid.id.uri} until ${timeText(svid.notAfter)}`;
-      notice({ kind: 'identity-rotated', level: 'info', message, details: detailsOf(svid) });
+      tellRotated(svid);
     }
     for (const { resolve } of this.#waiting) resolve();
     this.#waiting.clear();
@@ -82,12 +81,8 @@ class Holder implements HeldIdentity {
   watchExpiry(now: number): void {
     const svid = this.#held?.svid;
     if (svid === undefined || now < this.#warnAt) return;
-    const isExpired = now >= svid.notAfter;
-    this.#warnAt = isExpired ? Infinity : svid.notAfter;
-    const message = isExpired
-      ? `The SVID of ${svid.id.uri} expired at ${timeText(svid.notAfter)}: handshakes are refused both ways until there is a new one`
-      : `The SVID of ${svid.id.uri} has not been renewed and ends at ${timeText(svid.notAfter)}`;
-    notice({ kind: 'identity-expiring', level: isExpired ? 'error' : 'warn', message, details: detailsOf(svid) });
+    this.#warnAt = now >= svid.notAfter ? Infinity : svid.notAfter;
+    tellExpiring(svid, now, 'has not been renewed');
   }
 
   ready(): Promise<void> {
@@ -106,15 +101,7 @@ class Holder implements HeldIdentity {
   }
 
   #currentSvid(): X509Svid {
-    const svid = this.#any().svid;
-    const now = this.#clock();
-    if (now >= svid.notAfter)
-      throw new EnmeshError('ENMESH_IDENTITY_NONE', `The SVID of ${svid.id.uri} expired at ${timeText(svid.notAfter)}`);
-    if (now < svid.notBefore) {
-      const message = `The clock (${timeText(now)}) stands before the beginning of the SVID of ${svid.id.uri} (${timeText(svid.notBefore)})`;
-      throw new EnmeshError('ENMESH_IDENTITY_NONE', message);
-    }
-    return svid;
+    return checkCurrent(this.#any().svid, this.#clock());
   }
 
   #currentBundles(): TrustBundleSet {
@@ -128,13 +115,6 @@ class Holder implements HeldIdentity {
   }
 }
 
-function watchIn<T>(watchers: Set<(value: T) => void>, onChange: (value: T) => void): Stop {
-  // A listener given twice is two watches, each with a stop of its own.
-  const watcher = (value: T): void => onChange(value);
-  watchers.add(watcher);
-  return () => void watchers.delete(watcher);
-}
-
 function tellAll<T>(watchers: ReadonlySet<(value: T) => void>, value: T): void {
   for (const watcher of [...watchers]) {
     try {
@@ -144,20 +124,4 @@ function tellAll<T>(watchers: ReadonlySet<(value: T) => void>, value: T): void {
       notice({ kind: 'identity-renewal-failed', level: 'error', message: `A listener did not take the new identity: ${what}` });
     }
   }
-}
-
-function notice(event: NoticeEvent): void {
-  if (noticeEvents.hasSubscribers) noticeEvents.publish(event);
-}
-
-function detailsOf(svid: X509Svid): Readonly<Record<string, unknown>> {
-  return { spiffeId: svid.id.uri, serial: svid.serial, notBefore: svid.notBefore, notAfter: svid.notAfter };
-}
-
-function closedError(): EnmeshError {
-  return new EnmeshError('ENMESH_IDENTITY_NONE', 'The identity source is closed');
-}
-
-function timeText(ms: number): string {
-  return new Date(ms).toISOString();
 }

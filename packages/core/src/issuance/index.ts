@@ -12,6 +12,7 @@ export { noticeEvents, type NoticeEvent } from '../telemetry/events.js';
 export { createBundleEndpoint, type BundleEndpoint, type BundleEndpointOptions } from './bundle-endpoint.js';
 export { createFilesIdentity, type FilesIdentityOptions } from './files.js';
 export { createHeldIdentity, type HeldIdentity } from './held-identity.js';
+export { addWatcher } from './held-svid.js';
 export type { IdentityRequest, PlatformIdentity } from './provider.js';
 export { createRotation, type Rotation, type RotationOptions } from './rotation.js';
 export { parseSpiffeBundle, type SpiffeBundle } from './spiffe-bundle.js';

@@ -1,7 +1,7 @@
 import { EnmeshError, isEnmeshError } from '../errors.js';
-import type { Stop, SvidSource } from '../identity/source.js';
+import type { SvidSource } from '../identity/source.js';
 import type { X509Svid } from '../identity/svid.js';
-import { noticeEvents, type NoticeEvent } from '../telemetry/events.js';
+import { addWatcher, checkCurrent, clockText, closedError, notice, tellExpiring, tellRotated, timeText } from './held-svid.js';
 import { unrefTimer, withDeadline, type Timer } from './timer.js';
 
 /** How an SVID is kept fresh. */
@@ -54,7 +54,7 @@ export function createRotation(options: RotationOptions): Rotation {
 }
 
 class SvidRotation implements Rotation {
-  readonly svid: SvidSource = { current: () => this.#current(), watch: (onChange) => this.#watch(onChange) };
+  readonly svid: SvidSource = { current: () => this.#current(), watch: (onChange) => addWatcher(this.#watchers, onChange) };
   readonly #issue: () => Promise<X509Svid>;
   readonly #clock: () => number;
   readonly #random: () => number;
@@ -103,19 +103,8 @@ class SvidRotation implements Rotation {
   #current(): X509Svid {
     if (this.#closed) throw closedError();
     const svid = this.#held;
-    const now = this.#clock();
     if (svid === undefined) throw new EnmeshError('ENMESH_IDENTITY_NONE', 'No SVID is held yet');
-    if (now >= svid.notAfter)
-      throw new EnmeshError('ENMESH_IDENTITY_NONE', `The SVID of ${svid.id.uri} expired at ${timeText(svid.notAfter)}`);
-    if (now < svid.notBefore) throw new EnmeshError('ENMESH_IDENTITY_NONE', clockText(svid, now));
-    return svid;
-  }
-
-  #watch(onChange: (svid: X509Svid) => void): Stop {
-    // A listener given twice is two watches, each with a stop of its own.
-    const watcher = (svid: X509Svid): void => onChange(svid);
-    this.#watchers.add(watcher);
-    return () => void this.#watchers.delete(watcher);
+    return checkCurrent(svid, this.#clock());
   }
 
   #sleep(): void {
@@ -154,8 +143,7 @@ class SvidRotation implements Rotation {
     this.#renewAt = now + life * (1 - left);
     // Half of the time that was meant for renewing has passed: at the default three quarters of the life.
     this.#warnAt = now + life * (1 - this.#grace.ratio / 2);
-    const message = `Holding an SVID of ${svid.id.uri} until ${timeText(svid.notAfter)}`;
-    notice({ kind: 'identity-rotated', level: 'info', message, details: detailsOf(svid) });
+    tellRotated(svid);
     for (const { resolve } of this.#waiting) resolve();
     this.#waiting.clear();
     for (const watcher of [...this.#watchers]) tell(watcher, svid);
@@ -177,12 +165,8 @@ class SvidRotation implements Rotation {
   #warnWhenExpiring(now: number): void {
     const svid = this.#held;
     if (svid === undefined || now < this.#warnAt) return;
-    const isExpired = now >= svid.notAfter;
-    this.#warnAt = isExpired ? Infinity : svid.notAfter;
-    const message = isExpired
-      ? `The SVID of ${svid.id.uri} expired at ${timeText(svid.notAfter)}: handshakes are refused both ways until there is a new one`
-      : `The SVID of ${svid.id.uri} cannot be renewed and ends at ${timeText(svid.notAfter)}`;
-    notice({ kind: 'identity-expiring', level: isExpired ? 'error' : 'warn', message, details: detailsOf(svid) });
+    this.#warnAt = now >= svid.notAfter ? Infinity : svid.notAfter;
+    tellExpiring(svid, now, 'cannot be renewed');
   }
 }
 
@@ -201,29 +185,9 @@ function tell(watcher: (svid: X509Svid) => void, svid: X509Svid): void {
   }
 }
 
-function notice(event: NoticeEvent): void {
-  if (noticeEvents.hasSubscribers) noticeEvents.publish(event);
-}
-
-function detailsOf(svid: X509Svid): Readonly<Record<string, unknown>> {
-  return { spiffeId: svid.id.uri, serial: svid.serial, notBefore: svid.notBefore, notAfter: svid.notAfter };
-}
-
 /** Only our own messages are known to hold no secret; of any other error its code or name must do. */
 function reasonOf(error: unknown): string {
   if (isEnmeshError(error)) return error.message;
   const { code, name } = error instanceof Error ? (error as NodeJS.ErrnoException) : {};
   return code ?? name ?? 'the identity source failed';
-}
-
-function closedError(): EnmeshError {
-  return new EnmeshError('ENMESH_IDENTITY_NONE', 'The identity source is closed');
-}
-
-function clockText(svid: X509Svid, now: number): string {
-  return `The clock (${timeText(now)}) stands before the beginning of the SVID of ${svid.id.uri} (${timeText(svid.notBefore)})`;
-}
-
-function timeText(ms: number): string {
-  return new Date(ms).toISOString();
 }

@@ -33,6 +33,16 @@ const curves: Readonly<Record<string, { readonly algorithm: string; readonly oct
  * Throws `ENMESH_JWT_KEY_SET_INVALID` when it is no object with a list `keys` of at most 100.
  */
 export function parseKeySet(text: Uint8Array | string): ParsedKeySet {
+  const members = keySetMembers(text);
+  if (members.length > maxKeys) throw new EnmeshError('ENMESH_JWT_KEY_SET_INVALID', `the key set has more than ${maxKeys} keys`);
+  const keys = members.map(importKey).filter((key) => key !== undefined);
+  const usable = keys.filter(({ algorithms }) => algorithms.size > 0);
+  const privateKeys = members.filter(isPrivate).length;
+  return { keys: usable.length === 0 ? [] : keys, skipped: members.length - usable.length, privateKeys };
+}
+
+/** The members of a JSON Web Key Set as they stand there. Throws `ENMESH_JWT_KEY_SET_INVALID` when it is no object with a list `keys`. */
+export function keySetMembers(text: Uint8Array | string): readonly unknown[] {
   let set: unknown;
   try {
     set = parseStrictJson(text);
@@ -42,11 +52,7 @@ export function parseKeySet(text: Uint8Array | string): ParsedKeySet {
   const members = isJsonObject(set) ? set['keys'] : undefined;
   if (!Array.isArray(members))
     throw new EnmeshError('ENMESH_JWT_KEY_SET_INVALID', 'the key set is no JSON object with a list "keys"');
-  if (members.length > maxKeys) throw new EnmeshError('ENMESH_JWT_KEY_SET_INVALID', `the key set has more than ${maxKeys} keys`);
-  const keys = members.map(importKey).filter((key) => key !== undefined);
-  const usable = keys.filter(({ algorithms }) => algorithms.size > 0);
-  const privateKeys = members.filter(isPrivate).length;
-  return { keys: usable.length === 0 ? [] : keys, skipped: members.length - usable.length, privateKeys };
+  return members;
 }
 
 const isPrivate = (member: unknown): boolean => isJsonObject(member) && member['kty'] !== 'oct' && 'd' in member;

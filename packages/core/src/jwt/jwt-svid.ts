@@ -1,10 +1,10 @@
 import { EnmeshError, isEnmeshError } from '../errors.js';
 import { parseSpiffeId, type SpiffeId } from '../identity/spiffe-id.js';
 import { decodeBase64url } from './base64url.js';
-import { parseKeySet, type JwtKey } from './jwk.js';
+import { keySetMembers, parseKeySet, type JwtKey } from './jwk.js';
 import { own, parseObject } from './jws.js';
 import { checkSignature } from './signature.js';
-import { isJsonObject, parseStrictJson } from './strict-json.js';
+import { isJsonObject } from './strict-json.js';
 import { parseToken, type Token } from './token.js';
 
 /** The public keys that sign the JWT-SVIDs of one trust domain. */
@@ -38,9 +38,9 @@ export function parseJwtBundle(
   text: Uint8Array | string,
   options: { readonly isUseRequired?: boolean } = {},
 ): JwtBundle {
-  const members = membersOf(text).filter(
-    ({ use }) => use === 'jwt-svid' || (use === undefined && options.isUseRequired !== true),
-  );
+  const members = keySetMembers(text)
+    .filter(isJsonObject)
+    .filter(({ use }) => use === 'jwt-svid' || (use === undefined && options.isUseRequired !== true));
   if (members.some(({ kid }) => typeof kid !== 'string' || kid === ''))
     throw new EnmeshError('ENMESH_JWT_KEY_SET_INVALID', `a key of the JWT bundle of ${trustDomain} has no kid`);
   // The value of `use` is SPIFFE's own; to a reader of key sets these are keys for signatures.
@@ -106,19 +106,6 @@ function subjectOf(subject: string | undefined): SpiffeId {
     if (!isEnmeshError(error)) throw error;
     throw invalid('its subject is no SPIFFE ID');
   }
-}
-
-function membersOf(text: Uint8Array | string): Readonly<Record<string, unknown>>[] {
-  let set: unknown;
-  try {
-    set = parseStrictJson(text);
-  } catch {
-    throw new EnmeshError('ENMESH_JWT_KEY_SET_INVALID', 'the key set is not JSON');
-  }
-  const members = isJsonObject(set) ? set['keys'] : undefined;
-  if (!Array.isArray(members))
-    throw new EnmeshError('ENMESH_JWT_KEY_SET_INVALID', 'the key set is no JSON object with a list "keys"');
-  return members.filter(isJsonObject);
 }
 
 function invalid(reason: string): EnmeshError {

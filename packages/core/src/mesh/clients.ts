@@ -8,12 +8,15 @@ import type { MeshClients } from '../outbound/clients.js';
 import type { OutboundOptions } from '../outbound/options.js';
 import type { TokenFetch } from '../outbound/token-fetch.js';
 
+/** What ends the parts of a mesh, the last opened first; each has so many milliseconds for what is in flight. */
+export type Stops = ((deadlineMs: number) => void | Promise<void>)[];
+
 /** Opens what gives the calls of a mesh their tokens; it follows the configuration and ends with the mesh. */
 export function openTokens(
   { clock }: Pick<Settings, 'clock'>,
   store: ConfigStore,
   exchanging: { readonly identity: MeshIdentity; readonly tokenFetch: TokenFetch },
-  stops: ((deadlineMs: number) => void | Promise<void>)[],
+  stops: Stops,
 ): CallTokens {
   const tokens = createCallTokens({ clock, openExchange: exchangeOpener({ ...exchanging, clock }) });
   stops.push(
@@ -27,10 +30,7 @@ export function openTokens(
  * The clients, loaded when one is first asked for: undici takes about 9 MB and 100 ms, which a service that calls nobody does not pay.
  * `require` of our own module, because the members of a mesh are synchronous.
  */
-export function lazyClients(
-  outbound: OutboundOptions,
-  stops: ((deadlineMs: number) => void | Promise<void>)[],
-): () => MeshClients {
+export function lazyClients(outbound: OutboundOptions, stops: Stops): () => MeshClients {
   const load = createRequire(import.meta.url);
   let clients: MeshClients | undefined;
   let isClosed = false;
