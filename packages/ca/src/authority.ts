@@ -4,12 +4,13 @@ import {
   addWatcher,
   EnmeshError,
   isEnmeshError,
+  markOfStats,
   noticeEvents,
   type NoticeEvent,
   type Stop,
   type TrustBundleSet,
 } from '@enmesh/core/issuance';
-import { codeOf, markOf } from './durable.js';
+import { codeOf } from './durable.js';
 import { formerFile, rememberIntermediates } from './former-intermediates.js';
 import { readSigner, readTrusted, signingFile, type Signer } from './signing-files.js';
 import { readState, stateFile, type CaState } from './state.js';
@@ -122,7 +123,7 @@ async function markFiles(directory: string, trusted: readonly string[]): Promise
   const marks = await Promise.all(
     [join(directory, stateFile), ...paths].map((path) =>
       stat(path).then(
-        (stats) => markOf(stats),
+        (stats) => markOfStats(stats),
         () => '-',
       ),
     ),

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -79,5 +80,15 @@ describe('the deny list', () => {
   it('does not open with a line that cannot be read', async () => {
     write('deny gateway');
     await expect(openDenyList(directory)).rejects.toThrow(expect.objectContaining({ code: 'ENMESH_CA_FILES' }));
+  });
+
+  it('does not wait for a pipe that takes its place: what was denied stays denied', async () => {
+    write(`identity ${uri}\n`);
+    const list = await openDenyList(directory);
+    rmSync(path());
+    execFileSync('mkfifo', [path()]);
+    await list.refresh();
+    expect(list.hasIdentity(uri)).toBe(true);
+    expect(notices.map(({ message }) => message)).toEqual([expect.stringContaining('it is no regular file')]);
   });
 });

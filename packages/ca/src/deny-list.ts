@@ -1,6 +1,5 @@
 import { join } from 'node:path';
-import { EnmeshError, noticeEvents, parseSpiffeId } from '@enmesh/core/issuance';
-import { codeOf, readSmall } from './durable.js';
+import { EnmeshError, fileProblem, noticeEvents, parseSpiffeId, readSmallFileIfThere } from '@enmesh/core/issuance';
 
 /** The deny list's file, in the authority's directory. */
 export const denyFile = 'deny.list';
@@ -43,7 +42,7 @@ export async function openDenyList(directory: string): Promise<DenyList> {
     });
   };
   const read = async (): Promise<string | undefined> => {
-    const file = await readSmall(path, maxBytes);
+    const file = await readSmallFileIfThere(path, maxBytes);
     if (file === undefined) return mark === '' ? undefined : 'it is gone';
     if (file.mark === mark) return told === '' ? undefined : told;
     const { found, problem } = parseDenyList(file.text);
@@ -55,10 +54,10 @@ export async function openDenyList(directory: string): Promise<DenyList> {
     mark = file.mark;
     return problem;
   };
-  const first = await read().catch((error: unknown) => `it cannot be read (${codeOf(error)})`);
+  const first = await read().catch(fileProblem);
   if (first !== undefined) throw new EnmeshError('ENMESH_CA_FILES', `${path}: ${first}`, { details: { path } });
   return {
-    refresh: async () => tell((await read().catch((error: unknown) => `it cannot be read (${codeOf(error)})`)) ?? ''),
+    refresh: async () => tell((await read().catch(fileProblem)) ?? ''),
     hasIdentity: (uri) => entries.identities.has(uri),
     hasSerial: (serial) => entries.serials.has(serial),
   };

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
+import { readSmallFileIfThere } from '@enmesh/core/issuance';
 import { formatPem, parsePem, readCertificateFacts } from '@enmesh/core/x509';
-import { readSmall, replaceFile } from './durable.js';
+import { replaceFile } from './durable.js';
 
 /** The intermediates that this authority has signed with lately, the newest last. */
 export const formerFile = 'intermediates.pem';
@@ -19,7 +20,7 @@ export async function rememberIntermediates(
   now: number,
 ): Promise<readonly string[]> {
   const path = join(directory, formerFile);
-  const file = await readSmall(path, 1 << 18).catch(() => undefined);
+  const file = await readSmallFileIfThere(path, 1 << 18).catch(() => undefined);
   const former = liveIn(file?.text ?? '', now)
     .filter((pem) => !current.includes(pem))
     .slice(-maxKept);

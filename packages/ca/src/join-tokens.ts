@@ -1,8 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { readdir, rm, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { EnmeshError, formatIstioId } from '@enmesh/core/issuance';
-import { codeOf, readSmall, syncDirectory, writeNew } from './durable.js';
+import { EnmeshError, formatIstioId, readSmallFileIfThere } from '@enmesh/core/issuance';
+import { codeOf, syncDirectory, writeNew } from './durable.js';
 
 /** Where the hashes of tokens that were not used yet are kept, one file each. */
 export const tokensDirectory = 'tokens';
@@ -70,7 +70,7 @@ export async function findJoinToken(directory: string, token: string, now: numbe
   const hash = hashOf(token);
   const tokens = join(directory, tokensDirectory);
   const path = join(tokens, `${hash}.json`);
-  const file = await readSmall(path, 4096);
+  const file = await readSmallFileIfThere(path, 4096);
   const stored = file === undefined ? undefined : parseStored(file.text);
   if (stored === undefined || now >= stored.expiresAt) return undefined;
   const { namespace, serviceAccount } = stored;
@@ -83,7 +83,7 @@ export async function sweepJoinTokens(directory: string, now: number): Promise<v
   const names = await readdir(tokens).catch(() => []);
   for (const name of names) {
     const path = join(tokens, name);
-    const file = await readSmall(path, 4096).catch(() => undefined);
+    const file = await readSmallFileIfThere(path, 4096).catch(() => undefined);
     const stored = file === undefined ? undefined : parseStored(file.text);
     // A file that is not whole yet is being written; one that stays so was cut off by a crash.
     const written = stored === undefined ? await stat(path).catch(() => undefined) : undefined;

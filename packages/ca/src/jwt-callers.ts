@@ -1,7 +1,6 @@
 import { createBearerVerifier, type BearerIssuer, type BearerVerifier, type RequestIdentity } from '@enmesh/core/jwt';
-import { EnmeshError, isEnmeshError, noticeEvents } from '@enmesh/core/issuance';
+import { EnmeshError, fileProblem, isEnmeshError, noticeEvents, readSmallFile } from '@enmesh/core/issuance';
 import { unproved } from './callers.js';
-import { codeOf, readSmall } from './durable.js';
 import type { IdentityMapping, IssuerSettings } from './settings.js';
 
 /** Finds service accounts behind tokens of known issuers. */
@@ -51,7 +50,7 @@ async function openSource(settings: IssuerSettings, clock: () => number): Promis
     const { issuer, mark } = await readIssuer(settings);
     return { settings, verifier: createBearerVerifier({ issuers: [issuer], clock }), mark };
   } catch (error) {
-    const reason = isEnmeshError(error) ? error.message : `its keys cannot be read (${codeOf(error)})`;
+    const reason = isEnmeshError(error) ? error.message : `${settings.jwksFile ?? 'its keys'}: ${fileProblem(error)}`;
     throw new EnmeshError('ENMESH_CA_SETTINGS', `jwt: issuer ${JSON.stringify(settings.issuer)}: ${reason}`);
   }
 }
@@ -65,7 +64,7 @@ async function refresh(source: Source, clock: () => number): Promise<void> {
     source.verifier = createBearerVerifier({ issuers: [issuer], clock });
   } catch (error) {
     if (!noticeEvents.hasSubscribers) return;
-    const reason = isEnmeshError(error) ? error.message : `it cannot be read (${codeOf(error)})`;
+    const reason = isEnmeshError(error) ? error.message : fileProblem(error);
     const message = `${source.settings.jwksFile}: ${reason}; the last good keys stay in use`;
     noticeEvents.publish({ kind: 'key-set-failed', level: 'error', code: 'ENMESH_CA_SETTINGS', message });
   }
@@ -73,8 +72,7 @@ async function refresh(source: Source, clock: () => number): Promise<void> {
 
 async function readIssuer(settings: IssuerSettings): Promise<{ readonly issuer: BearerIssuer; readonly mark: string }> {
   const { issuer: name, audiences, jwksFile, jwksUri, insecureHttp } = settings;
-  const file = jwksFile === undefined ? undefined : await readSmall(jwksFile, maxKeySetBytes);
-  if (jwksFile !== undefined && file === undefined) throw Object.assign(new Error('absent'), { code: 'ENOENT' });
+  const file = jwksFile === undefined ? undefined : await readSmallFile(jwksFile, maxKeySetBytes);
   const jwks = file?.text ?? settings.jwks;
   const issuer: BearerIssuer = {
     issuer: name,

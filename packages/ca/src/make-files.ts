@@ -1,10 +1,10 @@
 import { generateKeyPairSync, randomUUID, type KeyObject } from 'node:crypto';
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { EnmeshError, parseTrustDomain } from '@enmesh/core/issuance';
+import { EnmeshError, fileProblem, parseTrustDomain, readSmallFileIfThere } from '@enmesh/core/issuance';
 import { issueCertificate, rootOptions } from '@enmesh/core/x509';
 import { denyFile } from './deny-list.js';
-import { codeOf, readSmall, syncDirectory, writeNew } from './durable.js';
+import { codeOf, syncDirectory, writeNew } from './durable.js';
 import { tokensDirectory } from './join-tokens.js';
 import { readSigner, signingFile } from './signing-files.js';
 import { stateFile } from './state.js';
@@ -113,9 +113,12 @@ function existing(directory: string): EnmeshError {
 
 async function plugIn(draft: string, from: string): Promise<void> {
   for (const name of Object.values(signingFile)) {
-    const file = await readSmall(join(from, name), 1 << 18);
+    const path = join(from, name);
+    const file = await readSmallFileIfThere(path, 1 << 18).catch((error: unknown) => {
+      throw new EnmeshError('ENMESH_CA_FILES', `${path}: ${fileProblem(error)}`, { details: { path } });
+    });
     if (file === undefined && name === signingFile.chain) continue;
-    if (file === undefined) throw new EnmeshError('ENMESH_CA_FILES', `${join(from, name)}: it is missing`);
+    if (file === undefined) throw new EnmeshError('ENMESH_CA_FILES', `${path}: it is missing`, { details: { path } });
     await writeNew(join(draft, name), file.text, name === signingFile.key ? 0o600 : 0o644);
   }
 }

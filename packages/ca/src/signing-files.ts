@@ -1,6 +1,13 @@
 import { generateKeyPairSync, X509Certificate, type KeyObject } from 'node:crypto';
 import { join } from 'node:path';
-import { EnmeshError, formatIstioId, isEnmeshError } from '@enmesh/core/issuance';
+import {
+  EnmeshError,
+  fileProblem,
+  formatIstioId,
+  isEnmeshError,
+  readSmallFileIfThere,
+  type SmallFile,
+} from '@enmesh/core/issuance';
 import {
   formatPem,
   isStrongKey,
@@ -12,7 +19,6 @@ import {
   verifySvidChain,
   type CertificateFacts,
 } from '@enmesh/core/x509';
-import { codeOf, readSmall } from './durable.js';
 
 /** The four files of a signing certificate, named as in Istio's secret `cacerts`. */
 export const signingFile = {
@@ -145,11 +151,11 @@ async function readKey(path: string): Promise<KeyObject> {
   }
 }
 
-async function readText(path: string): Promise<{ readonly text: string; readonly mode: number } | undefined> {
+async function readText(path: string): Promise<SmallFile | undefined> {
   try {
-    return await readSmall(path, maxBytes);
+    return await readSmallFileIfThere(path, maxBytes);
   } catch (error) {
-    throw unusable(path, `it cannot be read (${codeOf(error)})`);
+    throw unusable(path, fileProblem(error));
   }
 }
 

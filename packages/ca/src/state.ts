@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { EnmeshError } from '@enmesh/core/issuance';
-import { codeOf, readSmall, replaceFile } from './durable.js';
+import { EnmeshError, fileProblem, readSmallFileIfThere } from '@enmesh/core/issuance';
+import { replaceFile } from './durable.js';
 
 /** Where the rotation of the root stands. Directories are relative to the authority's; `.` is the authority's own. */
 export interface CaState {
@@ -31,15 +31,15 @@ const isDirectoryName = (name: unknown): name is string =>
 export async function readState(directory: string): Promise<CaState> {
   const path = join(directory, stateFile);
   try {
-    const file = await readSmall(path, 65_536);
+    const file = await readSmallFileIfThere(path, 65_536);
     if (file !== undefined) return parseState(file.text, path);
     const rotated = (await readdir(directory)).some((name) => name !== '.' && isDirectoryName(name));
     if (!rotated) return settled;
   } catch (error) {
     if (error instanceof EnmeshError) throw error;
-    throw damaged(path, `cannot be read (${codeOf(error)})`);
+    throw damaged(path, fileProblem(error));
   }
-  throw damaged(path, 'is gone although the root was rotated');
+  throw damaged(path, 'it is gone although the root was rotated');
 }
 
 /** Puts a state in force, in one step. */
@@ -52,9 +52,9 @@ function parseState(text: string, path: string): CaState {
   try {
     value = JSON.parse(text);
   } catch {
-    throw damaged(path, 'is not JSON');
+    throw damaged(path, 'it is not JSON');
   }
-  if (typeof value !== 'object' || value === null) throw damaged(path, 'is no object');
+  if (typeof value !== 'object' || value === null) throw damaged(path, 'it is no object');
   const { version, phase, signer, serving, trusted, since } = value as Partial<Record<string, unknown>>;
   const isKnown =
     version === 1 &&
@@ -66,10 +66,10 @@ function parseState(text: string, path: string): CaState {
     trusted.includes(signer) &&
     trusted.includes(serving) &&
     typeof since === 'number';
-  if (!isKnown) throw damaged(path, 'does not say what it should');
+  if (!isKnown) throw damaged(path, 'it does not say what it should');
   return { phase: phase as CaState['phase'], signer, serving, trusted, since };
 }
 
 function damaged(path: string, problem: string): EnmeshError {
-  return new EnmeshError('ENMESH_CA_FILES', `${path} ${problem}`, { details: { path } });
+  return new EnmeshError('ENMESH_CA_FILES', `${path}: ${problem}`, { details: { path } });
 }

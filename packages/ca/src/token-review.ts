@@ -1,8 +1,7 @@
-import { readFile } from 'node:fs/promises';
 import { request } from 'node:https';
-import { EnmeshError } from '@enmesh/core/issuance';
+import { EnmeshError, fileProblem, readSmallFile } from '@enmesh/core/issuance';
 import { unproved } from './callers.js';
-import { codeOf, readSmall } from './durable.js';
+import { codeOf } from './durable.js';
 import { parseServiceAccount } from './jwt-callers.js';
 import type { TokenReviewSettings } from './settings.js';
 
@@ -15,6 +14,7 @@ export interface TokenReviewer {
 const timeoutMs = 5000;
 const maxAnswerBytes = 1 << 18;
 const maxTokenLength = 16_384;
+const maxFileBytes = 1 << 20;
 
 /**
  * Proves callers by the TokenReview API (authentication.k8s.io/v1). The server must say that the token is authenticated, for one of the audiences
@@ -22,11 +22,8 @@ const maxTokenLength = 16_384;
  * Rejects with `ENMESH_CA_SETTINGS` when the files that it needs cannot be read now.
  */
 export async function openTokenReviewer(settings: TokenReviewSettings): Promise<TokenReviewer> {
-  for (const path of [settings.ca, settings.tokenFile]) {
-    await readFile(path).catch((error: unknown) => {
-      throw new EnmeshError('ENMESH_CA_SETTINGS', `tokenReview: ${path} cannot be read (${codeOf(error)})`);
-    });
-  }
+  const { problem } = await readFiles(settings);
+  if (problem !== undefined) throw new EnmeshError('ENMESH_CA_SETTINGS', `tokenReview: ${problem}`);
   return {
     async review(token) {
       if (token === '' || token.length > maxTokenLength) throw unproved('the token has no length that a token has');
@@ -60,14 +57,28 @@ function memberOf(value: unknown, name: string): unknown {
 
 async function ask(settings: TokenReviewSettings, token: string): Promise<unknown> {
   const { url, audiences } = settings;
+  const { ca, own, problem } = await readFiles(settings);
+  if (problem !== undefined) throw unproved(`the API server could not be asked: ${problem}`);
   try {
-    const [ca, own] = await Promise.all([readSmall(settings.ca, 1 << 20), readSmall(settings.tokenFile, 65_536)]);
-    if (ca === undefined || own === undefined) throw Object.assign(new Error('absent'), { code: 'ENOENT' });
     const review = { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenReview', spec: { token, audiences } };
-    return await post(url, ca.text, own.text.trim(), JSON.stringify(review));
+    return await post(url, ca, own.trim(), JSON.stringify(review));
   } catch (error) {
     throw unproved(`the API server could not be asked (${codeOf(error)})`);
   }
+}
+
+/** Its roots and our own token, anew each time, for both are replaced underneath; or what is wrong with the first that cannot be read. */
+async function readFiles(settings: TokenReviewSettings): Promise<{ ca: string; own: string; problem?: string }> {
+  const texts: string[] = [];
+  for (const path of [settings.ca, settings.tokenFile]) {
+    try {
+      texts.push((await readSmallFile(path, maxFileBytes)).text);
+    } catch (error) {
+      return { ca: '', own: '', problem: `${path}: ${fileProblem(error)}` };
+    }
+  }
+  const [ca = '', own = ''] = texts;
+  return { ca, own };
 }
 
 function post(url: string, ca: string, ownToken: string, body: string): Promise<unknown> {

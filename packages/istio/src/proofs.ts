@@ -1,9 +1,8 @@
 import { X509Certificate, type KeyObject } from 'node:crypto';
 import { join } from 'node:path';
-import { isEnmeshError, type X509Svid } from '@enmesh/core/issuance';
+import { fileProblem, isEnmeshError, readSmallFile, type X509Svid } from '@enmesh/core/issuance';
 import { parsePem, readCertificateFacts, readPrivateKey } from '@enmesh/core/x509';
 import type { IstioSettings } from './settings.js';
-import { fileProblem, readSmallFile } from './small-file.js';
 
 /** One way to prove to the CA who is asking: a token, or a client certificate with its intermediates (PEM, leaf first). Never both: the certificate would win. */
 export interface Proof {
@@ -40,7 +39,7 @@ export async function collectProofs(settings: IstioSettings, held: X509Svid | un
 async function readToken(path: string): Promise<Proof | string> {
   const absent = (reason: string): string => `no token in ${path}: ${reason}`;
   try {
-    const token = (await readSmallFile(path, maxTokenBytes)).trim();
+    const token = (await readSmallFile(path, maxTokenBytes)).text.trim();
     if (token === '') return absent('it is empty');
     if (!/^[\x21-\x7e]+$/.test(token)) return absent('what it holds is none');
     return { description: `the token of ${path}`, token };
@@ -53,8 +52,8 @@ async function readProvided(directory: string | undefined, now: number): Promise
   if (directory === undefined) return undefined;
   const useless = (reason: string): string => `no client certificate in ${directory}: ${reason}`;
   try {
-    const chain = await readSmallFile(join(directory, 'cert-chain.pem'), maxPemBytes);
-    const key = readPrivateKey(await readSmallFile(join(directory, 'key.pem'), maxPemBytes));
+    const { text: chain } = await readSmallFile(join(directory, 'cert-chain.pem'), maxPemBytes);
+    const key = readPrivateKey((await readSmallFile(join(directory, 'key.pem'), maxPemBytes)).text);
     const [leaf] = parsePem(chain, 'CERTIFICATE');
     if (leaf === undefined) return useless('cert-chain.pem holds none');
     const { notAfter, notBefore } = readCertificateFacts(leaf);

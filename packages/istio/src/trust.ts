@@ -1,14 +1,15 @@
 import {
   addWatcher,
   EnmeshError,
+  fileProblem,
   isEnmeshError,
+  readSmallFile,
   type Timer,
   type TrustBundleSet,
   type TrustBundleSource,
 } from '@enmesh/core/issuance';
 import { formatPem, parsePem, readCertificateFacts } from '@enmesh/core/x509';
 import type { IstioSettings } from './settings.js';
-import { fileProblem, readSmallFile } from './small-file.js';
 
 /** Whom the workload trusts: the roots of the CA's last answer, and those of the mounted file while they are the mesh's. */
 export interface Trust {
@@ -125,7 +126,7 @@ class MountedTrust implements Trust {
 }
 
 async function readRoots(path: string): Promise<readonly string[]> {
-  const certificates = parsePem(await readSmallFile(path, maxBytes), 'CERTIFICATE');
+  const certificates = parsePem((await readSmallFile(path, maxBytes)).text, 'CERTIFICATE');
   if (certificates.length === 0 || certificates.length > maxRoots)
     throw new RangeError(`it holds ${certificates.length} certificates, and 1 to ${maxRoots} are expected`);
   for (const der of certificates) readCertificateFacts(der);

@@ -1,12 +1,12 @@
 import { randomUUID, X509Certificate, type KeyObject } from 'node:crypto';
-import { access, link, open, rename, rm, stat, writeFile, type FileHandle } from 'node:fs/promises';
-import type { Stats } from 'node:fs';
+import { access, link, open, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { EnmeshError, isEnmeshError } from '../errors.js';
 import { readCertificateFacts } from '../x509/certificate-facts.js';
 import { formatPem, parsePem } from '../x509/pem.js';
 import { isStrongKey } from '../x509/strength.js';
 import { readPrivateKey } from '../x509/svid-verify.js';
+import { fileProblem, readSmallFile, type SmallFile } from './small-file.js';
 
 /** A certificate authority as its file holds it; times are milliseconds since the epoch. */
 export interface AuthorityKeys {
@@ -38,10 +38,7 @@ export async function readAuthority(directory: string, trustDomain: string): Pro
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     if (isEnmeshError(error, 'ENMESH_ISSUANCE_AUTHORITY_UNUSABLE')) throw error;
-    throw unusable(
-      path,
-      isEnmeshError(error) ? error.message : `it cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown error'})`,
-    );
+    throw unusable(path, isEnmeshError(error) ? error.message : fileProblem(error));
   }
 }
 
@@ -106,25 +103,13 @@ async function writeDurably(path: string, text: string): Promise<void> {
 }
 
 async function readPrivately(path: string): Promise<string> {
-  const file = await open(path, 'r');
-  try {
-    const stats = await file.stat();
-    if (!stats.isFile()) throw unusable(path, 'it is no file');
-    if (stats.size > maxBytes) throw unusable(path, 'it is larger than 64 KiB');
-    checkOwner(path, stats, 0o077, 'chmod 600');
-    return await readBounded(file);
-  } finally {
-    await file.close();
-  }
-}
-
-async function readBounded(file: FileHandle): Promise<string> {
-  const { buffer, bytesRead } = await file.read(Buffer.alloc(maxBytes), 0, maxBytes, 0);
-  return buffer.toString('latin1', 0, bytesRead);
+  const file = await readSmallFile(path, maxBytes);
+  checkOwner(path, file, 0o077, 'chmod 600');
+  return file.text;
 }
 
 /** Whoever can write the directory or read the key can be any workload. Windows has no such modes. */
-function checkOwner(path: string, stats: Stats, forbidden: number, remedy: string): void {
+function checkOwner(path: string, stats: Pick<SmallFile, 'mode' | 'uid'>, forbidden: number, remedy: string): void {
   if (process.platform === 'win32') return;
   if ((stats.mode & forbidden) !== 0)
     throw unusable(path, `other users may use it (mode ${(stats.mode & 0o777).toString(8)}); ${remedy} it`);

@@ -1,6 +1,6 @@
-import { constants } from 'node:fs';
-import { open, readdir, realpath, stat } from 'node:fs/promises';
-import { EnmeshError } from '../errors.js';
+import { readdir, realpath, stat } from 'node:fs/promises';
+import { EnmeshError, type ErrorCode } from '../errors.js';
+import { fileProblem, readSmallFile } from './small-file.js';
 
 /** The largest file that is read, in bytes; a chain or a bundle of roots is a few KiB. */
 export const maxIdentityFileBytes = 1 << 20;
@@ -10,29 +10,15 @@ export const maxIdentityFileBytes = 1 << 20;
  * `ENMESH_ISSUANCE_FILES_UNUSABLE` when it is empty, no regular file, larger than {@link maxIdentityFileBytes} or not readable.
  */
 export async function readIdentityFile(path: string): Promise<string> {
-  let handle;
+  let text: string;
   try {
-    // Without O_NONBLOCK, opening a pipe under this name would wait for its writer.
-    handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
-    const stats = await handle.stat();
-    if (!stats.isFile()) throw unusable(path, 'is no regular file');
-    if (stats.size > maxIdentityFileBytes)
-      throw unusable(path, `has ${stats.size} bytes; at most ${maxIdentityFileBytes} are read`);
-    // What is appended while it is being read is not followed.
-    const buffer = Buffer.alloc(stats.size);
-    let length = 0;
-    while (length < buffer.length) {
-      const { bytesRead } = await handle.read(buffer, length, buffer.length - length, length);
-      if (bytesRead === 0) break;
-      length += bytesRead;
-    }
-    if (length === 0) throw unusable(path, 'is empty');
-    return buffer.toString('utf8', 0, length);
+    ({ text } = await readSmallFile(path, maxIdentityFileBytes));
   } catch (error) {
-    throw error instanceof EnmeshError ? error : failure(path, error);
-  } finally {
-    await handle?.close().catch(() => {});
+    const code: ErrorCode = isAbsent(error) ? 'ENMESH_ISSUANCE_FILES_ABSENT' : 'ENMESH_ISSUANCE_FILES_UNUSABLE';
+    throw new EnmeshError(code, `${path}: ${fileProblem(error)}`);
   }
+  if (text === '') throw unusable(path, 'it is empty');
+  return text;
 }
 
 /** The names in a directory; undefined when there is no such directory. Rejects with `ENMESH_ISSUANCE_FILES_UNUSABLE` when it cannot be read. */
@@ -40,9 +26,8 @@ export async function readNames(directory: string): Promise<readonly string[] | 
   try {
     return await readdir(directory);
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT') return undefined;
-    throw failure(directory, error);
+    if (isAbsent(error)) return undefined;
+    throw unusable(directory, fileProblem(error));
   }
 }
 
@@ -56,12 +41,8 @@ export async function markOf(path: string): Promise<string> {
   }
 }
 
-function failure(path: string, error: unknown): EnmeshError {
-  const { code = 'unknown error' } = error as NodeJS.ErrnoException;
-  if (code === 'ENOENT') return new EnmeshError('ENMESH_ISSUANCE_FILES_ABSENT', `${path} is not there`);
-  return unusable(path, `cannot be read (${code})`);
-}
+const isAbsent = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === 'ENOENT';
 
 function unusable(path: string, reason: string): EnmeshError {
-  return new EnmeshError('ENMESH_ISSUANCE_FILES_UNUSABLE', `${path} ${reason}`);
+  return new EnmeshError('ENMESH_ISSUANCE_FILES_UNUSABLE', `${path}: ${reason}`);
 }

@@ -1,8 +1,8 @@
-import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { parseDocument } from 'yaml';
 import type { CaSettings } from '@enmesh/ca';
 import { isEnmeshError, type ErrorCode } from '@enmesh/core';
+import { fileProblem, readSmallFile } from '@enmesh/core/issuance';
 import { exitCodes, MisuseError, paint, printable } from '../output.js';
 
 /** The settings file of an authority, in its directory. */
@@ -16,11 +16,10 @@ const maxLength = 1 << 20;
 /** Reads the settings of the authority in a directory. Throws `MisuseError` when there is none or they cannot be read. */
 export async function readCaSettings(directory: string): Promise<CaSettings> {
   const path = join(resolve(directory), settingsFile);
-  const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    const hint = error.code === 'ENOENT' ? '; enmesh ca init makes an authority' : '';
-    throw new MisuseError(`${path} cannot be read (${error.code ?? 'unknown reason'})${hint}`);
+  const { text } = await readSmallFile(path, maxLength).catch((error: unknown) => {
+    const hint = (error as NodeJS.ErrnoException).code === 'ENOENT' ? '; enmesh ca init makes an authority' : '';
+    throw new MisuseError(`${path}: ${fileProblem(error)}${hint}`);
   });
-  if (text.length > maxLength) throw new MisuseError(`${path} is larger than 1 MiB`);
   const document = parseDocument(text, { prettyErrors: true });
   const [problem] = document.errors;
   if (problem !== undefined) throw new MisuseError(`${path}: ${problem.message.split('\n')[0]}`);
