@@ -905,8 +905,8 @@ export const errorTable = table({
     status: 502,
     public: 'The call cannot be made on behalf of the user',
     meaning:
-      'A token exchange cannot be carried out as TokenPropagation says: the endpoint is one that is never asked, a file cannot be used, or no JWT-SVID is to be had.',
-    remedy: 'The message names the field; mend it, or choose another clientAuth.method.',
+      'A token exchange cannot be carried out as TokenPropagation says: the endpoint is one that is never asked, a file cannot be used, or no JWT-SVID is to be had. At load: the identity of the workload gives none.',
+    remedy: 'The message names the field; mend it, or choose another clientAuth.method; JWT-SVIDs come from `identity: spiffe`.',
   },
   ENMESH_PROPAGATION_EXCHANGE_FAILED: {
     status: 503,

@@ -21,6 +21,7 @@ import { createKeySets, type KeySets } from './jwt/key-sets.js';
 import { createJwtVerifier } from './jwt/verify.js';
 import type { Admin, AdminOptions } from './mesh/admin.js';
 import { prepareAuthorizers } from './mesh/authorizers.js';
+import { createJwtSvidCheck } from './mesh/jwt-svids.js';
 import { metricsWhenAsked } from './mesh/metrics-when-asked.js';
 import { lazyClients, openTokens, type Stops } from './mesh/clients.js';
 import { openMeshIdentity } from './mesh/mesh-identity.js';
@@ -127,11 +128,16 @@ export async function createMesh(options: MeshOptions & ExtAuthzOption = {}): Pr
 async function assemble(settings: Settings, extAuthz: ExtAuthzModule | undefined, stops: Stops): Promise<Mesh> {
   reportRuntime(process.version, new Date(settings.clock()));
   const authorizerFactory = prepareAuthorizers(extAuthz);
-  const store = await openStore(settings, authorizerFactory.admit);
+  const jwtSvids = createJwtSvidCheck(settings.workload);
+  const store = await openStore(settings, (resources) => {
+    authorizerFactory.admit(resources);
+    jwtSvids.admit(resources);
+  });
   stops.push(() => store.close());
   const { trustDomain } = store.current().mesh;
   const { identity, ready: identityReady, close: closeIdentity } = await openMeshIdentity(settings, store);
   stops.push(closeIdentity);
+  jwtSvids.use(identity, store.current().resources);
   const tokenFetch = createTokenFetch({ snapshot: () => store.current() }, () => clients().dispatcher);
   const tokens = openTokens(settings, store, { identity, tokenFetch }, stops);
   const egressGuard = createEgressGuard({ mode: settings.egressGuard, bodies: settings.guardBodies });

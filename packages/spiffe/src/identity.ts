@@ -20,6 +20,7 @@ import { createWorkloadClient, reasonOf, type WorkloadClient } from './client.js
 import { findEndpoint, type WorkloadEndpoint } from './endpoint.js';
 import type { X509SvidMessage, X509SvidResponse } from './messages.js';
 import { watchStream, type MessageStream, type StreamEnd, type WatchedStream } from './stream.js';
+import { fetchJwtSvid } from './workload-api.js';
 import { checkX509Message, readBundles, readSvid } from './x509-state.js';
 
 /** Whose identity, where its Workload API is, and a timer for tests. */
@@ -28,6 +29,9 @@ export type SpiffeIdentityOptions = SpiffeIdentitySettings & IdentityRequest & {
 /** How long silence and denials are as usual. */
 const silence = 10_000;
 const repeatAfter = 300_000;
+
+/** An agent on this machine answers at once, or not at all: whoever waits for more than a token should not take it for silence elsewhere. */
+const jwtSvidTimeout = 3_000;
 
 /**
  * Gives a workload the X.509-SVID that a SPIFFE Workload API has for it (SPIRE's agent and others), with the bundles of its own and of federated
@@ -98,6 +102,12 @@ class SpiffeIdentity implements PlatformIdentity {
   ready(): Promise<void> {
     if (this.#refusal !== undefined && !this.#held.isHeld) return Promise.reject(this.#refusal);
     return Promise.race([this.#held.ready(), new Promise<never>((_, reject) => void this.#refusals.push(reject))]);
+  }
+
+  async fetchJwtSvid(audience: string): Promise<string> {
+    const spiffeId = this.#held.svid.current().id.uri;
+    const { token } = await fetchJwtSvid(this.#client, { audience, spiffeId }, jwtSvidTimeout, this.#clock);
+    return token;
   }
 
   close(): void {

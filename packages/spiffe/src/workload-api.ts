@@ -153,7 +153,8 @@ function guarded(run: () => void, onProblem?: Watch<unknown>['onProblem']): void
   }
 }
 
-async function fetchJwtSvid(
+/** One call of FetchJWTSVID, its answer judged. Rejects as {@link WorkloadApi.fetchJwtSvid} does. */
+export async function fetchJwtSvid(
   client: WorkloadClient,
   request: { readonly audience: string | readonly string[]; readonly spiffeId?: string },
   timeoutMs: number,

@@ -23,4 +23,9 @@ export interface TrustBundleSource {
 export interface MeshIdentity {
   readonly svid: SvidSource;
   readonly bundles: TrustBundleSource;
+  /**
+   * A JWT-SVID of the identity that `svid` holds now, for one audience, to be used at once; absent where the platform gives none. It is a secret.
+   * Rejects with the code of what kept it from coming.
+   */
+  fetchJwtSvid?(audience: string): Promise<string>;
 }

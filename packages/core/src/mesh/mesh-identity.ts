@@ -18,5 +18,7 @@ export async function openMeshIdentity(
     mesh: () => store.current().mesh,
     watchMesh: (onChange) => store.watch(onChange),
   });
-  return { identity: { svid: opened.identity.svid, bundles }, ready: () => opened.ready(), close: () => opened.close() };
+  const { svid, fetchJwtSvid } = opened.identity;
+  const identity = { svid, bundles, ...(fetchJwtSvid && { fetchJwtSvid: fetchJwtSvid.bind(opened.identity) }) };
+  return { identity, ready: () => opened.ready(), close: () => opened.close() };
 }

@@ -1,8 +1,8 @@
 import type { Dispatcher } from 'undici';
 import { EnmeshError, isEnmeshError } from '../errors.js';
 import {
-  createTokenPost,
   maxAnswerBytes,
+  sendTokenPost,
   type SendTokenPost,
   type TokenPost,
   type TokenPostAnswer,
@@ -19,14 +19,13 @@ export interface TokenFetch {
 
 /** Creates the sending of token requests through a mesh's dispatcher where the endpoint is a service that is reached by mutual TLS. */
 export function createTokenFetch(options: Pick<OutboundOptions, 'snapshot'>, dispatcher: () => Dispatcher): TokenFetch {
-  const direct = createTokenPost();
   const isMeshHost = (host: string, port: number): boolean => isReachedByMutualTls(options.snapshot(), host, port);
   return {
     isMeshHost,
     fetchToken(post) {
       const { protocol, hostname, port } = new URL(post.url);
       const isMesh = protocol === 'http:' && isMeshHost(hostname, port === '' ? 80 : Number(port));
-      return isMesh ? postThrough(dispatcher(), post) : direct(post);
+      return isMesh ? postThrough(dispatcher(), post) : sendTokenPost(post);
     },
   };
 }

@@ -8,18 +8,14 @@ import {
   TlsClientAuth,
   type ClientAuth,
 } from 'oauth4webapi';
-import { EnmeshError, isEnmeshError } from '../errors.js';
+import { EnmeshError } from '../errors.js';
 import type { MeshIdentity } from '../identity/source.js';
 import type { TokenPost } from './exchange-post.js';
 import type { ClientAuthSpec } from './resource.js';
 
-/** Asks the platform for a JWT-SVID of this workload (SPIFFE Workload API). */
-export type FetchJwtSvid = (audience: string) => Promise<string>;
-
 /** What client authentication is made of. */
 export interface ClientProofSources {
   readonly identity?: MeshIdentity | undefined;
-  readonly fetchJwtSvid?: FetchJwtSvid | undefined;
   /** `aud` of assertions. */
   readonly audience: string;
 }
@@ -68,12 +64,16 @@ export async function createClientProof(spec: ClientAuthSpec, sources: ClientPro
 }
 
 /** A JWT-SVID for the provider. Rejects with `ENMESH_PROPAGATION_EXCHANGE_SETTINGS`. */
-export async function fetchSvid({ fetchJwtSvid, audience }: ClientProofSources): Promise<string> {
-  if (fetchJwtSvid === undefined) throw settings('the identity of this workload comes from where no JWT-SVIDs are given');
+export async function fetchSvid({ identity, audience }: ClientProofSources): Promise<string> {
+  if (identity?.fetchJwtSvid === undefined)
+    throw settings('the identity of this workload comes from where no JWT-SVIDs are given');
   try {
-    return await fetchJwtSvid(audience);
+    return await identity.fetchJwtSvid(audience);
   } catch (error) {
-    throw isEnmeshError(error) ? error : settings('the platform gave no JWT-SVID');
+    // By its code: the source may come with another copy of this package. What anybody else says may quote the token.
+    const { code, message } = error as { readonly code?: unknown; readonly message?: unknown };
+    const isOurs = typeof code === 'string' && code.startsWith('ENMESH_');
+    throw settings(isOurs ? `no JWT-SVID: ${String(message)} (${code})` : 'the platform gave no JWT-SVID');
   }
 }
 

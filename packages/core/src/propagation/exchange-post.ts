@@ -12,6 +12,8 @@ export interface TokenPost {
   readonly body: string;
   /** Whom to show in the TLS handshake: PEM chain, leaf first, and its key. */
   readonly certificate?: { readonly chain: string; readonly privateKey: KeyObject };
+  /** PEM: the authorities that sign the endpoint's certificate, in place of the system's. */
+  readonly ca?: string;
   readonly signal: AbortSignal;
 }
 
@@ -28,20 +30,16 @@ export type SendTokenPost = (post: TokenPost) => Promise<TokenPostAnswer>;
 /** Largest answer of a token endpoint that is read, in octets: room for a token of the largest size that enmesh accepts, twice. */
 export const maxAnswerBytes = 64 * 1024;
 
-/**
- * Sends a token request on a connection of its own: at most {@link maxAnswerBytes} of answer, no redirect (a credential is never sent on), never to a link-local or
- * metadata address, no decompression, TLS 1.2 or better with the server's certificate verified. `ca` is PEM, in place of the public authorities.
- * Rejects with `ENMESH_PROPAGATION_EXCHANGE_FAILED`, or `ENMESH_PROPAGATION_EXCHANGE_SETTINGS` for an address that is never asked.
- */
-export function createTokenPost(options: { readonly ca?: string } = {}): SendTokenPost {
-  return (post) => send(post, options.ca);
-}
-
 const failed = (reason: string): EnmeshError => new EnmeshError('ENMESH_PROPAGATION_EXCHANGE_FAILED', reason);
 const forbidden = (): EnmeshError =>
   new EnmeshError('ENMESH_PROPAGATION_EXCHANGE_SETTINGS', 'the token endpoint is at a link-local or metadata address');
 
-function send({ url, headers, body, certificate, signal }: TokenPost, ca: string | undefined): Promise<TokenPostAnswer> {
+/**
+ * Sends a token request on a connection of its own: at most {@link maxAnswerBytes} of answer, no redirect (a credential is never sent on), never to a link-local or
+ * metadata address, no decompression, TLS 1.2 or better with the server's certificate verified.
+ * Rejects with `ENMESH_PROPAGATION_EXCHANGE_FAILED`, or `ENMESH_PROPAGATION_EXCHANGE_SETTINGS` for an address that is never asked.
+ */
+export const sendTokenPost: SendTokenPost = ({ url, headers, body, certificate, ca, signal }) => {
   const { protocol, hostname } = new URL(url);
   // Node resolves no literal address, so the guard at connect time would not see it.
   if (isForbiddenAddress(hostname)) return Promise.reject(forbidden());
@@ -70,7 +68,7 @@ function send({ url, headers, body, certificate, signal }: TokenPost, ca: string
     request.on('error', (error) => reject(reasonOf(error)));
     request.end(body);
   });
-}
+};
 
 async function readAnswer(answer: IncomingMessage): Promise<TokenPostAnswer> {
   try {

@@ -9,7 +9,7 @@ import { EnmeshError, isEnmeshError } from '../errors.js';
 import type { MeshIdentity } from '../identity/source.js';
 import { isJsonObject, parseStrictJson } from '../jwt/strict-json.js';
 import { readExchangedToken, tokenTypeUrn, type ExchangedToken, type TokenAnswer } from './exchange-answer.js';
-import { createClientProof, fetchSvid, type ClientProof, type FetchJwtSvid } from './exchange-client.js';
+import { createClientProof, fetchSvid, type ClientProof } from './exchange-client.js';
 import type { SendTokenPost, TokenPost, TokenPostAnswer } from './exchange-post.js';
 import type { ExchangeSpec } from './resource.js';
 
@@ -18,8 +18,9 @@ export interface ExchangeRequest {
   readonly spec: ExchangeSpec;
   readonly subject: string;
   readonly identity: MeshIdentity | undefined;
-  readonly fetchJwtSvid: FetchJwtSvid | undefined;
   readonly post: SendTokenPost;
+  /** The authorities of the endpoint; undefined for the system's. */
+  readonly authorities: (() => Promise<string>) | undefined;
   readonly signal: AbortSignal;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
@@ -35,6 +36,7 @@ export async function requestExchange(request: ExchangeRequest): Promise<Exchang
   const { spec } = request;
   const sources = { ...request, audience: spec.clientAuth.audience ?? spec.tokenEndpoint };
   const proof = await createClientProof(spec.clientAuth, sources);
+  const ca = await request.authorities?.();
   const parameters = parametersOf(spec, request.subject);
   if (spec.actorToken === 'svid-jwt') {
     parameters.set('actor_token', await fetchSvid(sources));
@@ -43,7 +45,7 @@ export async function requestExchange(request: ExchangeRequest): Promise<Exchang
   // The endpoint stands for its issuer, which is asked for in no place where it counts: assertions name their audience themselves.
   const server = { issuer: spec.tokenEndpoint, token_endpoint: spec.tokenEndpoint };
   const client: Client = { client_id: spec.clientAuth.clientId ?? request.identity?.svid.current().id.uri ?? '' };
-  const options = { [customFetch]: fetchBy(request, proof), [allowInsecureRequests]: true, signal: request.signal };
+  const options = { [customFetch]: fetchBy(request, proof, ca), [allowInsecureRequests]: true, signal: request.signal };
   try {
     const response = await genericTokenEndpointRequest(server, client, proof.clientAuth, grantType, parameters, options);
     // Whether N_A is right is decided with the rest of the answer.
@@ -74,7 +76,7 @@ interface FetchInit {
 }
 
 /** What oauth4webapi calls in place of fetch: bounded, and with only those members of the answer that are looked at. */
-function fetchBy({ post, signal }: ExchangeRequest, { certificate }: ClientProof) {
+function fetchBy({ post, signal }: ExchangeRequest, { certificate }: ClientProof, ca: string | undefined) {
   return async (url: string, { headers, body }: FetchInit): Promise<Response> => {
     const sent: TokenPost = {
       url,
@@ -82,6 +84,7 @@ function fetchBy({ post, signal }: ExchangeRequest, { certificate }: ClientProof
       body: body.toString(),
       signal,
       ...(certificate !== undefined && { certificate }),
+      ...(ca !== undefined && { ca }),
     };
     const answer = await post(sent);
     if (answer.status === 200) return Response.json(membersOf(answer));

@@ -9,11 +9,12 @@ import type { TLSSocket } from 'node:tls';
 import { inspect } from 'node:util';
 import { createLocalJWKSet, exportJWK, jwtVerify } from 'jose';
 import { afterEach, describe, expect, it } from 'vitest';
+import { EnmeshError } from '../errors.js';
 import type { MeshIdentity } from '../identity/source.js';
 import { createTestAuthority } from '../testing/authority.js';
 import { createTestClock } from '../testing/clock.js';
 import { issueCertificate, rootOptions } from '../x509/certificate.js';
-import { createTokenPost } from './exchange-post.js';
+import { sendTokenPost } from './exchange-post.js';
 import { createTokenExchange, maxExchangesInFlight, type TokenExchangeOptions } from './exchange.js';
 import type { ExchangeSpec } from './resource.js';
 
@@ -187,10 +188,11 @@ describe('what a token endpoint is asked', () => {
     const spec: Partial<ExchangeSpec> = {
       tokenEndpoint: `https://localhost:${port}/token`,
       insecureHttp: false,
+      caFile: secretFile(ca),
       clientAuth: { method: 'tls_client_auth', clientId: 'gateway' },
     };
     const source = { svid: { ...identity.svid, current: () => identity.svid.current() }, bundles: identity.bundles };
-    const { exchange } = await create(json(given()), spec, { identity: source, fetchToken: createTokenPost({ ca }) });
+    const { exchange } = await create(json(given()), spec, { identity: source });
     await exchange.tokenFor(raw);
     await exchange.tokenFor(raw);
     identity = await authority.identity({ namespace: 'shop', serviceAccount: 'gateway' });
@@ -198,7 +200,8 @@ describe('what a token endpoint is asked', () => {
     const line = 'gateway URI:spiffe://cluster.local/ns/shop/sa/gateway';
     expect(shown).toEqual([line, line]);
     expect([...asked[0]!.form.keys()]).not.toContain('client_secret');
-    const stranger = await create(json(given()), { ...spec }, { identity: source });
+    const { caFile: _ca, ...bySystem } = spec;
+    const stranger = await create(json(given()), bySystem, { identity: source });
     await expect(stranger.exchange.tokenFor(raw)).rejects.toMatchObject({ code: 'ENMESH_PROPAGATION_EXCHANGE_FAILED' });
   });
 
@@ -207,11 +210,9 @@ describe('what a token endpoint is asked', () => {
     const fetchJwtSvid = async (audience: string): Promise<string> => (audiences.push(audience), 'svid.of.us');
     const clientAuth = { method: 'jwt_svid', audience: 'https://idp.test' } as const;
     const spec = { clientAuth, actorToken: 'svid-jwt' } as const;
-    const identity = await gateway();
-    const { exchange, asked } = await create(json(given({ act: { sub: 'spiffe://cluster.local/ns/shop/sa/gateway' } })), spec, {
-      fetchJwtSvid,
-      identity,
-    });
+    const identity = { ...(await gateway()), fetchJwtSvid };
+    const named = given({ act: { sub: 'spiffe://cluster.local/ns/shop/sa/gateway' } });
+    const { exchange, asked } = await create(json(named), spec, { identity });
     await exchange.tokenFor(raw);
     expect(Object.fromEntries(asked[0]!.form)).toMatchObject({
       client_id: 'spiffe://cluster.local/ns/shop/sa/gateway',
@@ -221,7 +222,7 @@ describe('what a token endpoint is asked', () => {
       actor_token_type: 'urn:ietf:params:oauth:token-type:jwt',
     });
     expect(audiences).toEqual(['https://idp.test', 'https://idp.test']);
-    const silent = await create(json(given()), spec, { fetchJwtSvid, identity });
+    const silent = await create(json(given()), spec, { identity });
     await expect(silent.exchange.tokenFor(raw)).rejects.toMatchObject({
       code: 'ENMESH_PROPAGATION_EXCHANGE_ANSWER',
       message: expect.stringContaining('leaves the actor out'),
@@ -244,6 +245,42 @@ describe('what a token endpoint is asked', () => {
       message: expect.stringContaining(sentence),
     });
     expect(asked).toHaveLength(0);
+  });
+
+  it.each([
+    ['is not there', () => '/nowhere/ca.pem', 'caFile cannot be read (ENOENT)'],
+    ['is empty', () => secretFile(''), 'caFile holds no certificate'],
+    ['holds no PEM', () => secretFile('hello'), 'caFile holds no certificate'],
+    [
+      'holds what is no certificate',
+      () => secretFile('-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n'),
+      'caFile holds what is no certificate',
+    ],
+  ])('refuses the call and asks nobody when the file of authorities %s', async (_, file, sentence) => {
+    const { exchange, asked } = await create(json(given()), { caFile: file() });
+    await expect(exchange.tokenFor(raw)).rejects.toMatchObject({
+      code: 'ENMESH_PROPAGATION_EXCHANGE_SETTINGS',
+      message: expect.stringContaining(sentence),
+    });
+    expect(asked).toHaveLength(0);
+  });
+
+  it('says that the agent is silent where no JWT-SVID comes, not that the endpoint is', async () => {
+    const silent = new EnmeshError('ENMESH_ISSUANCE_WORKLOAD_API', 'the agent is silent');
+    const identity = { ...(await gateway()), fetchJwtSvid: () => Promise.reject(silent) };
+    const { exchange, asked } = await create(json(given()), { clientAuth: { method: 'jwt_svid' } }, { identity });
+    for (let i = 0; i < 2; i++)
+      await expect(exchange.tokenFor(raw)).rejects.toMatchObject({
+        code: 'ENMESH_PROPAGATION_EXCHANGE_SETTINGS',
+        message: 'no JWT-SVID: the agent is silent (ENMESH_ISSUANCE_WORKLOAD_API)',
+      });
+    const throwing = { ...identity, fetchJwtSvid: () => Promise.reject(new Error('quotes eyJ')) };
+    const other = await create(json(given()), { clientAuth: { method: 'jwt_svid' } }, { identity: throwing });
+    await expect(other.exchange.tokenFor(raw)).rejects.toMatchObject({
+      code: 'ENMESH_PROPAGATION_EXCHANGE_SETTINGS',
+      message: 'the platform gave no JWT-SVID',
+    });
+    expect([...asked, ...other.asked]).toHaveLength(0);
   });
 });
 
@@ -370,7 +407,7 @@ describe('a token endpoint that lies, or gives no answer', () => {
         expect.objectContaining({ code: 'ENMESH_PROPAGATION_EXCHANGE_SETTINGS', message: expect.stringContaining(sentence) }),
       );
     expect(() => make('http://idp.shop:80/token', { isMeshHost: () => true })).toThrow(/insecureHttp/);
-    make('http://idp.shop:80/token', { isMeshHost: () => true, fetchToken: createTokenPost() }).close();
+    make('http://idp.shop:80/token', { isMeshHost: () => true, fetchToken: sendTokenPost }).close();
   });
 });
 

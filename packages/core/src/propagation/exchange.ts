@@ -3,22 +3,20 @@ import { setMaxListeners } from 'node:events';
 import { EnmeshError, isEnmeshError } from '../errors.js';
 import type { MeshIdentity } from '../identity/source.js';
 import { isForbiddenAddress } from '../jwt/addresses.js';
+import { createAuthoritiesFile } from '../x509/authorities-file.js';
 import { runAsMesh } from './context.js';
 import type { ExchangedToken } from './exchange-answer.js';
 import { createExchangeBackOff } from './exchange-back-off.js';
 import { createExchangeCache, type ExchangeOutcome } from './exchange-cache.js';
-import type { FetchJwtSvid } from './exchange-client.js';
-import { createTokenPost, type SendTokenPost } from './exchange-post.js';
+import { sendTokenPost, type SendTokenPost } from './exchange-post.js';
 import { requestExchange } from './exchange-request.js';
 import type { ExchangeSpec } from './resource.js';
 
 /** What {@link createTokenExchange} is made of. */
 export interface TokenExchangeOptions {
   readonly spec: ExchangeSpec;
-  /** For `tls_client_auth`, and for the client_id where none is given. */
+  /** For `tls_client_auth`, for the JWT-SVIDs of `jwt_svid` and `actorToken`, and for the client_id where none is given. */
   readonly identity?: MeshIdentity;
-  /** For `jwt_svid` and `actorToken`; absent where the identity comes from where no JWT-SVIDs are given. */
-  readonly fetchJwtSvid?: FetchJwtSvid;
   /** How token requests are sent; by default on connections of their own. */
   readonly fetchToken?: SendTokenPost;
   /** Whether `fetchToken` reaches this host by mutual TLS, so that `http://` is secure. Ignored without one. */
@@ -56,6 +54,7 @@ const refusalMs = 1_000;
 const longestUseMs = 3_600_000;
 
 const failed = (reason: string): EnmeshError => new EnmeshError('ENMESH_PROPAGATION_EXCHANGE_FAILED', reason);
+const settings = (reason: string): EnmeshError => new EnmeshError('ENMESH_PROPAGATION_EXCHANGE_SETTINGS', reason);
 
 /**
  * Creates the exchange of one `exchange:` entry (RFC 8693). A token is asked for once per user's token, however many calls wait for it, and used until the least of
@@ -109,15 +108,11 @@ export function createTokenExchange(options: TokenExchangeOptions): TokenExchang
 
 /** One attempt within its time limit, unless the endpoint is being left in peace. */
 function createAsking(options: TokenExchangeOptions, closing: AbortSignal): (subject: string) => Promise<ExchangedToken> {
-  const {
-    spec,
-    identity,
-    fetchJwtSvid,
-    fetchToken: post = createTokenPost(),
-    clock: now = Date.now,
-    timeoutMs = 5_000,
-  } = options;
+  const { spec, identity, fetchToken: post = sendTokenPost, clock: now = Date.now, timeoutMs = 5_000 } = options;
   const backOff = createExchangeBackOff();
+  const { caFile } = spec;
+  const authorities =
+    caFile === undefined ? undefined : createAuthoritiesFile(caFile, (reason) => settings(`exchange.caFile ${reason}`));
   return async (subject) => {
     const startedAt = now();
     if (startedAt < backOff.pausedUntil) throw failed('the token endpoint gave no answer a moment ago');
@@ -125,7 +120,7 @@ function createAsking(options: TokenExchangeOptions, closing: AbortSignal): (sub
     checkEndpoint(options);
     const attempt = createDeadline(timeoutMs, closing);
     try {
-      const request = { spec, subject, identity, fetchJwtSvid, post, signal: attempt.signal, now };
+      const request = { spec, subject, identity, post, authorities, signal: attempt.signal, now };
       // Whoever's request this began in, it is the mesh that asks.
       const token = await Promise.race([runAsMesh(() => requestExchange(request)), attempt.passed]);
       backOff.answered();
@@ -172,7 +167,7 @@ function createDeadline(timeoutMs: number, closing: AbortSignal): Deadline {
 /** Throws for what is never asked: plain http that nothing allows, link-local and metadata addresses. */
 function checkEndpoint({ spec, isMeshHost, fetchToken }: TokenExchangeOptions): void {
   const refuse = (why: string): never => {
-    throw new EnmeshError('ENMESH_PROPAGATION_EXCHANGE_SETTINGS', `the tokenEndpoint cannot be used: ${why}`);
+    throw settings(`the tokenEndpoint cannot be used: ${why}`);
   };
   if (!URL.canParse(spec.tokenEndpoint)) return refuse('it is no URL');
   const { protocol, hostname, port, username, password } = new URL(spec.tokenEndpoint);

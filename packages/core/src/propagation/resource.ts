@@ -30,6 +30,8 @@ export interface ExchangeSpec {
   readonly tokenEndpoint: string;
   /** Allows a tokenEndpoint over plain http. */
   readonly insecureHttp?: boolean;
+  /** PEM of the authorities that sign the certificate of an https tokenEndpoint, in place of the system's; read at each exchange. */
+  readonly caFile?: string;
   /** A single text in YAML is a list of one here. */
   readonly audience?: readonly string[];
   readonly resource?: readonly string[];

@@ -28,6 +28,7 @@ describe('TokenPropagation', () => {
     [asked({ clientAuth: { method: 'private_key_jwt', clientId: 'a', privateKeyFile: 'k.pem', keyId: '1' }, header: 'X-Token' })],
     [asked({ clientAuth: { method: 'tls_client_auth', clientId: 'a' } })],
     [asked({ clientAuth: { method: 'jwt_svid' } })],
+    [asked({ caFile: '/etc/idp/ca.pem' })],
     [inbound({ maxActors: 2 })],
   ])('takes %j', (spec) => {
     expect(validate(spec)).toEqual([]);
@@ -43,6 +44,10 @@ describe('TokenPropagation', () => {
     [asked({ tokenEndpoint: 'http://idp.example/token' }), 'tokens and credentials would go over plain http'],
     [asked({ tokenEndpoint: 'https://me:secret@idp.example/' }), 'may hold neither user, password nor fragment'],
     [asked({ tokenEndpoint: 'idp.example' }), 'must be an https:// URL'],
+    [
+      asked({ tokenEndpoint: 'http://idp.shop.svc.cluster.local/', caFile: 'ca.pem' }),
+      'exchange.caFile: belongs to an https:// tokenEndpoint',
+    ],
     [asked({ audience: undefined, scope: undefined }), 'asks for a token without saying for whom'],
     [asked({ clientAuth: { method: 'client_secret_post', clientId: 'a' } }), 'client_secret_post needs "clientSecretFile"'],
     [asked({ clientAuth: { ...clientAuth, keyId: 'a' } }), 'client_secret_basic does not read "keyId"'],

@@ -90,6 +90,7 @@ const exchangeFields = record<ExchangeSpec>(
   {
     tokenEndpoint: endpoint,
     insecureHttp: flag,
+    caFile: text({ min: 1 }),
     audience: oneOrMore,
     resource: oneOrMore,
     scope: oneOrMore,
@@ -102,7 +103,10 @@ const exchangeFields = record<ExchangeSpec>(
 );
 
 const exchange = refined(exchangeFields, (spec, place) => {
-  if (/^http:/i.test(spec.tokenEndpoint)) warnOrRefuseHttp(spec, place);
+  if (/^http:/i.test(spec.tokenEndpoint)) {
+    warnOrRefuseHttp(spec, place);
+    if (spec.caFile !== undefined) invalidAt(placeAt(place, 'caFile'), 'belongs to an https:// tokenEndpoint');
+  }
   // Keycloak answers such a request with a token for nobody in particular.
   if (spec.audience === undefined && spec.resource === undefined && spec.scope === undefined)
     invalidAt(place, 'asks for a token without saying for whom', 'give audience, resource or scope');
