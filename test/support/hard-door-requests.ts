@@ -68,6 +68,9 @@ const ofLine = (name: string, header: string, value: string): HardDoorCase => ({
   request: get('/x', [header, value]),
 });
 
+const parameters = (count: number): string =>
+  Array.from({ length: count }, (_, index) => `%${(index % 90) + 10}x${index}=+%c3%a9%${index % 10}0`).join('&');
+
 const signed = (claims: object): string => signToken({ iss: issuer, sub: 'alice', ...claims });
 
 /** Every reader of a request's head against what is worst for it. */
@@ -97,6 +100,7 @@ export const hardDoorCases: readonly HardDoorCase[] = [
     name: '16 KB of query around a token',
     request: get(`/x?${times('a+b=%2f&', 8_000)}t=${signed({})}&${times('&=;%', 8_000)}`),
   },
+  { name: '16 KB of other parameters beside a token', request: get(`/x?t=${signed({})}&${parameters(700)}`) },
   { name: '16 KB of question marks', request: get(`/x${times('?', 16_000)}`) },
   { name: 'parameters called almost as a token is', request: get(`/x?${line('%74%75=a&')}`) },
   ofLine('commas', 'x-long', line(',')),
@@ -105,6 +109,7 @@ export const hardDoorCases: readonly HardDoorCase[] = [
   ofLine('items', 'accept', line('x ,')),
   ofLine('names', 'connection', line('x-a,')),
   ofLine('many names', 'connection', Array.from({ length: 8000 }, (_, index) => `x-${index}`).join()),
+  ofLine('many names in capitals and blanks', 'connection', Array.from({ length: 6000 }, (_, index) => ` X_${index} `).join()),
   ofLine('items', 'te', line('gzip,')),
   ofLine('addresses', 'x-forwarded-for', line('10.0.0.1,')),
   ofLine('commas', 'x-forwarded-for', line(',')),

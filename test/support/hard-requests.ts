@@ -34,6 +34,8 @@ const ofPath = (name: string, paths: readonly string[], value: string): HardCase
 });
 const withPeer = (peer: string): RbacRequest => ({ ...plainRequest, peer });
 
+const letters = 'abcdefghijklmnopqrstuvwxyz';
+
 /** The longest SPIFFE ID there may be (SPIFFE-ID section 2.3), of pieces that almost match. */
 const longId = (piece: string): string => `spiffe://td/${piece.repeat(170)}`.slice(0, 2040);
 
@@ -101,6 +103,17 @@ export const hardCases: readonly HardCase[] = [
     name: 'namespaces of many wildcards',
     rule: { from: [{ source: { namespaces: times((index) => `${'*a'.repeat(28)}${index}*b`) } }] },
     request: withPeer(longId('/ns/aaaaaaa')),
+  },
+  {
+    name: 'namespaces of wildcards that stand in another order',
+    rule: {
+      from: [
+        {
+          source: { namespaces: times((index) => `*${letters[index % 26]}${'*/'.repeat(index % 40)}*${letters[index % 25]}*b`) },
+        },
+      ],
+    },
+    request: withPeer(longId(`/${letters}/b`)),
   },
   {
     name: 'service accounts',

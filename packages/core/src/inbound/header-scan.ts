@@ -79,7 +79,7 @@ function scanClosely(strip: StripTable, raw: readonly string[], connection: stri
   }
   for (const name of onlyOnce)
     if ((lines.get(name)?.length ?? 0) > 1) return { ...nothingToDo, problem: `${name} stands in the request twice` };
-  const problem = nominate(strip, lines, connection, removed);
+  const problem = connection === undefined ? undefined : nominate(strip, lines, removed);
   if (problem !== undefined) return { ...nothingToDo, problem };
   const joined = new Map<string, string>();
   for (const [name, values] of lines) {
@@ -99,16 +99,11 @@ function reduceTe(values: readonly string[] | undefined, removed: Set<string>, j
 }
 
 /** Headers that `Connection` names belong to this hop and disappear, as in Envoy; naming a protected one is an attack (security.md T6). */
-function nominate(
-  strip: StripTable,
-  lines: ReadonlyMap<string, readonly string[]>,
-  connection: string | undefined,
-  removed: Set<string>,
-): string | undefined {
-  if (connection === undefined) return undefined;
+function nominate(strip: StripTable, lines: ReadonlyMap<string, readonly string[]>, removed: Set<string>): string | undefined {
   for (const value of lines.get('connection') ?? []) {
-    for (const item of value.split(',')) {
-      const name = item.trim().toLowerCase();
+    // A line may name one header thousands of times.
+    for (const item of new Set(value.toLowerCase().split(','))) {
+      const name = item.trim();
       if (connectionItself.has(name)) continue;
       const canonical = canonicalName(name);
       if (isForged(strip, canonical) || canonical === 'x-forwarded-client-cert' || onlyOnce.includes(name))

@@ -21,21 +21,47 @@ export function compilePrincipals(values: readonly string[], bundle: TrustDomain
 
 /** Values of `namespaces`: `/ns/<value>/` somewhere in the SPIFFE ID, every `*` of the value standing for anything (istio-semantics 3.6). */
 export function compileNamespaces(values: readonly string[]): TextMatcher {
-  return anyText(
-    values.map((value) => {
-      const pieces = `/ns/${value}/`.split('*');
-      if (pieces.length === 1) return (uri) => uri.includes(`/ns/${value}/`);
-      return (uri) => {
-        let from = 0;
-        for (const piece of pieces) {
-          const at = uri.indexOf(piece, from);
-          if (at === -1) return false;
-          from = at + piece.length;
-        }
-        return true;
-      };
-    }),
-  );
+  const texts = values.map((value) => `/ns/${value}/`);
+  const whole = texts.filter((text) => !text.includes('*'));
+  const patterns = texts.filter((text) => text.includes('*'));
+  const matchers: TextMatcher[] = whole.map((text) => (uri) => uri.includes(text));
+  if (patterns.length > 0) matchers.push(anyPattern(patterns));
+  return anyText(matchers);
+}
+
+/** A pattern's pieces between its `*`, and how many of them the pattern before it begins with too. */
+interface Pieces {
+  readonly pieces: readonly string[];
+  readonly shared: number;
+}
+
+/**
+ * Whether the pieces of some pattern stand in a text one behind the other. Patterns in order, so that each goes on from where the pieces that it shares
+ * with the one before were found; the last piece is looked for first, because most patterns fail there.
+ */
+function anyPattern(patterns: readonly string[]): TextMatcher {
+  let before: readonly string[] = [];
+  const ordered = [...patterns].sort().map((pattern): Pieces => {
+    const pieces = pattern.split('*').filter((piece) => piece !== '');
+    let shared = 0;
+    while (shared < pieces.length && pieces[shared] === before[shared]) shared += 1;
+    before = pieces;
+    return { pieces, shared };
+  });
+  return (text) => {
+    /** Where each piece that was found ends; -1 behind a piece that was not. */
+    const ends: number[] = [];
+    return ordered.some(({ pieces, shared }) => {
+      if (ends.length > shared) ends.length = shared;
+      if (ends.at(-1) === -1 || !text.includes(pieces.at(-1) ?? '')) return false;
+      for (let index = ends.length; index < pieces.length; index += 1) {
+        const at = text.indexOf(pieces[index] as string, ends.at(-1) ?? 0);
+        ends.push(at === -1 ? -1 : at + (pieces[index] as string).length);
+        if (at === -1) return false;
+      }
+      return true;
+    });
+  };
 }
 
 /** Whether `/ns/<namespace>/` is followed in `uri` by `sa/<account>`, at once or behind at least one character and a slash, at a segment's end. */
@@ -73,13 +99,12 @@ export function compileServiceAccounts(values: readonly string[], policyNamespac
 function wildcardTrustDomain(prefix: string, suffix: string): TextMatcher {
   const start = scheme + prefix;
   const end = `${suffix}/`;
+  const slash = end.indexOf('/');
   return (uri) => {
     if (!uri.startsWith(start)) return false;
-    for (let at = start.length; at < uri.length; at += 1) {
-      if (uri.startsWith(end, at)) return true;
-      if (uri[at] === '/') return false;
-    }
-    return false;
+    // The first slash of the one is that of the other, for the wildcard stands for none.
+    const at = uri.indexOf('/', start.length) - slash;
+    return at >= start.length && uri.startsWith(end, at);
   };
 }
 

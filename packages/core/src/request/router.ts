@@ -1,4 +1,4 @@
-import { decodeSlashes, isDotSegment } from './canonical-path.js';
+import { decodeSlashes, hasDotSegment, withForwardSlashes } from './canonical-path.js';
 
 /** How an application's router reads a path, so that policies judge every spelling of a route (security rule 3). */
 export interface RouterSettings {
@@ -69,13 +69,13 @@ function beforeSemicolon(path: string): string {
 const encodedSlash = /%2f|%5c/i;
 
 function withSlashes(path: string): string {
-  return decodeSlashes(path).replaceAll('\\', '/');
+  return withForwardSlashes(decodeSlashes(path));
 }
 
 /** The path as file servers and parameters give it: every escape decoded, backslashes slashes. */
 function readDecoded(path: string): string {
   try {
-    return decodeURIComponent(path).replaceAll('\\', '/');
+    return withForwardSlashes(decodeURIComponent(path));
   } catch {
     return withSlashes(path);
   }
@@ -85,14 +85,26 @@ function toggleSlash(path: string): string {
   return path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : `${path}/`;
 }
 
+/** What encodeURI escapes, but for the percent itself. */
+const toBeEncoded = /[^A-Za-z0-9;/?:@&=+$,#_.!~*'()%-]/;
+
 /** The ways to escape what {@link decodePath} left of a path, so that a policy that spells an escape otherwise still meets it. */
 function encodings(decoded: string): readonly string[] {
-  const encoded = encodeURI(decoded).replaceAll('%25', '%');
-  // By runs: a path may be nothing but escapes.
-  return [
-    encoded.replace(/(?:%..)+/g, (escapes) => escapes.toUpperCase()),
-    encoded.replace(/(?:%..)+/g, (escapes) => escapes.toLowerCase()),
-  ];
+  const encoded = toBeEncoded.test(decoded) ? encodeURI(decoded).replaceAll('%25', '%') : decoded;
+  return [withDigits(encoded, 0x61), withDigits(encoded, 0x41)];
+}
+
+/** ASCII with the letters of its escapes in the other case than that of `a`. Octet by octet: a path may be nothing but escapes. */
+function withDigits(text: string, a: number): string {
+  const octets = Buffer.from(text, 'latin1');
+  for (let at = octets.indexOf(0x25); at !== -1 && at + 2 < octets.length;) {
+    for (let digit = at + 1; digit < at + 3; digit += 1) {
+      const letter = (octets[digit] as number) - a;
+      if (letter >= 0 && letter < 26) octets[digit] = (octets[digit] as number) ^ 0x20;
+    }
+    at = octets[at + 3] === 0x25 ? at + 3 : octets.indexOf(0x25, at + 3);
+  }
+  return octets.toString('latin1');
 }
 
 /**
@@ -123,11 +135,11 @@ function countSlashes(text: string): number {
 
 /** Whether an encoded slash hides a dot segment (`..%2fadmin`): no router resolves it, file servers and handlers that decode do. */
 function hidesDotSegment(path: string): boolean {
-  return path.split('/').some((segment) => encodedSlash.test(segment) && hasDotSegment(segment));
+  return path.split('/').some((segment) => encodedSlash.test(segment) && leadsElsewhere(segment));
 }
 
-function hasDotSegment(path: string): boolean {
-  return withSlashes(path).split('/').some(isDotSegment);
+function leadsElsewhere(path: string): boolean {
+  return hasDotSegment(withSlashes(path));
 }
 
 /**
@@ -138,10 +150,10 @@ function hasDotSegment(path: string): boolean {
  */
 export function isAmbiguousForRouter(path: string, settings: RouterSettings): boolean {
   // Only without normalization (mode NONE) do plain dot segments come this far.
-  if (settings.readsDecoded && (path.includes('/.') || path.includes('%') || path.includes('\\')) && hasDotSegment(path))
+  if (settings.readsDecoded && (path.includes('/.') || path.includes('%') || path.includes('\\')) && leadsElsewhere(path))
     return true;
   if (!path.includes('%')) return false;
-  if (path.includes('%00') || hidesDotSegment(path)) return true;
+  if (path.includes('%00') || (!settings.readsDecoded && hidesDotSegment(path))) return true;
   if (!settings.decodesPath) return false;
   const decoded = decodePath(path);
   if (decoded === path) return false;
