@@ -1,5 +1,5 @@
 // npm run demo: starts the shop, walks through its eleven steps and says for each what was asked, what came back, what was expected and why.
-import { onStop } from './platform/signals.mjs';
+import { onStop } from '../platform/signals.mjs';
 import { printCheck, printSum, printTitle } from './walk/print.mjs';
 import { steps } from './walk/steps.mjs';
 import { createWorld } from './walk/world.mjs';

@@ -1,6 +1,6 @@
 // npm run shop: starts the shop and stays. Ports come from GATEWAY_PORT, PRODUCT_PORT, STOCK_PORT and IDP_PORT; 0 is a free one.
 import { createShop } from './platform/shop.mjs';
-import { onStop } from './platform/signals.mjs';
+import { onStop } from '../platform/signals.mjs';
 
 const defaults = { GATEWAY_PORT: '8080', PRODUCT_PORT: '9081', STOCK_PORT: '9082', IDP_PORT: '0' };
 

@@ -87,7 +87,7 @@ describe.skipIf(server === undefined)('a real API server with the definitions of
   const shop = async (): Promise<string> => {
     const directory = mkdtempSync(join(work, 'shop-'));
     cpSync(join(root, 'examples/shop/mesh'), directory, { recursive: true });
-    const { formatRegistry } = (await import(join(root, 'examples/shop/platform/registry.mjs'))) as {
+    const { formatRegistry } = (await import(join(root, 'examples/platform/registry.mjs'))) as {
       formatRegistry: (entries: readonly object[]) => string;
     };
     const entries = ['gateway', 'product', 'stock'].map((name, i) => ({ name, port: 8080 + i, serviceAccount: name }));

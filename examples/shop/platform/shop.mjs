@@ -1,7 +1,7 @@
 // The whole shop: three services and the identity provider, each its own process.
 import { fileURLToPath } from 'node:url';
-import { startProcess } from './processes.mjs';
-import { formatRegistry } from './registry.mjs';
+import { startProcess } from '../../platform/processes.mjs';
+import { formatRegistry } from '../../platform/registry.mjs';
 import { createWorkingCopy } from './working-copy.mjs';
 
 const folder = (name) => fileURLToPath(new URL(`../${name}/`, import.meta.url));

@@ -2,7 +2,7 @@
 import express from 'express';
 import { createMesh } from '@enmesh/core';
 import { listen } from '@enmesh/express';
-import { announce, giveUp, stopOnSignals, wordsOf } from '../service.js';
+import { announce, giveUp, stopOnSignals, wordsOf } from '../../platform/service.js';
 
 const products = new Map([
   ['1', { id: '1', name: 'Table lamp' }],

@@ -2,7 +2,7 @@
 import Fastify from 'fastify';
 import { createMesh } from '@enmesh/core';
 import { enmesh, serverFactory } from '@enmesh/fastify';
-import { announce, giveUp, stopOnSignals, wordsOf } from '../service.js';
+import { announce, giveUp, stopOnSignals, wordsOf } from '../../platform/service.js';
 
 const stocks = new Map([
   ['1', 12],

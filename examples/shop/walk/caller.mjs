@@ -1,6 +1,6 @@
 // A process of the mesh that calls what it is told to, as the service account in its environment. It knows plain http:// URLs, nothing else.
 import { createMesh } from '@enmesh/core';
-import { giveUp, stopOnSignals } from '../service.js';
+import { giveUp, stopOnSignals } from '../../platform/service.js';
 
 const mesh = await createMesh().catch(giveUp);
 await mesh.ready();

@@ -1,6 +1,6 @@
 // A process with a real certificate of the mesh, but of another service account, that waits for the calls of others and records what reaches it.
 import { createMesh } from '@enmesh/core';
-import { giveUp, stopOnSignals } from '../service.js';
+import { giveUp, stopOnSignals } from '../../platform/service.js';
 
 const mesh = await createMesh().catch(giveUp);
 await mesh.ready();

@@ -1,7 +1,7 @@
 // What the walk's steps work with: the shop, a way to change its configuration, callers, and the reasons that the services give.
 import { execFile } from 'node:child_process';
 import { createShop } from '../platform/shop.mjs';
-import { ask } from './ask.mjs';
+import { ask } from '../../platform/ask.mjs';
 import { createChecks } from './checks.mjs';
 
 const freePorts = { GATEWAY_PORT: '0', PRODUCT_PORT: '0', STOCK_PORT: '0', IDP_PORT: '0' };

@@ -1,4 +1,4 @@
-import { describe, jsonOf } from '../ask.mjs';
+import { describe, jsonOf } from '../../../platform/ask.mjs';
 
 export const openStep = {
   title: '(1) All modes open: the shop works in the clear',

@@ -1,4 +1,4 @@
-import { describe, jsonOf } from '../ask.mjs';
+import { describe, jsonOf } from '../../../platform/ask.mjs';
 
 export const permissiveStep = {
   title: '(2) PERMISSIVE: the same port answers mutual TLS and plaintext',

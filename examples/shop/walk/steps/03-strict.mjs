@@ -1,4 +1,4 @@
-import { describe } from '../ask.mjs';
+import { describe } from '../../../platform/ask.mjs';
 
 export const strictStep = {
   title: '(3) STRICT for the namespace: plaintext is reset without a byte, the mesh goes on',

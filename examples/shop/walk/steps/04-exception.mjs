@@ -1,4 +1,4 @@
-import { describe, jsonOf } from '../ask.mjs';
+import { describe, jsonOf } from '../../../platform/ask.mjs';
 
 export const exceptionStep = {
   title: "(4) An exception: the gateway's public port is DISABLE, all others stay STRICT",

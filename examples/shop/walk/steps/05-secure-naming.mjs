@@ -1,4 +1,4 @@
-import { describe } from '../ask.mjs';
+import { describe } from '../../../platform/ask.mjs';
 
 export const secureNamingStep = {
   title: "(5) Secure naming: another service account at product's address gets not a byte of a request",

@@ -1,5 +1,5 @@
 import { createTestAuthority } from '@enmesh/core/testing';
-import { ask, describe } from '../ask.mjs';
+import { ask, describe } from '../../../platform/ask.mjs';
 
 /** A certificate that looks like the gateway's, signed by an authority of our own with this trust domain. */
 async function forge(trustDomain) {

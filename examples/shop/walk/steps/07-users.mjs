@@ -1,5 +1,5 @@
 import { generateKeyPair, SignJWT } from 'jose';
-import { describe, jsonOf } from '../ask.mjs';
+import { describe, jsonOf } from '../../../platform/ask.mjs';
 
 /** A token that says what the shop's own would say, signed with another key of the same name. */
 async function forgeToken() {

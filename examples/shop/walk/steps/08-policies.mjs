@@ -1,4 +1,4 @@
-import { describe } from '../ask.mjs';
+import { describe } from '../../../platform/ask.mjs';
 
 const denied = '403 RBAC: access denied';
 const product = 'http://product.shop.svc.cluster.local';

@@ -1,4 +1,4 @@
-import { jsonOf } from '../ask.mjs';
+import { jsonOf } from '../../../platform/ask.mjs';
 
 export const tokenStep = {
   title: '(9) The raw token ends at the gateway; its handler has the verified payload',

@@ -1,4 +1,4 @@
-import { describe } from '../ask.mjs';
+import { describe } from '../../../platform/ask.mjs';
 
 const file = '08-no-drafts.yaml';
 const lamp = '200 {"id":"1","name":"Table lamp","quantity":12}';

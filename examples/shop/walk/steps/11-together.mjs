@@ -1,4 +1,4 @@
-import { describe, jsonOf } from '../ask.mjs';
+import { describe, jsonOf } from '../../../platform/ask.mjs';
 
 const denied = '403 RBAC: access denied';
 const unverified = '401 The user of this request cannot be verified';

@@ -1,4 +1,4 @@
-// What the three services share: saying where they listen, why a request was let in, and ending when asked to.
+// What the services of the examples share: saying where they listen, why a request was let in, and ending when asked to.
 
 /** Prints one line of JSON when the service is ready; the starter reads it. Policies speak of `workloadPort`, clients connect to `port`. */
 export function announce(service, server, mesh, workloadPort) {

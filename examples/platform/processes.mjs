@@ -1,4 +1,4 @@
-// Starting, hearing and ending one process of the shop.
+// Starting, hearing and ending one process of an example.
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 
@@ -7,7 +7,7 @@ const passedOn = ['PATH', 'HOME', 'TMPDIR', 'TEMP', 'TMP', 'SystemRoot', 'NODE_O
 const startMs = 30_000;
 const endMs = 15_000;
 
-/** The variables of our own environment that a process of the shop gets, and `more`. */
+/** The variables of our own environment that a process of an example gets, and `more`. */
 export function cleanEnvironment(more = {}) {
   const kept = passedOn.filter((name) => process.env[name] !== undefined).map((name) => [name, process.env[name]]);
   return { ...Object.fromEntries(kept), ...more };
@@ -15,15 +15,16 @@ export function cleanEnvironment(more = {}) {
 
 /**
  * Starts one process. It has its own process group, so that Ctrl-C reaches the starter alone, and a channel to us, whose end ends it too.
- * `onLine(line, stream)` hears every line it writes.
+ * `preload` are modules that it loads before its own, `onLine(line, stream)` hears every line it writes, `onMessage` what it sends over the channel.
  */
-export function startProcess({ name, file, cwd, env = {}, onLine = () => {} }) {
-  const child = spawn(process.execPath, [file], {
+export function startProcess({ name, file, cwd, env = {}, preload = [], onLine = () => {}, onMessage = () => {} }) {
+  const child = spawn(process.execPath, [...preload.flatMap((url) => ['--import', String(url)]), file], {
     cwd,
     env: cleanEnvironment(env),
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     detached: true,
   });
+  child.on('message', onMessage);
   const said = [];
   const hearers = new Set();
   const ended = new Promise((done) => {

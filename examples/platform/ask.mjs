@@ -4,14 +4,16 @@ import { connect as connectTls } from 'node:tls';
 
 /**
  * Sends one request to a port of loopback and reads to the end. `tls` are options of node:tls for a caller that brings a certificate of its own, or
- * none; without it the request goes in the clear. The answer: status, headers, body, `bytes` received and how it `ended`.
+ * none; without it the request goes in the clear. `body` is sent as JSON. The answer: status, headers, body, `bytes` received and how it `ended`.
  */
-export function ask({ port, method = 'GET', path, headers = {}, tls }) {
+export function ask({ port, method = 'GET', path, headers = {}, body, tls }) {
   return new Promise((done) => {
     // Whom these callers talk to is not what is tried here, so they take every server.
     const open = tls === undefined ? connectTcp : connectTls;
     const socket = open({ host: '127.0.0.1', port, ...(tls && { ...tls, rejectUnauthorized: false, servername: 'product' }) });
-    const lines = Object.entries({ host: 'shop.example', connection: 'close', ...headers }).map(
+    const text = body === undefined ? '' : JSON.stringify(body);
+    const about = body === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) };
+    const lines = Object.entries({ host: 'shop.example', connection: 'close', ...about, ...headers }).map(
       ([name, value]) => `${name}: ${value}`,
     );
     let received = '';
@@ -20,7 +22,7 @@ export function ask({ port, method = 'GET', path, headers = {}, tls }) {
     socket.on('error', (error) => (ended = error.code ?? error.message));
     socket.on('close', () => done({ ...parseAnswer(received), bytes: received.length, ended }));
     socket.setTimeout(10_000, () => socket.destroy(new Error('no answer within 10 s')));
-    socket.write(`${method} ${path} HTTP/1.1\r\n${lines.join('\r\n')}\r\n\r\n`);
+    socket.write(`${method} ${path} HTTP/1.1\r\n${lines.join('\r\n')}\r\n\r\n${text}`);
   });
 }
 
