@@ -89,6 +89,18 @@ describe('the DestinationRule of a call', () => {
     expect(find(rules, 'ops')?.name).toBe('shop/a');
   });
 
+  it('lends a rule that is exported more widely to the narrower one before it', () => {
+    const wide = rule('shop/z', { ...policy('SIMPLE'), exportTo: ['.', 'ops'] }, 2);
+    const lent = find([rule('shop/gateway', selector('gateway')), wide], 'shop', 'gateway');
+    expect(lent).toMatchObject({ name: 'shop/gateway', ...policy('SIMPLE') });
+    expect(find([rule('shop/gateway', selector('gateway')), wide], 'shop', 'other')?.name).toBe('shop/z');
+    expect(find([rule('shop/a', { exportTo: ['.'] }, 1), wide], 'shop')).toMatchObject({ name: 'shop/a', ...policy('SIMPLE') });
+    expect(find([rule('shop/a', { exportTo: ['.'] }, 1), wide], 'ops')?.name).toBe('shop/z');
+    expect(
+      find([rule('shop/a', { exportTo: ['.', 'ops'] }, 1), { ...wide, spec: { ...wide.spec, exportTo: ['.'] } }], 'ops'),
+    ).toEqual(find([rule('shop/a', { exportTo: ['.', 'ops'] }, 1)], 'ops'));
+  });
+
   it('loses a private rule beside one with a selector, as Istio does', () => {
     const rules = [rule('shop/gateway', selector('gateway')), rule('shop/own', { ...policy('SIMPLE'), exportTo: ['.'] })];
     expect(find(rules, 'shop', 'gateway')).toMatchObject({ name: 'shop/gateway', ...policy('SIMPLE') });

@@ -75,7 +75,10 @@ function rulesOf(map: Map<string, RulesByHost>, namespace: string): RulesByHost 
   return rules;
 }
 
-/** Istio's merge, quirk included: a private rule beside a workloadSelector rule vanishes into that one. */
+/**
+ * Istio's merge: into every earlier rule that is seen by the same namespaces, or by fewer of them. Quirks included: a private rule beside a
+ * workloadSelector rule vanishes into that one, and what is exported more widely vanishes into an earlier rule for the same workloads.
+ */
 function addRule(rules: RulesByHost, rule: MergedRule): void {
   const list = rules.get(rule.host);
   if (list === undefined) {
@@ -84,10 +87,16 @@ function addRule(rules: RulesByHost, rule: MergedRule): void {
   }
   let apart = true;
   list.forEach((existing, i) => {
-    const otherWorkloads =
-      existing.selector !== undefined && rule.selector !== undefined && !isSameMap(existing.selector, rule.selector);
-    apart = otherWorkloads || !isSameSet(existing.exportTo, rule.exportTo);
-    if (!apart) list[i] = mergeRules(existing, rule);
+    const same = isSameSet(existing.exportTo, rule.exportTo);
+    const isWider = existing.exportTo.size > 0 && [...existing.exportTo].every((name) => rule.exportTo.has(name));
+    const sameWorkloads = isSameSelector(existing.selector, rule.selector);
+    const otherWorkloads = existing.selector !== undefined && rule.selector !== undefined && !sameWorkloads;
+    if (otherWorkloads || (!same && !isWider)) {
+      apart = true;
+      return;
+    }
+    apart = !same && !sameWorkloads;
+    list[i] = mergeRules(existing, rule);
   });
   if (apart) list.push(rule);
 }
@@ -102,6 +111,10 @@ function mergeRules(first: MergedRule, second: MergedRule): MergedRule {
 
 function isSameSet(a: ReadonlySet<string>, b: ReadonlySet<string>): boolean {
   return a.size === b.size && [...a].every((value) => b.has(value));
+}
+
+function isSameSelector(a: MergedRule['selector'], b: MergedRule['selector']): boolean {
+  return a === undefined || b === undefined ? a === b : isSameMap(a, b);
 }
 
 function isSameMap(a: Readonly<Record<string, string>>, b: Readonly<Record<string, string>>): boolean {

@@ -70,3 +70,31 @@ describe('a destination whose rule passes through', () => {
     expect(destinationOf({ ...asked, policy: 'loadBalancer: {simple: RANDOM}' })).toMatchObject({ unreachable: true });
   });
 });
+
+describe('a destination that is known and not reached', () => {
+  const entry = (name: string, ports: string, resolution: string): string => `
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: ${name}, namespace: shop}
+spec: {hosts: [a.example], location: MESH_INTERNAL, resolution: ${resolution}, ports: [${ports}], endpoints: [{address: 127.0.0.1}]}
+`;
+  const ask = (text: string, port: number): Destination => {
+    const { resources } = validateDocuments([{ name: 'a.yaml', text }]);
+    if (resources === undefined) throw new Error('not valid');
+    return resolveDestination(resources, { client, host: 'a.example', port });
+  };
+
+  it('has its port in a document that another one of the host stands before', () => {
+    const first = entry('a', '{number: 80, name: http, protocol: HTTP}', 'STATIC');
+    const second = entry('b', '{number: 81, name: http-b, protocol: HTTP}', 'DNS');
+    expect(ask(`${first}---${second}`, 80)).toMatchObject({ known: true, discovery: 'EDS' });
+    expect(ask(`${first}---${second}`, 81)).toEqual({ known: true, host: 'a.example', namespace: 'shop', unreachable: true });
+  });
+
+  it('speaks UDP', () => {
+    expect(ask(entry('a', '{number: 53, name: dns, protocol: UDP}', 'STATIC'), 53)).toMatchObject({
+      known: true,
+      unreachable: true,
+    });
+  });
+});

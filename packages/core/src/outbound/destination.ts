@@ -128,6 +128,7 @@ function describe(sources: DestinationSources, index: OutboundIndex, query: Dest
   const subset = query.subset === undefined ? undefined : rule?.subsets.find(({ name }) => name === query.subset);
   if (query.subset !== undefined && subset === undefined) return { known: false, unknown: 'subset', ...named };
   const external = service.external ? ({ external: true } as const) : {};
+  if (found.hidden === true || port.udp) return { known: true, ...named, ...external, unreachable: true };
   const all = service.endpoints.filter((endpoint) => endpoint.portName === port.name);
   const endpoints = subset === undefined ? all : all.filter((endpoint) => carries(endpoint, subset.labels ?? {}));
   const policy = resolveTrafficPolicy(rule, subset, port.number);

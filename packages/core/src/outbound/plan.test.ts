@@ -49,6 +49,14 @@ const codeOf = (result: CallPlan): string => (result.kind === 'refused' ? result
 const account = { 'alpha.istio.io/kubernetes-serviceaccounts': 'product, product-b' };
 
 describe('the plan of a call', () => {
+  it('reaches the pod of a headless Service by the full name of that pod', () => {
+    const headless = sources({ services: [service('product', { clusterIP: 'None' }, account)] });
+    expect(plan(headless, 'product-0.product')).toMatchObject({
+      kind: 'service',
+      targets: [{ address: 'product-0.product.shop.svc.cluster.local', port: 80 }],
+    });
+  });
+
   it('reaches a Kubernetes Service without endpoints by its DNS name, as whoever its annotation names', () => {
     const result = plan(sources({ services: [service('product', {}, account)] }), 'product');
     expect(result).toMatchObject({

@@ -120,7 +120,8 @@ function planService(resolved: Resolved, target: CallTarget, service: string, tl
 function unlistedTargets({ destination, service }: Resolved, askedHost: string): readonly Target[] {
   if (service === undefined) return [];
   const { host, kubernetes } = service.service;
-  const address = host.startsWith('*') ? askedHost : host;
+  const { pod } = service;
+  const address = host.startsWith('*') ? askedHost : pod === undefined ? host : `${pod}.${host}`;
   const isByName = destination.discovery === 'ORIGINAL_DST' || kubernetes;
   return isByName ? [{ address, port: service.port.number, tls: destination.tls ?? 'DISABLE' }] : [];
 }

@@ -10,6 +10,8 @@ export interface CompiledPort {
   readonly http: boolean;
   /** HTTP/2 by its protocol: HTTP2, GRPC, GRPC-WEB. */
   readonly http2: boolean;
+  /** UDP: no sidecar carries it. */
+  readonly udp: boolean;
 }
 
 const http2Protocols: ReadonlySet<string> = new Set(['HTTP2', 'GRPC', 'GRPC-WEB', 'GRPC_WEB']);
@@ -38,6 +40,7 @@ export function compilePort(port: ServicePort, of: 'kubernetes' | 'serviceEntry'
     targetPort: port.targetPort === 0 ? undefined : port.targetPort,
     http: !otherProtocols.has(protocol),
     http2: http2Protocols.has(protocol),
+    udp: protocol === 'UDP',
   };
 }
 

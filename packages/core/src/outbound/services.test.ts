@@ -70,7 +70,37 @@ describe('the service of a host', () => {
     const equal = [entry('shop/a'), entry('shop/b', alt)];
     expect(find({ serviceEntries: equal }, 'ops', host, 8080)?.port.name).toBe('alt');
     const different = [entry('shop/a'), entry('shop/b', { ...alt, resolution: 'DNS' })];
-    expect(find({ serviceEntries: different }, 'ops', host, 8080)).toBeUndefined();
+    expect(find({ serviceEntries: different }, 'ops', host, 8080)?.hidden).toBe(true);
+    const tcp = { ports: [{ number: 5432, name: 'db', protocol: 'TCP' }], resolution: 'DNS' as const };
+    expect(find({ serviceEntries: [entry('shop/a'), entry('shop/b', tcp)] }, 'ops', host, 5432)).toBeUndefined();
+  });
+
+  it('has one endpoint for a port when it is asked for by DNS_ROUND_ROBIN', () => {
+    const from = (address: string, more: Partial<Entry['spec']> = {}): Partial<Entry['spec']> => ({
+      resolution: 'DNS_ROUND_ROBIN',
+      endpoints: [{ address }],
+      ...more,
+    });
+    const alt = { ports: [80, 8080].map((number) => ({ number, name: `http-${number}`, protocol: 'HTTP' })) };
+    const serviceEntries = [entry('shop/a', from('one.example')), entry('shop/b', from('two.example', alt))];
+    const { endpoints = [] } = find({ serviceEntries }, 'ops')?.service ?? {};
+    expect(endpoints.map(({ address, port }) => `${address}:${port}`)).toEqual(['one.example:80', 'two.example:8080']);
+  });
+
+  it('is a headless Kubernetes Service by the names of its pods, full and short, and no other kind of service', () => {
+    const plain = service('shop/product');
+    const headless = { ...plain, spec: { ...plain.spec, clusterIP: 'None' } };
+    for (const name of [`pod-0.${host}`, `a.b.${host}`, 'pod-0.product', 'pod-0.product.shop', 'pod-0.product.shop.svc'])
+      expect(owner(find({ services: [headless] }, 'shop', name)), name).toBe('Service shop/product');
+    expect(find({ services: [headless] }, 'ops', 'pod-0.product')).toBeUndefined();
+    expect(find({ services: [headless] }, 'shop', `pod-0.${host}`, 8080)).toBeUndefined();
+    expect(find({ services: [plain] }, 'shop', `pod-0.${host}`)).toBeUndefined();
+    const closer = entry('shop/pods', { hosts: [`*.pod-0.${host}`] });
+    expect(owner(find({ services: [headless], serviceEntries: [closer] }, 'shop', `x.pod-0.${host}`))).toBe(
+      'ServiceEntry shop/pods',
+    );
+    const wider = entry('shop/all', { hosts: ['*.cluster.local'] });
+    expect(owner(find({ services: [headless], serviceEntries: [wider] }, 'shop', `pod-0.${host}`))).toBe('Service shop/product');
   });
 
   it('expects the accounts of the endpoints of all documents, and the names that the newest document gives', () => {

@@ -18,6 +18,8 @@ export interface ServiceIndex {
   readonly exact: ReadonlyMap<string, readonly KnownService[]>;
   /** Wildcard hosts without their `*`, longest first. */
   readonly wildcards: readonly (readonly [suffix: string, services: readonly KnownService[]])[];
+  /** Whether there is a headless Kubernetes Service at all. */
+  readonly hasHeadless: boolean;
 }
 
 /** Compiles what {@link findService} looks in. */
@@ -42,16 +44,29 @@ export function compileServiceIndex(registry: Registry, mesh: MeshSettings): Ser
     .filter(([host]) => host.startsWith('*'))
     .map(([host, services]) => [host.slice(1), services] as const)
     .sort((a, b) => b[0].length - a[0].length);
-  return { exact, wildcards };
+  return { exact, wildcards, hasHeadless: known.some(isHeadless) };
 }
 
 /** Endpoints of all documents count; of the names that documents themselves give, only the newest one's do. */
 function mergeGroup(group: readonly MeshService[], aliases: readonly string[]): KnownService[] {
   const sorted = [...group].sort(compareByAge);
-  const endpoints = sorted.flatMap((service) => service.endpoints);
+  const endpoints = endpointsOf(sorted);
   const accounts = endpoints.flatMap(({ identity }) => (identity === undefined ? [] : [identity]));
   const expected = expandIdentities([...(sorted.at(-1)?.identities ?? []), ...accounts], aliases);
   return sorted.map((service) => ({ ...service, endpoints, expected }));
+}
+
+/** Of DNS_ROUND_ROBIN documents only the first endpoint of a port counts: such a cluster has one. */
+function endpointsOf(sorted: readonly MeshService[]): ServiceEndpoint[] {
+  const ports = new Set<number>();
+  return sorted.flatMap((service) =>
+    service.endpoints.filter(({ portName }) => {
+      const number = service.ports.find(({ name }) => name === portName)?.number ?? 0;
+      if (service.resolution === 'DNS_ROUND_ROBIN' && ports.has(number)) return false;
+      ports.add(number);
+      return true;
+    }),
+  );
 }
 
 /** Istio's order: by time, then by name (a ServiceEntry's is its host), then by namespace. */
@@ -76,11 +91,15 @@ function compareText(a: string, b: string): number {
 export interface FoundService {
   readonly service: KnownService;
   readonly port: CompiledPort;
+  /** True when only a document in the shadow of this one has the port, and HTTP is spoken there: a sidecar routes it nowhere (503). */
+  readonly hidden?: true;
+  /** The labels before its name that were asked for: a pod of a headless Service. */
+  readonly pod?: string;
 }
 
 /**
  * The service that a client of `namespace` means by `host` (a name of `parseHostName`) and `port` (istio-semantics 5.0): the name itself,
- * a short form of it, or the longest wildcard. Short forms exist only for ports that speak HTTP. Undefined when nothing visible fits.
+ * a short form of it, or the longest wildcard, headless Services among them. Short forms exist only for ports that speak HTTP. Undefined when nothing visible fits.
  */
 export function findService(index: ServiceIndex, namespace: string, host: string, port: number): FoundService | undefined {
   const exact = choose(index.exact.get(host), namespace, port);
@@ -89,12 +108,38 @@ export function findService(index: ServiceIndex, namespace: string, host: string
     const found = choose(index.exact.get(name), namespace, port);
     if (found?.port.http === true) return found;
   }
+  const pod = findHeadless(index, namespace, host, port);
   for (const [suffix, services] of index.wildcards) {
+    if (pod !== undefined && suffix.length <= pod.suffix) break;
     if (!host.endsWith(suffix)) continue;
     const found = choose(services, namespace, port);
     if (found !== undefined) return found;
   }
+  return pod?.found;
+}
+
+/** A headless Kubernetes Service is also meant by every name below its own and its short ones, as the pods of a StatefulSet have them. */
+function findHeadless(
+  index: ServiceIndex,
+  namespace: string,
+  host: string,
+  port: number,
+): { readonly found: FoundService; readonly suffix: number } | undefined {
+  if (!index.hasHeadless || host.startsWith('[')) return undefined;
+  for (let dot = host.indexOf('.'); dot !== -1; dot = host.indexOf('.', dot + 1)) {
+    const name = host.slice(dot + 1);
+    for (const full of [name, ...fullNames(name, namespace)]) {
+      const found = choose(index.exact.get(full), namespace, port);
+      if (found !== undefined && isHeadless(found.service) && found.port.http) {
+        return { found: { ...found, pod: host.slice(0, dot) }, suffix: host.length - dot };
+      }
+    }
+  }
   return undefined;
+}
+
+function isHeadless({ kubernetes, resolution }: MeshService): boolean {
+  return kubernetes && resolution === 'NONE';
 }
 
 /** One namespace owns a host: the client's own, else the one of a Kubernetes Service, else the first; its documents then stand together. */
@@ -110,7 +155,9 @@ function choose(services: readonly KnownService[] | undefined, namespace: string
   const service = together.find((candidate) => candidate.kubernetes) ?? together[0];
   if (service === undefined) return undefined;
   const port = portOf(service, together, number);
-  return port === undefined ? undefined : { service, port };
+  if (port !== undefined) return { service, port };
+  const hidden = together.flatMap(({ ports }) => ports).find((candidate) => candidate.number === number && candidate.http);
+  return hidden === undefined ? undefined : { service, port: hidden, hidden: true };
 }
 
 /** ServiceEntries of one host and namespace also lend each other their ports when all else about them is equal. */

@@ -57,6 +57,10 @@ enableAutoMtls: false
     );
   });
 
+  it('reads an outboundTrafficPolicy that names no mode as Istio does, by the zero of its protocol', () => {
+    expect(read('outboundTrafficPolicy: {}').mesh).toMatchObject({ outboundTrafficPolicy: 'REGISTRY_ONLY' });
+  });
+
   it('passes over other fields of Istio with one warning each', () => {
     const { mesh, problems } = read('enableTracing: true\ningressClass: x\ntrustDomain: td1\n');
     expect(mesh).toEqual({ ...defaultMeshSettings, trustDomain: 'td1' });

@@ -27,6 +27,7 @@ const otherFields = [
     'defaultHttpRetryPolicy',
     'defaultProviders',
     'defaultServiceExportTo',
+    'defaultTrafficPolicy',
     'defaultVirtualServiceExportTo',
   ],
   ...[
@@ -50,12 +51,13 @@ const otherFields = [
     'proxyHttpPort',
     'proxyInboundListenPort',
     'proxyListenPort',
+    'serviceEntryVisibility',
     'serviceScopeConfigs',
     'serviceSettings',
     'tcpKeepalive',
     'thriftConfig',
   ],
-  'verifyCertificateAtClient',
+  ...['verifyCertificateAtClient', 'zoneAwareLbSetting'],
 ];
 
 const namespace = refined(text({ min: 1 }), (value, place) => {
@@ -137,7 +139,7 @@ export const meshConfig: Shape<MeshSettings> = (place) => {
     rootNamespace: fields.rootNamespace ?? defaultMeshSettings.rootNamespace,
     pathNormalization:
       normalizations[fields.pathNormalization?.normalization ?? 'DEFAULT'] ?? defaultMeshSettings.pathNormalization,
-    outboundTrafficPolicy: fields.outboundTrafficPolicy?.mode ?? defaultMeshSettings.outboundTrafficPolicy,
+    outboundTrafficPolicy: outboundMode(fields.outboundTrafficPolicy),
     minProtocolVersion: meshMTLS?.minProtocolVersion === 'TLSV1_3' ? 'TLSv1.3' : 'TLSv1.2',
     cipherSuites: meshMTLS?.cipherSuites ?? [],
     tlsDefaults: {
@@ -148,6 +150,11 @@ export const meshConfig: Shape<MeshSettings> = (place) => {
     extensionProviders: fields.extensionProviders ?? [],
   };
 };
+
+/** A policy that names no mode has the mode that protobuf counts as zero: not Istio's default. */
+function outboundMode(policy: MeshFields['outboundTrafficPolicy']): MeshSettings['outboundTrafficPolicy'] {
+  return policy === undefined ? defaultMeshSettings.outboundTrafficPolicy : (policy.mode ?? 'REGISTRY_ONLY');
+}
 
 function warnOtherFields(place: Place): void {
   if (place.node.kind !== 'map') return;
