@@ -148,6 +148,8 @@ describe('two services with identities of enmesh ca', () => {
   it('renew by themselves, the one with the used join token by its certificate', async () => {
     await expect.poll(() => issuedTo(gatewayUri).length, { timeout: 10_000 }).toBeGreaterThan(1);
     expect(issuedTo(gatewayUri)[1]).toMatchObject({ method: 'certificate' });
+    // The used token is shown to nobody again.
+    expect(caErrors).not.toContain('certificate-refused');
     expect(await call()).toBe(`200 ${gatewayUri}`);
   });
 

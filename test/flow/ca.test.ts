@@ -251,6 +251,34 @@ describe('a certificate authority over the wire', () => {
     expect(notices.filter(({ kind, level }) => kind === 'authority-changed' && level !== 'info')).toEqual([]);
   });
 
+  it('goes back to the old root when a rotation is abandoned, and believes what the new one signed until it has ended', async () => {
+    const options = { directory, trustDomain };
+    const old = server.roots();
+    const first = await call({ token: await token(), validitySeconds: 4 });
+    const signer = (answer: CaAnswer): string => answer.chain[1] ?? '';
+    await rotateRoot('prepare', options);
+    await rotateRoot('activate', { ...options, force: true });
+    let below = first;
+    await until(async () => signer((below = await call({ token: await token(), validitySeconds: 4 }))) !== signer(first));
+    await rotateRoot('abandon', options);
+    let back = below;
+    // A service that was given a certificate below the new root renews by it, with the old root alone to reach the authority.
+    const renewal = { certificate: certificateOf(below), roots: old, validitySeconds: 4 };
+    await until(async () => signer((back = await call(renewal))) === signer(first));
+    expect(back.chain.at(-1)!.split('BEGIN').length - 1).toBe(2);
+    await expect(rotateRoot('retire', options)).rejects.toThrow(/below the abandoned root live until/);
+    await until(() =>
+      rotateRoot('retire', options).then(
+        () => true,
+        () => false,
+      ),
+    );
+    await until(() => server.roots() === old);
+    expect(readFileSync(join(directory, 'trust-bundle.pem'), 'utf8')).toBe(old);
+    expect((await call({ certificate: certificateOf(below), roots: old })).code).toBe(status.UNAUTHENTICATED);
+    expect((await call({ token: await token(), roots: old })).chain.at(-1)).toBe(old);
+  });
+
   it('keeps its last good keys when a file breaks, and takes up the mended one', async () => {
     const path = join(directory, 'ca-cert.pem');
     copyFileSync(path, join(parent, 'good.pem'));

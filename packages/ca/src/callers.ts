@@ -1,7 +1,7 @@
-import { EnmeshError, formatIstioId, isEnmeshError, istioParts } from '@enmesh/core/issuance';
+import { EnmeshError, formatIstioId, isEnmeshError, isJoinToken, istioParts } from '@enmesh/core/issuance';
 import { readCertificateFacts, verifySvidChain } from '@enmesh/core/x509';
 import type { Authority } from './authority.js';
-import { findJoinToken, joinTokenPrefix } from './join-tokens.js';
+import { findJoinToken } from './join-tokens.js';
 import type { TokenCallers } from './jwt-callers.js';
 import type { CaSettings } from './settings.js';
 import type { TokenReviewer } from './token-review.js';
@@ -52,7 +52,7 @@ export function createAuthenticator(o: {
     proof,
   });
   const byToken = async (token: string, now: number): Promise<Caller> => {
-    if (token.startsWith(joinTokenPrefix)) {
+    if (isJoinToken(token)) {
       const found = settings.joinTokens ? await findJoinToken(settings.directory, token, now) : undefined;
       if (found === undefined) throw unproved('the join token is unknown, was used, or has expired');
       return { ...caller('join-token', found.id, found), take: () => found.take() };

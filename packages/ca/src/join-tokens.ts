@@ -1,14 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { readdir, rm, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { EnmeshError, formatIstioId, readSmallFileIfThere } from '@enmesh/core/issuance';
+import { EnmeshError, formatIstioId, joinTokenPrefix, readSmallFileIfThere } from '@enmesh/core/issuance';
 import { codeOf, syncDirectory, writeNew } from './durable.js';
 
 /** Where the hashes of tokens that were not used yet are kept, one file each. */
 export const tokensDirectory = 'tokens';
-
-/** What every join token begins with, so that it is taken for nothing else and found by scanners for secrets. */
-export const joinTokenPrefix = 'enmesh-join.';
 
 /** For whom a join token is. */
 export interface JoinTokenOptions {

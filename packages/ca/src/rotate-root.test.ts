@@ -107,6 +107,59 @@ describe('a root rotation', () => {
     expect(readdirSync(directory).filter((name) => name.startsWith('root-3'))).toEqual([]);
   });
 
+  it('is abandoned at once before the new root has signed anything, and its keys go', async () => {
+    issued(now - hour, now + hour);
+    const before = await keys();
+    await step('prepare');
+    expect(await step('abandon')).toMatchObject({
+      state: { phase: 'settled', signer: '.', serving: '.', trusted: ['.'] },
+      next: 'prepare',
+    });
+    const after = await keys();
+    expect([after.roots, after.signer.certificate]).toEqual([before.roots, before.signer.certificate]);
+    expect(readFileSync(join(directory, 'trust-bundle.pem'), 'utf8')).toBe(before.roots[0]);
+    expect(['ca-key.pem', 'root-key.pem'].filter((name) => existsSync(join(directory, 'root-2', name)))).toEqual([]);
+    expect(existsSync(join(directory, 'ca-key.pem'))).toBe(true);
+    // Its name is not used again: whoever kept a copy of the keys shall not find them trusted.
+    expect(await step('prepare')).toMatchObject({ state: { trusted: ['.', 'root-3'] } });
+  });
+
+  it('is abandoned after activation by signing with the old root again; the new one goes when what it signed has ended', async () => {
+    const before = await keys();
+    await step('prepare');
+    await step('activate');
+    issued(now + 60_000, now + 2 * hour);
+    now += hour;
+    const abandoned = await step('abandon');
+    expect(abandoned).toMatchObject({
+      state: { phase: 'abandoned', signer: '.', serving: '.', trusted: ['.', 'root-2'] },
+      next: 'retire',
+      safeFrom: now + hour,
+    });
+    const between = await keys();
+    expect(between.signer.certificate).toBe(before.signer.certificate);
+    expect(between.roots).toHaveLength(2);
+    await expect(step('retire')).rejects.toThrow(/below the abandoned root live until/);
+    for (const other of ['abandon', 'activate', 'prepare'] as const) await expect(step(other)).rejects.toThrow(refused);
+    now += hour;
+    await step('retire');
+    const after = await keys();
+    expect([after.state, after.roots]).toMatchObject([{ phase: 'settled', signer: '.', trusted: ['.'] }, before.roots]);
+    expect(existsSync(join(directory, 'root-2', 'ca-key.pem'))).toBe(false);
+    for (const name of ['prepare', 'activate', 'retire'] as const) await step(name, { force: true });
+    expect(await keys()).toMatchObject({ state: { signer: 'root-3' } });
+  });
+
+  it('cannot be abandoned where none has begun, nor go back to a root that has ended', async () => {
+    await expect(step('abandon')).rejects.toThrow(refused);
+    await step('prepare');
+    await step('activate');
+    // The root made first ends: its intermediate lives three years.
+    now += 4 * 365 * 24 * hour;
+    await expect(step('abandon')).rejects.toThrow(expect.objectContaining({ code: 'ENMESH_CA_EXPIRED' }));
+    expect((await readRotation(directory)).state.phase).toBe('activated');
+  });
+
   it.each(['', '{}', '{"version":1', '{"version":1,"phase":"settled","signer":"../x","serving":".","trusted":["."],"since":0}'])(
     'is not guessed at when its state is damaged: %s',
     async (text) => {

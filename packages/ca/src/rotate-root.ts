@@ -12,13 +12,13 @@ import { readState, writeState, type CaState } from './state.js';
 /** The steps of a root rotation, in their order. */
 export const rotationSteps = ['prepare', 'activate', 'retire'] as const;
 
-/** One of {@link rotationSteps}. */
-export type RotationStep = (typeof rotationSteps)[number];
+/** One of {@link rotationSteps}, or the way back from a rotation that has begun. */
+export type RotationStep = (typeof rotationSteps)[number] | 'abandon';
 
 /** Where a rotation stands and when its next step is safe. */
 export interface RotationStatus {
   readonly state: CaState;
-  readonly next: RotationStep;
+  readonly next: (typeof rotationSteps)[number];
   /** From when `next` can break nobody, in milliseconds since the epoch; 0 for at any time. */
   readonly safeFrom: number;
 }
@@ -37,7 +37,7 @@ export interface RotationOptions {
 /** Tells where the rotation of an authority stands. Throws `ENMESH_CA_FILES`. */
 export async function readRotation(directory: string): Promise<RotationStatus> {
   const state = await readState(directory);
-  const next = ({ settled: 'prepare', prepared: 'activate', activated: 'retire' } as const)[state.phase];
+  const next = ({ settled: 'prepare', prepared: 'activate', activated: 'retire', abandoned: 'retire' } as const)[state.phase];
   return { state, next, safeFrom: next === 'prepare' ? 0 : await lastEndBefore(directory, state.since) };
 }
 
@@ -45,18 +45,18 @@ export async function readRotation(directory: string): Promise<RotationStatus> {
  * Does one step of a root rotation, by changing one file: `prepare` makes the new root trusted beside the old, `activate` signs with it, `retire`
  * ends the trust in the old and removes its keys. A running authority follows within a second. Each step but the first waits until every certificate
  * given out before the last one has ended, so that all workloads hold what they need: renewals bring it to them.
+ * `abandon` gives a begun rotation up, at any time: a root that is only prepared has signed nothing and goes at once; after `activate` the old root signs
+ * again and the new one stays trusted until `retire`, which waits until every certificate below it has ended.
  * Throws `ENMESH_CA_ROTATION` for a step out of turn or too early, `ENMESH_CA_FILES` and `ENMESH_CA_EXPIRED` for unusable files.
  */
 export async function rotateRoot(step: RotationStep, options: RotationOptions): Promise<RotationStatus> {
   const { directory, clock = Date.now } = options;
   const now = clock();
   const { state, next, safeFrom } = await readRotation(directory);
-  if (step !== next) throw rotationError(`The rotation stands at "${state.phase}": the next step is ${next}, not ${step}`);
-  if (now < safeFrom && options.force !== true)
-    throw rotationError(
-      `It is too early to ${step}: certificates given out before the last step live until ${new Date(safeFrom).toISOString()}. Their holders may not know the roots yet.`,
-    );
-  await { prepare, activate, retire }[step](state, options, now);
+  if (step === 'abandon' ? !mayAbandon(state) : step !== next)
+    throw rotationError(`The rotation stands at "${state.phase}": the next step is ${next}, not ${step}`);
+  if (step !== 'abandon' && now < safeFrom && options.force !== true) throw tooEarly(step, state, safeFrom);
+  await { prepare, activate, retire, abandon }[step](state, options, now);
   await writeTrustBundle(directory);
   return readRotation(directory);
 }
@@ -77,6 +77,16 @@ async function activate(state: CaState, o: RotationOptions, now: number): Promis
   const signer = state.trusted.at(-1) ?? state.signer;
   await readSigner(join(o.directory, signer), o.trustDomain, now);
   await writeState(o.directory, { ...state, phase: 'activated', signer, since: now });
+}
+
+const mayAbandon = ({ phase }: CaState): boolean => phase === 'prepared' || phase === 'activated';
+
+/** The old root signs the serving certificate until `retire`: it is the one to go back to. */
+async function abandon(state: CaState, o: RotationOptions, now: number): Promise<void> {
+  const back: CaState = { ...state, signer: state.serving, since: now };
+  if (state.phase === 'prepared') return retire(back, o, now);
+  await readSigner(join(o.directory, back.signer), o.trustDomain, now);
+  await writeState(o.directory, { ...back, phase: 'abandoned' });
 }
 
 async function retire(state: CaState, o: RotationOptions, now: number): Promise<void> {
@@ -124,6 +134,13 @@ function timesOf(line: string): { readonly time: number; readonly end: number } 
   } catch {
     return { time: Number.NaN, end: Number.NaN };
   }
+}
+
+function tooEarly(step: RotationStep, { phase }: CaState, safeFrom: number): EnmeshError {
+  const what =
+    phase === 'abandoned' ? 'certificates below the abandoned root live' : 'certificates given out before the last step live';
+  const why = phase === 'abandoned' ? '' : ' Their holders may not know the roots yet.';
+  return rotationError(`It is too early to ${step}: ${what} until ${new Date(safeFrom).toISOString()}.${why}`);
 }
 
 function rotationError(message: string): EnmeshError {

@@ -5,7 +5,7 @@ import { replaceFile } from './durable.js';
 
 /** Where the rotation of the root stands. Directories are relative to the authority's; `.` is the authority's own. */
 export interface CaState {
-  readonly phase: 'settled' | 'prepared' | 'activated';
+  readonly phase: 'settled' | 'prepared' | 'activated' | 'abandoned';
   /** Whose key signs the certificates of workloads. */
   readonly signer: string;
   /** Whose key signs the authority's own serving certificate: the old one until clients have had time to learn the new root. */
@@ -20,7 +20,7 @@ export interface CaState {
 export const stateFile = 'state.json';
 
 const settled: CaState = { phase: 'settled', signer: '.', serving: '.', trusted: ['.'], since: 0 };
-const phases: readonly string[] = ['settled', 'prepared', 'activated'];
+const phases: readonly string[] = ['settled', 'prepared', 'activated', 'abandoned'];
 const isDirectoryName = (name: unknown): name is string =>
   typeof name === 'string' && (name === '.' || /^root-[1-9]\d{0,5}$/.test(name));
 

@@ -1,16 +1,5 @@
 import { Command, CommanderError } from 'commander';
 import { createRequire } from 'node:module';
-import { register as registerCa } from './commands/ca.js';
-import { register as registerCompletion } from './commands/completion.js';
-import { register as registerConvert } from './commands/convert.js';
-import { register as registerEvaluate } from './commands/evaluate.js';
-import { register as registerInit } from './commands/init.js';
-import { register as registerJwks } from './commands/jwks.js';
-import { register as registerToken } from './commands/token.js';
-import { register as registerDescribe } from './commands/describe.js';
-import { register as registerExplain } from './commands/explain.js';
-import { register as registerTest } from './commands/test.js';
-import { register as registerValidate } from './commands/validate.js';
 import { exitCodes, MisuseError, paint, printable } from './output.js';
 
 const examples = `
@@ -25,23 +14,33 @@ Examples:
 
 Exit codes: 0 good, 1 something was found, 2 called wrongly. Every command has --help with examples.`;
 
-/** Each command registers itself under its own name; the order is that of --help. */
-const registrations: readonly ((program: Command) => void)[] = [
-  registerInit,
-  registerValidate,
-  registerEvaluate,
-  registerDescribe,
-  registerExplain,
-  registerTest,
-  registerConvert,
-  registerToken,
-  registerJwks,
-  registerCa,
-  registerCompletion,
-];
+interface CommandModule {
+  register(program: Command): void;
+}
 
-/** The whole command line. Its actions set `process.exitCode` to 1 for a finding and throw {@link MisuseError} for misuse. */
-export function createProgram(): Command {
+/** Each command registers itself under its own name; the order is that of --help. */
+const commands: Readonly<Record<string, () => Promise<CommandModule>>> = {
+  init: () => import('./commands/init.js'),
+  validate: () => import('./commands/validate.js'),
+  evaluate: () => import('./commands/evaluate.js'),
+  describe: () => import('./commands/describe.js'),
+  explain: () => import('./commands/explain.js'),
+  test: () => import('./commands/test.js'),
+  convert: () => import('./commands/convert.js'),
+  token: () => import('./commands/token.js'),
+  jwks: () => import('./commands/jwks.js'),
+  ca: () => import('./commands/ca.js'),
+  completion: () => import('./commands/completion.js'),
+};
+
+/** Those that a command line needs: a command that is called by its name waits for no other to be loaded. */
+function modulesFor(first: string | undefined): Promise<readonly CommandModule[]> {
+  const named = first !== undefined && first !== 'completion' && Object.hasOwn(commands, first) ? commands[first] : undefined;
+  return Promise.all(named === undefined ? Object.values(commands).map((load) => load()) : [named()]);
+}
+
+/** The command line, as far as `args` need it. Its actions set `process.exitCode` to 1 for a finding and throw {@link MisuseError} for misuse. */
+async function createProgram(args: readonly string[]): Promise<Command> {
   const require = createRequire(import.meta.url);
   const { version } = require('enmesh/package.json') as { version: string };
   const program = new Command('enmesh')
@@ -49,7 +48,7 @@ export function createProgram(): Command {
     .version(version)
     .showHelpAfterError('(enmesh --help shows what there is)')
     .addHelpText('after', examples);
-  for (const register of registrations) register(program);
+  for (const { register } of await modulesFor(args[0])) register(program);
   for (const command of [program, ...program.commands]) command.exitOverride();
   return program;
 }
@@ -61,7 +60,8 @@ export function createProgram(): Command {
 export async function run(args: readonly string[]): Promise<number> {
   process.exitCode = exitCodes.good;
   try {
-    await createProgram().parseAsync([...args], { from: 'user' });
+    const program = await createProgram(args);
+    await program.parseAsync([...args], { from: 'user' });
     return Number(process.exitCode);
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.good : exitCodes.misuse;

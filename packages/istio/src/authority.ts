@@ -35,15 +35,21 @@ const longestCallMs = 5_000;
 const attemptMs = 20_000;
 
 /**
- * Returns a function that gets a certificate with a fresh key: it proves itself with the token if there is one, else by client certificate, tries again as
+ * Returns a function that gets a certificate with a fresh key: it proves itself with the token if there is one (a join token only where there is no certificate), else by client certificate, tries again as
  * Istio's agent does, and takes only what `readAnswer` takes. Rejects with `ENMESH_ISSUANCE_CREDENTIAL_MISSING`, `ENMESH_ISSUANCE_CA_UNREACHABLE`,
  * `ENMESH_ISSUANCE_CA_REFUSED`, `ENMESH_ISSUANCE_CA_ANSWER` or `ENMESH_ISSUANCE_CLOCK`.
  */
 export function createAuthority(options: AuthorityOptions): () => Promise<Answer> {
   let ttlSeconds = options.settings.ttlSeconds;
+  // The token that brought the last certificate by token.
+  let usedToken: string | undefined;
   const attempt = async (): Promise<Answer> => {
     const { settings, clock, warn, callTimeoutMs = longestCallMs } = options;
-    const { proofs, doubts } = await collectProofs(settings, options.held(), clock());
+    const { proofs, doubts } = await collectProofs(
+      settings,
+      { svid: options.held(), isUsed: (token) => token === usedToken },
+      clock(),
+    );
     if (proofs.length === 0)
       throw new EnmeshError(
         'ENMESH_ISSUANCE_CREDENTIAL_MISSING',
@@ -74,7 +80,8 @@ export function createAuthority(options: AuthorityOptions): () => Promise<Answer
         return ask(proof, until);
       }
     };
-    const chain = await askInTurn(options, proofs, shortened);
+    const { chain, proof } = await askInTurn(options, proofs, shortened);
+    usedToken = proof.token ?? usedToken;
     return readAnswer(chain, { ...settings, key, now: clock() });
   };
   return attempt;
@@ -82,12 +89,18 @@ export function createAuthority(options: AuthorityOptions): () => Promise<Answer
 
 type Ask = (proof: Proof, until: number) => Promise<readonly string[]>;
 
+/** A chain, and the proof that it was given for. */
+interface Believed {
+  readonly chain: readonly string[];
+  readonly proof: Proof;
+}
+
 /** Each proof in its turn, as long as the one before was not believed. */
-async function askInTurn(options: AuthorityOptions, proofs: readonly Proof[], ask: Ask): Promise<readonly string[]> {
+async function askInTurn(options: AuthorityOptions, proofs: readonly Proof[], ask: Ask): Promise<Believed> {
   const until = performance.now() + attemptMs;
   for (const [index, proof] of proofs.entries()) {
     try {
-      return await askAgain(options, () => ask(proof, until), until);
+      return { chain: await askAgain(options, () => ask(proof, until), until), proof };
     } catch (error) {
       const refusal = refusalOf(error, options.settings, proofs.slice(0, index + 1));
       const next = performance.now() < until && mayAnotherProofDo(error, proof) ? proofs[index + 1] : undefined;

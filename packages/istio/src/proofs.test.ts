@@ -20,6 +20,8 @@ import {
 
 useIstioStage();
 
+const joinToken = (letter: string): string => `enmesh-join.${letter.repeat(43)}`;
+
 describe('proving who asks', () => {
   it.each([
     ['absent', undefined, 'it is not there'],
@@ -99,6 +101,66 @@ describe('proving who asks', () => {
     await until(() => identity.svid.current().serial !== serial);
     expect(ca.calls.map(({ clientSerial }) => clientSerial)).toEqual([undefined, undefined, serial]);
     expect(told('identity-doubtful')[0]?.message).toMatch(/did not believe the token of .*; going on with the present SVID/);
+  });
+
+  it('never shows a join token again once it brought a certificate: the SVID renews itself, and nobody is told of a doubt', async () => {
+    const ca = await start({ clientCertificate: 'optional' });
+    writeFileSync(ca.tokenFile, joinToken('a'));
+    const { identity, clock } = openOnClock(ca);
+    await identity.ready();
+    const serials = [identity.svid.current().serial];
+    for (const later of [0.5 * hour, 0.25 * hour]) {
+      clock.advance(later + 5_000);
+      await until(() => identity.svid.current().serial !== serials.at(-1));
+      serials.push(identity.svid.current().serial);
+    }
+    expect(ca.calls.map(({ authorization, clientSerial }) => [authorization, clientSerial])).toEqual([
+      [`Bearer ${joinToken('a')}`, undefined],
+      [undefined, serials[0]],
+      [undefined, serials[1]],
+    ]);
+    expect(told('identity-doubtful')).toEqual([]);
+  });
+
+  it('asks for a new join token when the certificate is gone, shows none that was used, and takes the new one', async () => {
+    const ca = await start({ clientCertificate: 'optional' });
+    writeFileSync(ca.tokenFile, joinToken('a'));
+    const { identity, clock } = openOnClock(ca);
+    await identity.ready();
+    ca.behave(() => {
+      throw new CaRefusal(status.UNAVAILABLE, 'away');
+    });
+    clock.advance(2 * hour);
+    await until(() => {
+      clock.advance(1_000);
+      return told('identity-renewal-failed').some(({ code }) => code === 'ENMESH_ISSUANCE_CREDENTIAL_MISSING');
+    });
+    expect(told('identity-renewal-failed').at(-1)?.message).toMatch(/the join token of .* was used.*put a new one there/);
+    const asked = ca.calls.length;
+    ca.behave(good);
+    writeFileSync(ca.tokenFile, joinToken('b'));
+    await until(() => {
+      clock.advance(1_000);
+      return ca.calls.length > asked;
+    });
+    expect(ca.calls.slice(asked)).toMatchObject([{ authorization: `Bearer ${joinToken('b')}`, clientSerial: undefined }]);
+    expect(ca.calls.filter(({ authorization }) => authorization?.includes(joinToken('a')))).toHaveLength(1);
+  });
+
+  it('falls back on a new join token where the SVID that it holds is not believed', async () => {
+    const ca = await start({ clientCertificate: 'optional' });
+    writeFileSync(ca.tokenFile, joinToken('a'));
+    const { identity, clock } = openOnClock(ca);
+    await identity.ready();
+    ca.behave((call, self) => {
+      if (call.authorization === undefined) throw new CaRefusal(status.UNAUTHENTICATED, 'request authenticate failure');
+      return good(call, self);
+    });
+    writeFileSync(ca.tokenFile, joinToken('b'));
+    const { serial } = identity.svid.current();
+    clock.advance(0.5 * hour + 5_000);
+    await until(() => identity.svid.current().serial !== serial);
+    expect(ca.calls.map(({ clientSerial }) => clientSerial)).toEqual([undefined, serial, undefined]);
   });
 
   it('says which proof OpenSSL does not take', async () => {

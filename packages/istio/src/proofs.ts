@@ -1,6 +1,6 @@
 import { X509Certificate, type KeyObject } from 'node:crypto';
 import { join } from 'node:path';
-import { fileProblem, isEnmeshError, readSmallFile, type X509Svid } from '@enmesh/core/issuance';
+import { fileProblem, isEnmeshError, isJoinToken, readSmallFile, type X509Svid } from '@enmesh/core/issuance';
 import { parsePem, readCertificateFacts, readPrivateKey } from '@enmesh/core/x509';
 import type { IstioSettings } from './settings.js';
 
@@ -21,15 +21,30 @@ export interface Proofs {
 const maxTokenBytes = 64 * 1024;
 const maxPemBytes = 256 * 1024;
 
+/** What there is to prove with besides the files. */
+export interface Holding {
+  /** The SVID that is held now, if it is valid. */
+  readonly svid: X509Svid | undefined;
+  /** Whether a token has already brought a certificate. */
+  readonly isUsed: (token: string) => boolean;
+}
+
 /**
  * Collects, anew for each certificate, the token of the file, the SVID that is held, and the certificate of `provCert`. A certificate that has expired is
- * no proof: with it the CA could not even be reached.
+ * no proof: with it the CA could not even be reached. A join token is for those who have nothing else: the SVID goes before it, and one that has brought a
+ * certificate is never shown again.
  */
-export async function collectProofs(settings: IstioSettings, held: X509Svid | undefined, now: number): Promise<Proofs> {
-  const [token, provided] = await Promise.all([readToken(settings.tokenFile), readProvided(settings.provCert, now)]);
+export async function collectProofs(settings: IstioSettings, { svid: held, isUsed }: Holding, now: number): Promise<Proofs> {
+  const [shown, provided] = await Promise.all([readToken(settings.tokenFile), readProvided(settings.provCert, now)]);
   const own: Proof[] =
     held === undefined ? [] : [{ description: 'the present SVID', certificate: { chain: held.chain, key: held.privateKey } }];
-  const found = [token, ...own, ...(provided === undefined ? [] : [provided])];
+  const once = typeof shown !== 'string' && isJoinToken(shown.token ?? '');
+  const isSpent = once && isUsed(shown.token ?? '');
+  const spent = `the join token of ${settings.tokenFile} was used, for it is good for one certificate: put a new one there`;
+  // With an SVID that renews itself, a used token that still lies there is as it should be.
+  const token = isSpent ? (own.length > 0 ? [] : [spent]) : [shown];
+  const others = provided === undefined ? [] : [provided];
+  const found = once ? [...own, ...token, ...others] : [...token, ...own, ...others];
   return {
     proofs: found.filter((proof) => typeof proof !== 'string'),
     doubts: found.filter((proof) => typeof proof === 'string'),

@@ -140,6 +140,22 @@ describe('createRotation', () => {
     expect(JSON.stringify(notices)).not.toContain('secret');
   });
 
+  it('tries several times in what is left of a short life: a source that is back a moment before the end is found in time', async () => {
+    const tries: number[] = [];
+    const first = svid(4 * second);
+    const issue = async () => {
+      tries.push(first.notAfter - clock.now());
+      throw new Error('down');
+    };
+    start({ first, issue, random: () => 0.9999999 });
+    for (let ms = 0; ms < 4 * second; ms += 10) {
+      clock.advance(10);
+      await settled();
+    }
+    expect(tries.length).toBeGreaterThan(5);
+    expect(tries.at(-1)).toBeLessThan(260);
+  });
+
   it('asks more often as the end comes near, and within four seconds once there is nothing to show', async () => {
     let isDown = true;
     let tries = 0;

@@ -36,12 +36,12 @@ const shortestSleep = 250;
 const firstBackOff = 1_000;
 /** With nothing valid to show, a source that is back has to be noticed within five seconds. */
 const urgentBackOff = 4_000;
-/** With the end near, a source that is back should be noticed before it; on average still less than one try a second. */
+/** With the end near, a source that is back should be noticed before it; on average still less than one try a second, but for the last seconds. */
 const endingBackOff = 1_500;
 
 /**
  * Keeps an SVID fresh: renews it when half of its life is left (Istio's grace period, 0.5 +- 0.01), backs off with jitter after failures (for a minute
- * at most, less as the end comes near, down to 1.5 seconds; four without a valid SVID) and keeps the old one while it lives. It looks at the clock at least once a
+ * at most, less as the end comes near, down to 1.5 seconds and then to a quarter of what is left; four without a valid SVID) and keeps the old one while it lives. It looks at the clock at least once a
  * minute, so a clock that jumps or a laptop that slept is noticed.
  * `svid.current()` throws `ENMESH_IDENTITY_NONE` while there is none, it has expired, or the clock stands before its beginning.
  * Publishes the notices `identity-rotated`, `identity-renewal-failed` and `identity-expiring`. A `first` SVID that is not valid now
@@ -152,7 +152,7 @@ class SvidRotation implements Rotation {
   #fail(error: unknown): void {
     const now = this.#clock();
     const rest = (this.#held?.notAfter ?? now) - now;
-    const longest = rest > 0 ? Math.min(longestSleep, Math.max(endingBackOff, rest / 10)) : urgentBackOff;
+    const longest = rest > 0 ? longestPause(rest) : urgentBackOff;
     const backOff = Math.min(longest, firstBackOff * 2 ** this.#failures) * (0.5 + 0.5 * this.#random());
     this.#failures = Math.min(this.#failures + 1, 16);
     this.#renewAt = now + backOff;
@@ -168,6 +168,11 @@ class SvidRotation implements Rotation {
     this.#warnAt = now >= svid.notAfter ? Infinity : svid.notAfter;
     tellExpiring(svid, now, 'cannot be renewed');
   }
+}
+
+/** The longest pause before the next try with so much of the life left: several tries fit into it however short it is. */
+function longestPause(rest: number): number {
+  return Math.min(longestSleep, Math.max(endingBackOff, rest / 10), Math.max(shortestSleep, rest / 4));
 }
 
 function checkUsable(svid: X509Svid, now: number): void {

@@ -1,8 +1,7 @@
 import { join, resolve } from 'node:path';
 import { parseDocument } from 'yaml';
 import type { CaSettings } from '@enmesh/ca';
-import { isEnmeshError, type ErrorCode } from '@enmesh/core';
-import { fileProblem, readSmallFile } from '@enmesh/core/issuance';
+import { fileProblem, isEnmeshError, readSmallFile, type ErrorCode } from '@enmesh/core/issuance';
 import { exitCodes, MisuseError, paint, printable } from '../output.js';
 
 /** The settings file of an authority, in its directory. */

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { noticeEvents, type NoticeEvent } from '@enmesh/core';
+import { noticeEvents, type NoticeEvent } from '@enmesh/core/issuance';
 import { printable, writeOut } from '../output.js';
 import { directoryOption, readCaSettings, withAuthority } from './ca-files.js';
 
