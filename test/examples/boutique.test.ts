@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
+import { runEnmesh } from '../support/command-line.js';
 
 const folder = fileURLToPath(new URL('../../examples/boutique/', import.meta.url));
 const work = mkdtempSync(join(tmpdir(), 'enmesh-boutique-test-'));
@@ -46,6 +47,11 @@ function isOpen([first = '']: readonly string[]): Promise<boolean> {
 const leftovers = (): readonly string[] => readdirSync(work).filter((name) => name.startsWith('enmesh-boutique-'));
 
 describe('npm run boutique', () => {
+  it('has policies that `enmesh validate` has nothing to say of', async () => {
+    const { code, out } = await runEnmesh(['validate', join(folder, 'mesh')]);
+    expect([code, out]).toEqual([0, expect.stringMatching(/^0 errors, 0 warnings in \d+ files\n$/)]);
+  });
+
   it('places an order, sees every wrong call refused for its reason, and leaves nothing behind', async () => {
     const { code, lines, error } = await walk();
     expect(error).toBe('');

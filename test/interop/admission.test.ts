@@ -76,7 +76,7 @@ describe.skipIf(server === undefined)('a real API server with the definitions of
 
   beforeAll(async () => {
     work = mkdtempSync(join(tmpdir(), 'enmesh-admission-'));
-    for (const name of ['shop', 'demo']) await api('POST', '/api/v1/namespaces', { metadata: { name } });
+    for (const name of ['shop', 'demo', 'boutique']) await api('POST', '/api/v1/namespaces', { metadata: { name } });
   });
   afterAll(async () => {
     await server?.stop();
@@ -97,6 +97,7 @@ describe.skipIf(server === undefined)('a real API server with the definitions of
 
   it.each([
     ['the shop', shop],
+    ['the boutique', async () => join(root, 'examples/boutique/mesh')],
     ['the README', async () => join(root, 'examples/minimal/mesh')],
     ['docs/identity.md', async () => join(root, 'examples/identity/mesh')],
   ])('takes every document of %s, and nothing changes when it is applied again', async (_what, place) => {

@@ -32,7 +32,7 @@ export async function createBoutique({ policies, keySet }) {
   };
   try {
     cpSync(policies, boutique.directory, { recursive: true });
-    replaceIn(join(boutique.directory, 'users.yaml'), '{"keys":[]}', keySet);
+    putKeySet(join(boutique.directory, 'users.yaml'), keySet);
     boutique.processes = names.map((name) => startService(name, boutique));
     for (const one of boutique.processes) boutique.ports.set(one.name, (await one.ready).port);
     register(boutique.directory, boutique.ports);
@@ -85,11 +85,12 @@ export async function hear(heard, find, withinMs = 5_000) {
   }
 }
 
-function replaceIn(file, from, to) {
+function putKeySet(file, keySet) {
   const text = readFileSync(file, 'utf8');
-  if (text.split(from).length !== 2) throw new Error(`${file} does not have \`${from}\` exactly once`);
+  const places = text.match(/^ *jwks: .*$/gm) ?? [];
+  if (places.length !== 1) throw new Error(`${file} should have one line \`jwks:\`, not ${places.length}`);
   writeFileSync(
     file,
-    text.replace(from, () => to),
+    text.replace(/(?<=^ *jwks: ).*$/m, () => `'${keySet}'`),
   );
 }

@@ -8,9 +8,10 @@ const folder = (name) => fileURLToPath(new URL(`../${name}/`, import.meta.url));
 
 /**
  * Starts the shop and resolves when all of it is ready; rejects, with everything ended, when a part cannot start. `ports` are those of the
- * environment (`GATEWAY_PORT` ...), `show` and `before` fill the working copy, `onLine(name, line, stream)` hears the processes.
+ * environment (`GATEWAY_PORT` ...), `show` and `before` fill the working copy, `onLine(name, line, stream)` hears the processes. `preload` are modules
+ * that a service loads before its own, by its name, and `onMessage` hears what these send.
  */
-export async function createShop({ ports = {}, show, before = () => {}, onLine = () => {} }) {
+export async function createShop({ ports = {}, show, before = () => {}, onLine = () => {}, preload = {}, onMessage = () => {} }) {
   const copy = createWorkingCopy({ show });
   const processes = [];
   const places = new Map();
@@ -19,7 +20,10 @@ export async function createShop({ ports = {}, show, before = () => {}, onLine =
     processes.push(started);
     return started;
   };
-  const startService = (name) => start(name, { file: 'main.js', cwd: folder(name), env: { ...meshEnvironment(copy), ...ports } });
+  const startService = (name) => {
+    const env = { ...meshEnvironment(copy), ...ports };
+    return start(name, { file: 'main.js', cwd: folder(name), env, preload: preload[name], onMessage });
+  };
   const close = async () => {
     await Promise.all(processes.map((one) => one.stop()));
     copy.remove();

@@ -20,9 +20,11 @@ app.get('/products/:id', (request, response) => {
   if (product === undefined) return void response.status(404).json({ error: 'no such product' });
   response.json(product);
 });
-// What a call looks like from here, for the walk: who calls, and which headers arrived.
+// What a call looks like from here, for the walk: who calls, by which certificate, and which headers arrived.
 app.get('/debug/call', (request, response) => {
-  response.json({ peer: request.enmesh.peer?.principal ?? null, headers: request.headers, rawHeaders: request.rawHeaders });
+  const { peer } = request.enmesh;
+  const { headers, rawHeaders } = request;
+  response.json({ peer: peer?.principal ?? null, certificate: peer?.certificateSha256, headers, rawHeaders });
 });
 
 try {

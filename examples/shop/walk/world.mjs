@@ -8,8 +8,12 @@ const freePorts = { GATEWAY_PORT: '0', PRODUCT_PORT: '0', STOCK_PORT: '0', IDP_P
 
 /** Starts the shop as step 1 wants it, every port open, with two callers beside it; `onLine` hears all processes. */
 export async function createWorld({ onLine } = {}) {
+  const loot = [];
   const shop = await createShop({
     ports: freePorts,
+    // Stock was broken into: what it writes down is used in the last step.
+    preload: { stock: [new URL('../../platform/wiretap.mjs', import.meta.url)] },
+    onMessage: ({ kind, token }) => kind === 'stolen' && loot.push(token),
     show: 'empty',
     before: (copy) => {
       copy.teach('00-services.yaml');
@@ -25,7 +29,7 @@ export async function createWorld({ onLine } = {}) {
       gateway: shop.join('second-gateway', new URL('caller.mjs', import.meta.url), 'gateway'),
     };
     await Promise.all(Object.values(callers).map((one) => one.ready));
-    const world = new World(shop, callers);
+    const world = new World(shop, callers, loot);
     await world.settle();
     return world;
   } catch (error) {
@@ -35,8 +39,9 @@ export async function createWorld({ onLine } = {}) {
 }
 
 class World {
-  constructor(shop, callers) {
+  constructor(shop, callers, loot) {
     this.shop = shop;
+    this.loot = loot;
     this.callers = callers;
     this.watchers = [shop.product, shop.stock, shop.gateway, ...Object.values(callers)];
   }
@@ -96,6 +101,12 @@ class World {
     const [, code] = / denied \S+ (\S+)/.exec(line);
     const policy = / policy=(\S+)/.exec(line);
     return `${service}: ${code}${policy === null ? '' : `, policy ${policy[1]}`}, ${/ reason="((?:[^"\\]|\\.)*)"/.exec(line)[1]}`;
+  }
+
+  /** The last hop token that a dependency gone bad took down in stock. */
+  async stolen() {
+    for (let tries = 0; this.loot.length === 0 && tries < 500; tries += 1) await new Promise((done) => setTimeout(done, 10));
+    return this.loot.at(-1) ?? 'nothing.was.stolen';
   }
 
   /** How many lines a service has said: where to look for what comes next. */

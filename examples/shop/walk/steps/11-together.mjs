@@ -5,19 +5,20 @@ const unverified = '401 The user of this request cannot be verified';
 const corrections = 'http://stock.shop.svc.cluster.local/corrections';
 
 export const togetherStep = {
-  title: '(11) The user and the service together: neither is enough alone, and the token of the user stays at the gateway',
+  title: '(11) The user and the service together: neither is enough alone, and what travels of the user is of no use to a thief',
   async run({ world, check, note }) {
     note('11-corrections.yaml is added: stock demands the gateway and an administrator in one source');
     await world.change((copy) => copy.teach('11-corrections.yaml'));
     const admin = await world.token('sub=root&groups=staff,admin');
     const correct = (token) => world.plain('gateway', '/admin/corrections', { method: 'POST', token });
 
+    const from = world.mark('stock');
     const before = await correct(admin);
     check({
       asked: 'POST /admin/corrections of an administrator, before anything of the user travels on',
       got: describe(before),
       want: '403 {"error":"stock refused","status":403}',
-      why: await world.denied('stock', {}),
+      why: await world.denied('stock', { from }),
     });
 
     note('enmesh/11-propagation.yaml is added: the gateway carries its users to stock by HOP');
@@ -59,13 +60,24 @@ export const togetherStep = {
     };
     await call('the gateway, for nobody', 'gateway', {}, denied);
     await call('visitor', 'visitor', {}, denied);
-    const forged = `${Buffer.from('{"alg":"ES256","typ":"hop+jwt"}').toString('base64url')}.e30.AA`;
-    await call('visitor, with a hop token', 'visitor', { 'enmesh-hop-token': forged }, unverified);
-    await call(
-      'another process of the gateway, with a hop token that it did not make',
-      'gateway',
-      { 'enmesh-hop-token': forged },
-      unverified,
-    );
+    note('stock was broken into: a dependency of it takes down the hop token that the gateway made for root');
+    const stolen = await world.stolen();
+    const withToken = (what, as, token) => call(`${what}, with it`, as, { 'enmesh-hop-token': token }, unverified);
+    await withToken('visitor', 'visitor', stolen);
+    await withToken('another process of the gateway', 'gateway', stolen);
+    note('the thief writes other claims into it, and that it belongs to the certificate of that process');
+    const seen = await world.call('gateway', 'http://product.shop.svc.cluster.local/debug/call');
+    await withToken('the same process', 'gateway', altered(stolen, jsonOf(seen).certificate));
   },
 };
+
+/** All that can be altered; for the signature one would need the key. `certificate` is the SHA-256 of one in hexadecimal. */
+function altered(token, certificate) {
+  const [header, payload, signature] = token.split('.');
+  const change = (segment, more) => {
+    const value = { ...JSON.parse(Buffer.from(segment, 'base64url').toString()), ...more };
+    return Buffer.from(JSON.stringify(value)).toString('base64url');
+  };
+  const bound = { 'x5t#S256': Buffer.from(certificate, 'hex').toString('base64url') };
+  return [change(header, bound), change(payload, { sub: 'owner' }), signature].join('.');
+}
