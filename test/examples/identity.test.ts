@@ -75,7 +75,7 @@ describe('docs/identity.md', () => {
 
   it('names service files that are valid', () => {
     const files = [...shown.keys()].filter((file) => /^examples\/identity\/\w[\w-]*(?<!-pod)\.yaml$/.test(file));
-    expect(files).toHaveLength(6);
+    expect(files).toHaveLength(7);
     for (const file of files) expect(parseServiceFile(shown.get(file)!, file).identity).toBeDefined();
   });
 });
@@ -84,6 +84,10 @@ describe('the examples of identity', () => {
   it('run on a laptop', async () => {
     expect(await service('laptop.yaml', { ENMESH_DEV_DIRECTORY: join(temporary(), '.enmesh') })).toMatch(listens);
   });
+
+  it('run while the bundle endpoints of partners cannot be reached', async () => {
+    expect(await service('federation.yaml', { ENMESH_DEV_DIRECTORY: join(temporary(), '.enmesh') })).toMatch(listens);
+  }, 30_000);
 
   it("run with cert-manager's files", async () => {
     const authority = await createTestAuthority();

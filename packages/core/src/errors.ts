@@ -445,6 +445,13 @@ export const errorTable = table({
     meaning: 'ENMESH_LABELS is not a comma-separated list of name=value.',
     remedy: 'Write ENMESH_LABELS=app=product,version=v1.',
   },
+  ENMESH_CONFIG_FEDERATION_INVALID: {
+    status: 500,
+    public: 'The service is not configured',
+    meaning: 'ENMESH_FEDERATION is not a list of trust-domain=URL, or one of them can never work.',
+    remedy:
+      'Write ENMESH_FEDERATION=partner.example=https://partner.example/bundle; the profile https_spiffe goes in enmesh.yaml.',
+  },
   ENMESH_JWT_MALFORMED: {
     status: 401,
     public: 'The token is malformed',

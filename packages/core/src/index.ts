@@ -2,6 +2,7 @@
 export { createMesh, type Mesh, type MeshServer, type MeshWorkload, type ServerOptions } from './mesh.js';
 export type { IdentityOption, MeshOptions } from './config/settings.js';
 export type { IdentitySettings } from './config/identity-settings.js';
+export type { FederatedDomain } from './identity/federation.js';
 export type { ConfigFile } from './config/validate.js';
 export type { ConfigSource } from './config/directory.js';
 export { EnmeshError, errorTable, isEnmeshError, type ErrorCode, type ErrorEntry } from './errors.js';

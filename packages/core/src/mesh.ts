@@ -91,7 +91,7 @@ export interface Mesh {
   readonly adminPort: number | undefined;
   /** Reads the configuration now; resolves true when a new one is in force. */
   reload(): Promise<boolean>;
-  /** Resolves when an identity is held, the configuration is good and every key set was tried once. */
+  /** Resolves when an identity is held, the configuration is good, and every key set and bundle endpoint was tried once. */
   ready(): Promise<void>;
   /**
    * Stops accepting, lets what is in flight finish within `deadlineMs` (10000 by default), ends connections, timers and watches. After it nothing of the
@@ -135,7 +135,7 @@ async function assemble(settings: Settings, extAuthz: ExtAuthzModule | undefined
   });
   stops.push(() => store.close());
   const { trustDomain } = store.current().mesh;
-  const { identity, ready: identityReady, close: closeIdentity } = await openMeshIdentity(settings, store);
+  const { identity, ready: identityReady, bundleEndpoints, close: closeIdentity } = await openMeshIdentity(settings, store);
   stops.push(closeIdentity);
   jwtSvids.use(identity, store.current().resources);
   const tokenFetch = createTokenFetch({ snapshot: () => store.current() }, () => clients().dispatcher);
@@ -170,7 +170,8 @@ async function assemble(settings: Settings, extAuthz: ExtAuthzModule | undefined
   stops.push(watchUndecided());
   const readiness = createReadiness(identity.svid, settings.clock);
   const generation = (): number => store.current().generation;
-  const { metrics, close: closeMetrics } = metricsWhenAsked({ svid: identity.svid, generation, isReady: readiness.isReady });
+  const gauges = { svid: identity.svid, generation, isReady: readiness.isReady, bundleEndpoints };
+  const { metrics, close: closeMetrics } = metricsWhenAsked(gauges);
   stops.push(closeMetrics);
   const told = { snapshot: () => store.current(), metrics, keySets: () => keySets.status() };
   const admin = await openAdminOf(settings, told, stops);

@@ -3,6 +3,12 @@ import type { ExtensionProvider } from '../policy/provider.js';
 import type { PathNormalization } from '../request/normalize.js';
 import type { TlsDefaults } from '../tls/origination.js';
 
+/** A SPIFFE bundle endpoint of profile https_web, and the trust domains whose roots it gives. */
+export interface CaBundleUrl {
+  readonly url: string;
+  readonly trustDomains: readonly string[];
+}
+
 /** The fields of Istio's MeshConfig that enmesh obeys, defaults filled in. */
 export interface MeshSettings {
   /** Default `cluster.local`. */
@@ -12,6 +18,8 @@ export interface MeshSettings {
   readonly caTrustDomains: readonly string[];
   /** The roots of `caCertificates[].pem`, by trust domain: one bundle for each; those without `trustDomains` are of the mesh's own. */
   readonly caBundles: readonly TrustBundle[];
+  /** `caCertificates[].spiffeBundleUrl`: where further roots of these trust domains are fetched from, each URL once. */
+  readonly caBundleUrls: readonly CaBundleUrl[];
   /** Default `istio-system`. */
   readonly rootNamespace: string;
   readonly pathNormalization: PathNormalization;
@@ -34,6 +42,7 @@ export const defaultMeshSettings: MeshSettings = {
   trustDomainAliases: [],
   caTrustDomains: [],
   caBundles: [],
+  caBundleUrls: [],
   rootNamespace: 'istio-system',
   pathNormalization: 'BASE',
   outboundTrafficPolicy: 'ALLOW_ANY',

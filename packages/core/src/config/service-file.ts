@@ -1,5 +1,7 @@
 import { EnmeshError } from '../errors.js';
+import type { FederatedDomain } from '../identity/federation.js';
 import { readYamlDocuments } from './documents.js';
+import { federationShape } from './federation-settings.js';
 import { identityShape, type IdentitySettings } from './identity-settings.js';
 import { errorAt, joinPath, placeAt } from './place.js';
 import { formatProblem, quote } from './problem.js';
@@ -25,6 +27,8 @@ export interface ServiceFile {
   readonly labels?: Readonly<Record<string, string>>;
   /** `identity: dev` is `{dev: {}}`; paths are relative to the file. */
   readonly identity?: IdentitySettings;
+  /** Bundle endpoints of foreign trust domains; paths are relative to the file. */
+  readonly federation?: readonly FederatedDomain[];
   /** Path of the configuration directory, relative to the file. */
   readonly config?: string;
   readonly jwks?: JwksSettings;
@@ -53,6 +57,7 @@ const serviceFile = record<ServiceFile>({
   serviceAccount,
   labels: mapOf(text()),
   identity: identityShape,
+  federation: federationShape,
   config: text({ min: 1 }),
   jwks,
   permissiveAnyAlpn: flag,

@@ -2,9 +2,11 @@ import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { EnmeshError, isEnmeshError } from '../errors.js';
 import type { IdentityChoice } from '../identity/choice.js';
+import type { FederatedDomain } from '../identity/federation.js';
 import type { MeshIdentity } from '../identity/source.js';
 import type { Workload } from '../identity/workload.js';
 import type { ConfigSource } from './directory.js';
+import { placeFederation, splitFederation } from './federation-settings.js';
 import {
   identitySources,
   isIdentitySource,
@@ -36,6 +38,11 @@ export interface MeshOptions {
   readonly config?: string | ConfigSource;
   /** `ENMESH_IDENTITY`; default `auto`: what the platform offers, on a laptop the development authority. */
   readonly identity?: IdentityOption;
+  /**
+   * SPIFFE bundle endpoints of foreign trust domains, kept fresh; paths relative to the working directory (`ENMESH_FEDERATION=partner.example=https://...`). Whose
+   * peers may connect is said by `trustDomains` of `caCertificates` and by `trustDomainAliases` in mesh.yaml.
+   */
+  readonly federation?: readonly FederatedDomain[];
   /**
    * Per issuer: `insecureHttp` allows its key set to be fetched over plain http. `snapshotDirectory` (`ENMESH_JWKS_SNAPSHOT_DIRECTORY`) keeps fetched sets
    * for up to 24 hours, so that a restart while an issuer is down goes on taking its tokens; whoever may write there can sign tokens.
@@ -84,6 +91,7 @@ export interface Settings {
   readonly isIdentitySaid: boolean;
   /** Where a development authority is kept where `auto` ends in one. */
   readonly devDirectory: string;
+  readonly federation: readonly FederatedDomain[];
   readonly insecureHttp: (issuer: string) => boolean;
   readonly snapshotDirectory: string | undefined;
   readonly permissiveAnyAlpn: boolean;
@@ -122,6 +130,7 @@ export function readSettings(options: MeshOptions): Settings {
     },
     config: configOf(options, env, file, base),
     ...identityOf(options.identity, env, file, base),
+    federation: federationOf(options.federation, env, file, base),
     insecureHttp: insecureHttpOf(options.jwks, file.jwks),
     snapshotDirectory: snapshotDirectoryOf(options.jwks, env, file, base),
     permissiveAnyAlpn: options.permissiveAnyAlpn ?? file.permissiveAnyAlpn ?? false,
@@ -232,12 +241,34 @@ function oneSource(settings: IdentitySettings): IdentitySettings {
   if (unknown !== undefined) return wordOf(unknown, 'createMesh: identity');
   if (names.length !== 1)
     throw new TypeError(`createMesh: identity must have one of ${identitySources.join(', ')}, and has ${names.length}`);
-  if ('auto' in settings) return settings;
+  return 'auto' in settings ? settings : (ruledByFile({ identity: settings }).identity ?? settings);
+}
+
+function ruledByFile(fields: Pick<ServiceFile, 'identity' | 'federation'>): ServiceFile {
   try {
-    return parseServiceFile(JSON.stringify({ identity: settings }), 'createMesh').identity ?? settings;
+    return parseServiceFile(JSON.stringify(fields), 'createMesh');
   } catch (cause) {
     if (!isEnmeshError(cause)) throw cause;
     throw new TypeError(cause.message.replace(/^createMesh:\d+:\d+ /gm, 'createMesh: '), { cause });
+  }
+}
+
+function federationOf(
+  given: readonly FederatedDomain[] | undefined,
+  env: NodeJS.ProcessEnv,
+  file: ServiceFile,
+  base: string,
+): readonly FederatedDomain[] {
+  if (given !== undefined) return placeFederation(ruledByFile({ federation: given }).federation ?? [], process.cwd());
+  const words = env.ENMESH_FEDERATION;
+  if (words === undefined || words.trim() === '') return placeFederation(file.federation ?? [], base);
+  const federation = splitFederation(words);
+  try {
+    return parseServiceFile(JSON.stringify({ federation }), 'ENMESH_FEDERATION').federation ?? [];
+  } catch (cause) {
+    if (!isEnmeshError(cause)) throw cause;
+    const message = cause.message.replace(/^(ENMESH_FEDERATION):\d+:\d+ /gm, '$1: ');
+    throw new EnmeshError('ENMESH_CONFIG_FEDERATION_INVALID', message, { cause });
   }
 }
 

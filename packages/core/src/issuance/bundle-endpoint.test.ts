@@ -245,7 +245,7 @@ describe('an answer of a bundle endpoint', () => {
 
 describe('settings that can never work', () => {
   it.each<[RegExp, Partial<BundleEndpointOptions>]>([
-    [/URL is none/, { url: 'partner' }],
+    [/is no URL/, { url: 'partner' }],
     [/not https/, { url: 'http://partner.test/' }],
     [/has a user/, { url: 'https://me@partner.test/' }],
     [/link-local/, { url: 'https://169.254.169.254/' }],

@@ -24,8 +24,9 @@ export interface BundleEndpointOptions {
   /**
    * PEM. `https_web`: the authorities of the server's certificate, by default the public ones. `https_spiffe`: the roots of the trust domain of
    * `endpointSpiffeId`, which have to be; if that is `trustDomain` itself they are its first bundle, and each bundle fetched takes their place.
+   * A function is asked before each fetch, as long as its answer counts; what it rejects with makes that fetch fail.
    */
-  readonly roots?: string;
+  readonly roots?: string | (() => Promise<string>);
   /** For one fetch with its redirects; default 10 000 milliseconds. */
   readonly timeoutMs?: number;
   /** Largest bundle taken; default 1 MiB. */
@@ -42,7 +43,21 @@ export interface BundleEndpoint extends TrustBundleSource {
   jwtBundle(): JwtBundle | undefined;
   /** Resolves after the first good fetch; rejects with `ENMESH_IDENTITY_NONE` when closed before. */
   ready(): Promise<void>;
+  /** Resolves after the first attempt, good or bad, and when closed before. */
+  tried(): Promise<void>;
+  status(): BundleEndpointStatus;
   close(): void;
+}
+
+/** How a bundle endpoint has fared so far. */
+export interface BundleEndpointStatus {
+  readonly trustDomain: string;
+  /** The URL without its query. */
+  readonly endpoint: string;
+  /** When the last good bundle was fetched, in milliseconds since the epoch; undefined before the first. */
+  readonly fetchedAt: number | undefined;
+  /** Attempts that failed, since the start. */
+  readonly failures: number;
 }
 
 const defaultRefresh = 300;
@@ -68,7 +83,7 @@ export function createBundleEndpoint(options: BundleEndpointOptions): BundleEndp
 class PolledEndpoint implements BundleEndpoint {
   readonly #trustDomain: string;
   readonly #url: URL;
-  readonly #proof: () => EndpointProof;
+  readonly #proof: () => Promise<EndpointProof>;
   readonly #options: BundleEndpointOptions;
   readonly #clock: () => number;
   readonly #timer: Timer;
@@ -78,6 +93,10 @@ class PolledEndpoint implements BundleEndpoint {
   #bundles: TrustBundleSet | undefined;
   #fetched: SpiffeBundle | undefined;
   #failures = 0;
+  #allFailures = 0;
+  #fetchedAt: number | undefined;
+  #endFirstTry: () => void = () => {};
+  readonly #firstTry = new Promise<void>((done) => (this.#endFirstTry = done));
   #told: { readonly message: string; readonly at: number } | undefined;
   #stopTimer: () => void = () => {};
 
@@ -111,9 +130,20 @@ class PolledEndpoint implements BundleEndpoint {
     return new Promise((resolve, reject) => void this.#waiting.add({ resolve, reject }));
   }
 
+  tried(): Promise<void> {
+    return this.#firstTry;
+  }
+
+  status(): BundleEndpointStatus {
+    const { origin, pathname } = this.#url;
+    const [fetchedAt, failures] = [this.#fetchedAt, this.#allFailures];
+    return { trustDomain: this.#trustDomain, endpoint: `${origin}${pathname}`, fetchedAt, failures };
+  }
+
   close(): void {
     this.#closing.abort();
     this.#stopTimer();
+    this.#endFirstTry();
     this.#watchers.clear();
     this.#bundles = undefined;
     this.#fetched = undefined;
@@ -121,23 +151,24 @@ class PolledEndpoint implements BundleEndpoint {
     this.#waiting.clear();
   }
 
-  #proveByName({ profile, endpointSpiffeId, roots }: BundleEndpointOptions): () => EndpointProof {
+  #proveByName({ profile, endpointSpiffeId, roots }: BundleEndpointOptions): () => Promise<EndpointProof> {
     if (profile !== 'https_web') throw unusable(`profile has to be https_web or https_spiffe, not ${JSON.stringify(profile)}`);
     if (endpointSpiffeId !== undefined) throw unusable('endpointSpiffeId belongs to the profile https_spiffe');
-    return () => ({ roots });
+    if (typeof roots === 'string') certificatesOf(roots);
+    return async () => ({ roots: typeof roots === 'function' ? certificatesOf(await roots()).join('') : roots });
   }
 
-  #proveBySvid({ endpointSpiffeId, roots }: BundleEndpointOptions): () => EndpointProof {
+  #proveBySvid({ endpointSpiffeId, roots }: BundleEndpointOptions): () => Promise<EndpointProof> {
     if (endpointSpiffeId === undefined) throw unusable('the profile https_spiffe needs endpointSpiffeId');
     if (roots === undefined)
       throw unusable('the profile https_spiffe needs roots, those of the trust domain of endpointSpiffeId');
     const { uri: spiffeId, trustDomain } = parseSpiffeId(endpointSpiffeId);
-    const certificates = parsePem(roots, 'CERTIFICATE').map((der) => formatPem('CERTIFICATE', der));
-    if (certificates.length === 0) throw unusable('roots holds no certificate');
-    const first = setOf({ trustDomain, roots: certificates });
-    const isSelfServing = trustDomain === this.#trustDomain;
-    if (isSelfServing) this.#bundles = first;
-    return () => ({ spiffeId, bundles: isSelfServing ? (this.#bundles ?? first) : first, now: this.#clock() });
+    const known = typeof roots === 'string' ? firstBundle(trustDomain, roots) : undefined;
+    const first = async (): Promise<TrustBundleSet> =>
+      known ?? firstBundle(trustDomain, typeof roots === 'string' ? roots : await roots());
+    if (trustDomain !== this.#trustDomain) return async () => ({ spiffeId, bundles: await first(), now: this.#clock() });
+    this.#bundles = known;
+    return async () => ({ spiffeId, bundles: (this.#bundles ??= await first()), now: this.#clock() });
   }
 
   async #refresh(): Promise<void> {
@@ -146,13 +177,16 @@ class PolledEndpoint implements BundleEndpoint {
       const { timeoutMs = 10_000, maxBytes = 1 << 20 } = this.#options;
       const { signal } = this.#closing;
       // In the promise, so that what a proof lacks counts as a failed fetch.
-      const text = await fetchBundle(this.#url, this.#proof(), { timeoutMs, maxBytes, signal });
+      const proof = await this.#proof();
+      if (signal.aborted) return;
+      const text = await fetchBundle(this.#url, proof, { timeoutMs, maxBytes, signal });
       if (signal.aborted) return;
       pause = this.#accept(parseSpiffeBundle(this.#trustDomain, text));
     } catch (error) {
       if (this.#closing.signal.aborted) return;
       pause = this.#fail(error);
     }
+    this.#endFirstTry();
     this.#stopTimer = this.#timer(() => void this.#refresh(), pause);
   }
 
@@ -162,6 +196,7 @@ class PolledEndpoint implements BundleEndpoint {
       throw unusable(`its bundle is older (spiffe_sequence ${bundle.sequence}) than the one held (${before})`);
     this.#failures = 0;
     this.#told = undefined;
+    this.#fetchedAt = this.#clock();
     this.#fetched = bundle;
     const held = this.#bundles?.get(this.#trustDomain);
     if (held === undefined || !isSameBundle(held, bundle.x509)) this.#hold(bundle);
@@ -204,9 +239,21 @@ class PolledEndpoint implements BundleEndpoint {
       const code = isEnmeshError(error) ? error.code : 'ENMESH_ISSUANCE_BUNDLE';
       publish({ kind: 'bundle-failed', level: 'warn', code, message, details: { trustDomain: this.#trustDomain } });
     }
+    this.#allFailures += 1;
     this.#failures = Math.min(this.#failures + 1, 16);
     return Math.min(longestBackOff, 1000 * 2 ** (this.#failures - 1));
   }
+}
+
+function firstBundle(trustDomain: string, pem: string): TrustBundleSet {
+  return setOf({ trustDomain, roots: certificatesOf(pem) });
+}
+
+/** Node takes an empty list of authorities for an absent one, which would trust the public ones. */
+function certificatesOf(pem: string): readonly string[] {
+  const certificates = parsePem(pem, 'CERTIFICATE').map((der) => formatPem('CERTIFICATE', der));
+  if (certificates.length === 0) throw unusable('roots holds no certificate');
+  return certificates;
 }
 
 function setOf(bundle: TrustBundle): TrustBundleSet {

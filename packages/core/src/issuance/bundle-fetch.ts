@@ -1,7 +1,8 @@
 import { request, type RequestOptions } from 'node:https';
 import { EnmeshError, isEnmeshError } from '../errors.js';
 import type { TrustBundleSet } from '../identity/trust-bundle.js';
-import { guardedLookup, isForbiddenAddress } from '../jwt/addresses.js';
+import { guardedLookup } from '../jwt/addresses.js';
+import { httpsUrlFault } from '../jwt/https-url.js';
 import { serverCertificates } from '../tls/peer-certificate.js';
 import { verifySvidChain } from '../x509/svid-verify.js';
 
@@ -24,12 +25,9 @@ const maxRedirects = 3;
  * Reads a URL of a bundle endpoint (SPIFFE Federation section 5.2): https, no user, no link-local or metadata address. Throws `ENMESH_ISSUANCE_BUNDLE`.
  */
 export function parseEndpointUrl(text: string, base?: URL): URL {
-  const url = URL.canParse(text, base?.href) ? new URL(text, base) : undefined;
-  if (url === undefined) throw failed('its URL is none');
-  if (url.protocol !== 'https:') throw failed('its URL is not https');
-  if (url.username !== '' || url.password !== '') throw failed('its URL has a user');
-  if (isForbiddenAddress(url.hostname)) throw failed('its URL is a link-local or metadata address');
-  return url;
+  const fault = httpsUrlFault(text, base);
+  if (fault !== undefined) throw failed(`its address ${fault}`);
+  return new URL(text, base);
 }
 
 /**

@@ -9,7 +9,12 @@ export { parseTrustDomain } from '../identity/trust-domain.js';
 export type { Workload } from '../identity/workload.js';
 export { joinBundles } from '../identity/join-bundles.js';
 export { noticeEvents, type NoticeEvent } from '../telemetry/events.js';
-export { createBundleEndpoint, type BundleEndpoint, type BundleEndpointOptions } from './bundle-endpoint.js';
+export {
+  createBundleEndpoint,
+  type BundleEndpoint,
+  type BundleEndpointOptions,
+  type BundleEndpointStatus,
+} from './bundle-endpoint.js';
 export { createFilesIdentity, type FilesIdentityOptions } from './files.js';
 export { createHeldIdentity, type HeldIdentity } from './held-identity.js';
 export { addWatcher } from './held-svid.js';

@@ -8,8 +8,8 @@ const bundlesOf = (roots: Readonly<Record<string, readonly string[]>>): TrustBun
   new Map(Object.entries(roots).map(([trustDomain, list]) => [trustDomain, { trustDomain, roots: list }]));
 
 /** A mesh whose identity and settings can be changed. */
-function world(roots: Readonly<Record<string, readonly string[]>>, first: Partial<MeshSettings> = {}) {
-  let given: TrustBundleSet | undefined = bundlesOf(roots);
+function world(held: Readonly<Record<string, readonly string[]>>, first: Partial<MeshSettings> = {}) {
+  let given: TrustBundleSet | undefined = bundlesOf(held);
   let mesh: MeshSettings = { ...defaultMeshSettings, ...first };
   const watchers = new Set<() => void>();
   const watch = (tell: () => void) => {
@@ -23,7 +23,9 @@ function world(roots: Readonly<Record<string, readonly string[]>>, first: Partia
     },
     watch: (tell) => watch(() => given !== undefined && tell(given)),
   };
-  const bundles = createMeshBundles({ identity, mesh: () => mesh, watchMesh: watch });
+  let roots: ReadonlyMap<string, readonly string[]> = new Map();
+  const fetched = { current: () => roots, watch };
+  const bundles = createMeshBundles({ identity, mesh: () => mesh, watchMesh: watch, fetched });
   const tell = () => [...watchers].forEach((watcher) => watcher());
   return {
     bundles,
@@ -31,6 +33,10 @@ function world(roots: Readonly<Record<string, readonly string[]>>, first: Partia
     roots: () => Object.fromEntries([...bundles.current()].map(([name, bundle]) => [name, bundle.roots])),
     identityIs: (next: Readonly<Record<string, readonly string[]>> | undefined) => {
       given = next && bundlesOf(next);
+      tell();
+    },
+    fetchedIs: (next: Readonly<Record<string, readonly string[]>>) => {
+      roots = new Map(Object.entries(next));
       tell();
     },
     meshIs: (next: Partial<MeshSettings>) => {
@@ -70,6 +76,37 @@ describe('createMeshBundles', () => {
     expect(world({ 'cluster.local': ['a'] }, { caTrustDomains: ['partner.example'] }).roots()).toEqual({
       'cluster.local': ['a'],
     });
+  });
+
+  it('adds what is fetched for a listed domain to what is written for it, and for the domain of the mesh to what its identity has', () => {
+    const { roots, fetchedIs } = world(
+      { 'cluster.local': ['a'] },
+      {
+        caBundles: [ca('partner.example', 'p')],
+        caBundleUrls: [
+          { url: 'https://p/', trustDomains: ['partner.example'] },
+          { url: 'https://o/', trustDomains: ['cluster.local'] },
+        ],
+      },
+    );
+    expect(roots()).toEqual({ 'cluster.local': ['a'], 'partner.example': ['p'] });
+    fetchedIs({ 'https://p/': ['q', 'p'], 'https://o/': ['b'] });
+    expect(roots()).toEqual({ 'cluster.local': ['a', 'b'], 'partner.example': ['p', 'q'] });
+  });
+
+  it('trusts nobody of a domain whose listed roots are still to be fetched, nor what the identity has of it', () => {
+    const partner = { caBundleUrls: [{ url: 'https://p/', trustDomains: ['partner.example', 'second.example'] }] };
+    const { roots, bundles, fetchedIs } = world({ 'cluster.local': ['a'], 'partner.example': ['p'] }, partner);
+    expect(roots()).toEqual({ 'cluster.local': ['a'] });
+    const seen: TrustBundleSet[] = [];
+    bundles.watch((now) => seen.push(now));
+    fetchedIs({ 'https://p/': ['q'] });
+    expect(roots()).toEqual({ 'cluster.local': ['a'], 'partner.example': ['q'], 'second.example': ['q'] });
+    fetchedIs({ 'https://p/': [] });
+    expect(roots()).toEqual({ 'cluster.local': ['a'], 'partner.example': [], 'second.example': [] });
+    fetchedIs({});
+    expect(roots()).toEqual({ 'cluster.local': ['a'] });
+    expect(seen).toHaveLength(3);
   });
 
   it('stays the same object until something changes, and tells each change once', () => {

@@ -7,23 +7,32 @@ export interface MeshBundlesOptions {
   readonly identity: TrustBundleSource;
   readonly mesh: () => MeshSettings;
   readonly watchMesh: (onChange: () => void) => Stop;
+  /** The roots fetched of `caCertificates[].spiffeBundleUrl`, by URL; the same map until something changes. */
+  readonly fetched?: { current(): FetchedRoots; watch(onChange: () => void): Stop };
 }
 
+type FetchedRoots = ReadonlyMap<string, readonly string[]>;
+
 /**
- * The trust bundles of a mesh: those of its identity, joined with the roots of MeshConfig `caCertificates`. Roots for the mesh's own trust domain are added to
- * its bundle; a domain of another name that is listed there is verified against the roots listed alone. An alias without roots of its own is the same domain
+ * The trust bundles of a mesh: those of its identity, joined with the roots of MeshConfig `caCertificates`, written there or fetched. Roots for the mesh's own
+ * trust domain are added to its bundle; a domain of another name that is listed there is verified against the roots listed alone, and by none while they have
+ * not been fetched. An alias without roots of its own is the same domain
  * under another name, and has its bundle (Istio's MeshConfig: "default trust domain and its aliases").
  */
-export function createMeshBundles({ identity, mesh, watchMesh }: MeshBundlesOptions): TrustBundleSource {
-  let last: { readonly given: TrustBundleSet; readonly mesh: MeshSettings; readonly joined: TrustBundleSet } | undefined;
+export function createMeshBundles({
+  identity,
+  mesh,
+  watchMesh,
+  fetched = nothingFetched,
+}: MeshBundlesOptions): TrustBundleSource {
+  let last: (Parts & { readonly joined: TrustBundleSet }) | undefined;
   const current = (): TrustBundleSet => {
-    const given = identity.current();
-    const settings = mesh();
+    const now: Parts = { given: identity.current(), mesh: mesh(), fetched: fetched.current() };
     // A reload makes other settings of the same content; whoever compares bundles by identity would take them for new roots.
-    if (last?.given === given && last.mesh === settings) return last.joined;
-    const isSame = last?.given === given && isSameTrust(last.mesh, settings);
-    const joined = isSame && last !== undefined ? last.joined : joinBundles(given, settings);
-    last = { given, mesh: settings, joined };
+    const isSame = last?.given === now.given && last.fetched === now.fetched && isSameTrust(last.mesh, now.mesh);
+    if (last?.mesh === now.mesh && isSame) return last.joined;
+    const joined = isSame && last !== undefined ? last.joined : joinBundles(now);
+    last = { ...now, joined };
     return joined;
   };
   return {
@@ -36,7 +45,7 @@ export function createMeshBundles({ identity, mesh, watchMesh }: MeshBundlesOpti
         told = now;
         onChange(now);
       };
-      const stops = [identity.watch(tell), watchMesh(tell)];
+      const stops = [identity.watch(tell), watchMesh(tell), fetched.watch(tell)];
       return () => {
         for (const stop of stops) stop();
       };
@@ -44,14 +53,25 @@ export function createMeshBundles({ identity, mesh, watchMesh }: MeshBundlesOpti
   };
 }
 
-function joinBundles(given: TrustBundleSet, { trustDomain, trustDomainAliases, caBundles }: MeshSettings): TrustBundleSet {
+interface Parts {
+  readonly given: TrustBundleSet;
+  readonly mesh: MeshSettings;
+  readonly fetched: FetchedRoots;
+}
+
+const nothingFetched = { current: (): FetchedRoots => noRoots, watch: () => () => {} };
+const noRoots: FetchedRoots = new Map();
+
+function joinBundles({ given, mesh, fetched }: Parts): TrustBundleSet {
+  const { trustDomain, trustDomainAliases, caBundles, caBundleUrls } = mesh;
   const names = [trustDomain, ...trustDomainAliases];
-  if (caBundles.length === 0 && names.every((name) => given.has(name))) return given;
+  if (caBundles.length === 0 && caBundleUrls.length === 0 && names.every((name) => given.has(name))) return given;
   const joined = new Map<string, TrustBundle>(given);
-  for (const bundle of caBundles) {
-    const before = names.includes(bundle.trustDomain) ? given.get(bundle.trustDomain) : undefined;
-    const roots = before === undefined ? bundle.roots : [...new Set([...before.roots, ...bundle.roots])];
-    joined.set(bundle.trustDomain, { ...before, trustDomain: bundle.trustDomain, roots });
+  for (const [name, listed] of listedRoots(mesh, fetched)) {
+    const before = names.includes(name) ? given.get(name) : undefined;
+    const roots = [...new Set([...(before?.roots ?? []), ...(listed ?? [])])];
+    if (before === undefined && listed === undefined) joined.delete(name);
+    else joined.set(name, { ...before, trustDomain: name, roots });
   }
   const own = names.map((name) => joined.get(name)).find((bundle) => bundle !== undefined);
   if (own === undefined) return joined;
@@ -59,9 +79,26 @@ function joinBundles(given: TrustBundleSet, { trustDomain, trustDomainAliases, c
   return joined;
 }
 
+/** The roots of `caCertificates` by trust domain; undefined for a domain whose roots all are still to be fetched. */
+function listedRoots(
+  { caBundles, caBundleUrls }: MeshSettings,
+  fetched: FetchedRoots,
+): Map<string, readonly string[] | undefined> {
+  const listed = new Map<string, readonly string[] | undefined>(caBundles.map(({ trustDomain, roots }) => [trustDomain, roots]));
+  for (const { url, trustDomains } of caBundleUrls) {
+    const roots = fetched.get(url);
+    for (const name of trustDomains) {
+      const known = listed.get(name);
+      listed.set(name, known === undefined ? roots : [...known, ...(roots ?? [])]);
+    }
+  }
+  return listed;
+}
+
 function isSameTrust(a: MeshSettings, b: MeshSettings): boolean {
-  const textOf = ({ trustDomain, trustDomainAliases, caBundles }: MeshSettings): string =>
-    JSON.stringify([trustDomain, trustDomainAliases, caBundles]);
+  if (a === b) return true;
+  const textOf = ({ trustDomain, trustDomainAliases, caBundles, caBundleUrls }: MeshSettings): string =>
+    JSON.stringify([trustDomain, trustDomainAliases, caBundles, caBundleUrls]);
   return textOf(a) === textOf(b);
 }
 

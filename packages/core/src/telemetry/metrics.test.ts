@@ -53,6 +53,17 @@ describe('createMetrics', () => {
     expect(values()).not.toHaveProperty([expiry]);
   });
 
+  it('tells how the bundle endpoints fare, each series once', () => {
+    const one = { trustDomain: 'a.example', endpoint: 'https://a.example/', fetchedAt: 1_800_000_000_500, failures: 2 };
+    const { values } = open({ bundleEndpoints: () => [one, one, { ...one, trustDomain: 'b.example', fetchedAt: undefined }] });
+    const labels = (name: string) => `{trust_domain="${name}",endpoint="https://a.example/"}`;
+    expect(Object.entries(values()).filter(([name]) => name.includes('bundle'))).toEqual([
+      [`enmesh_bundle_fetched_timestamp_seconds${labels('a.example')}`, '1800000000'],
+      [`enmesh_bundle_failures_total${labels('a.example')}`, '2'],
+      [`enmesh_bundle_failures_total${labels('b.example')}`, '2'],
+    ]);
+  });
+
   it('tells requests, connections and calls apart', () => {
     const { values } = open();
     const handled = { step: 'handler', outcome: 'passed', subject: {} } as const;

@@ -9,6 +9,16 @@ export interface MetricsOptions {
   /** The generation of the configuration in force. */
   readonly generation: () => number;
   readonly isReady: () => boolean;
+  /** The SPIFFE bundle endpoints in use; default none. */
+  readonly bundleEndpoints?: () => readonly BundleEndpointFigures[];
+}
+
+/** What is told of one bundle endpoint: when it last gave a good bundle, in milliseconds since the epoch, and how often it failed. */
+export interface BundleEndpointFigures {
+  readonly trustDomain: string;
+  readonly endpoint: string;
+  readonly fetchedAt: number | undefined;
+  readonly failures: number;
 }
 
 /** Counts and gauges of a mesh. */
@@ -46,7 +56,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
     watchRotations(options.svid, () => counters.rotations.add({})),
   ];
   return {
-    text: () => [...gauges(options), ...totals(counters)].join(''),
+    text: () => [...gauges(options), ...totals(counters), ...bundleMetrics(options.bundleEndpoints?.() ?? [])].join(''),
     close() {
       for (const stop of stops.splice(0)) stop();
     },
@@ -119,6 +129,34 @@ function totals(counters: Counters): readonly string[] {
     const [name, help] = names[key];
     return formatMetric({ name, help, type: 'counter', samples: counters[key].samples() });
   });
+}
+
+/** A service without bundle endpoints has none of these. */
+function bundleMetrics(endpoints: readonly BundleEndpointFigures[]): readonly string[] {
+  if (endpoints.length === 0) return [];
+  const series = (valueOf: (one: BundleEndpointFigures) => number | undefined): readonly Sample[] => {
+    const samples = new Map<string, Sample>();
+    for (const one of endpoints) {
+      const value = valueOf(one);
+      const labels = { trust_domain: one.trustDomain, endpoint: one.endpoint };
+      if (value !== undefined) samples.set(JSON.stringify(labels), { labels, value });
+    }
+    return [...samples.values()];
+  };
+  return [
+    formatMetric({
+      name: 'enmesh_bundle_fetched_timestamp_seconds',
+      help: 'When a bundle endpoint last gave a good bundle, in seconds since the epoch; absent before the first.',
+      type: 'gauge',
+      samples: series(({ fetchedAt }) => (fetchedAt === undefined ? undefined : Math.floor(fetchedAt / 1000))),
+    }),
+    formatMetric({
+      name: 'enmesh_bundle_failures_total',
+      help: 'How often a bundle endpoint gave no good bundle.',
+      type: 'counter',
+      samples: series(({ failures }) => failures),
+    }),
+  ];
 }
 
 function currentOf(svid: SvidSource): X509Svid | undefined {

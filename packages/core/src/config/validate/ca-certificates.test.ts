@@ -41,11 +41,43 @@ describe('caCertificates of MeshConfig', () => {
     },
   );
 
-  it('are warned of where roots would come from a URL', () => {
-    const { mesh, problems } = read([{ spiffeBundleUrl: 'https://partner.example/bundle', trustDomains: ['partner.example'] }]);
-    expect(problems).toEqual([
-      expect.stringContaining('caCertificates[0].spiffeBundleUrl: this field of caCertificates is not obeyed'),
+  it('name endpoints of bundles, each URL once with all its domains; without trustDomains they are of the mesh itself', () => {
+    const { mesh, problems } = read([
+      { spiffeBundleUrl: 'https://partner.example/bundle', trustDomains: ['partner.example'] },
+      { spiffeBundleUrl: 'https://partner.example/bundle', trustDomains: ['partner.example', 'second.example'] },
+      { spiffeBundleUrl: 'https://own.example/bundle' },
+    ]);
+    expect(problems).toEqual([]);
+    expect(mesh?.caBundleUrls).toEqual([
+      { url: 'https://partner.example/bundle', trustDomains: ['partner.example', 'second.example'] },
+      { url: 'https://own.example/bundle', trustDomains: ['mesh.example'] },
     ]);
     expect(mesh?.caBundles).toEqual([]);
+    expect(new Set(mesh?.caTrustDomains)).toEqual(new Set(['partner.example', 'second.example']));
+  });
+
+  it.each([
+    ['http://partner.example/', 'must be the URL of a SPIFFE bundle endpoint, and is not https'],
+    ['partner.example/bundle', 'and is no URL'],
+    ['https://me:hunter2@partner.example/', 'and has a user'],
+    ['https://169.254.169.254/', 'and is a link-local or metadata address'],
+  ])('are refused with the URL %s', (spiffeBundleUrl, words) => {
+    const { mesh, problems } = read([{ spiffeBundleUrl, trustDomains: ['partner.example'] }]);
+    expect(mesh).toBeUndefined();
+    expect(problems[0]).toContain(`caCertificates[0].spiffeBundleUrl: `);
+    expect(problems[0]).toContain(words);
+    expect(problems[0]).not.toContain('hunter2');
+  });
+
+  it('are refused with roots of both kinds in one element, as Istio has one of them', () => {
+    expect(read([{ pem: own.rootPem, spiffeBundleUrl: 'https://a.example/' }]).problems[0]).toContain(
+      'caCertificates[0].spiffeBundleUrl: pem and spiffeBundleUrl are both given',
+    );
+  });
+
+  it('are warned of where signers are named', () => {
+    expect(read([{ pem: own.rootPem, certSigners: ['a'] }]).problems).toEqual([
+      expect.stringContaining('warning enmesh/mesh.yaml:1:'),
+    ]);
   });
 });

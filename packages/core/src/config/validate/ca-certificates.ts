@@ -1,16 +1,19 @@
 import { isEnmeshError } from '../../errors.js';
 import type { TrustBundle } from '../../identity/trust-bundle.js';
 import { parseTrustDomain } from '../../identity/trust-domain.js';
+import { httpsUrlFault } from '../../jwt/https-url.js';
 import { readCertificateFacts } from '../../x509/certificate-facts.js';
 import { formatPem, parsePem } from '../../x509/pem.js';
+import type { CaBundleUrl } from '../mesh-config.js';
 import { entryOf } from '../node.js';
-import { warnAt } from '../place.js';
+import { placeAt, warnAt } from '../place.js';
 import { quote } from '../problem.js';
 import { invalidAt, listOf, record, refined, text, type Shape } from '../shape.js';
 
-/** One element of MeshConfig `caCertificates`: roots in PEM, and the trust domains that they sign for. */
+/** One element of MeshConfig `caCertificates`: roots in PEM or where to fetch them, and the trust domains that they sign for. */
 export interface CaCertificate {
   readonly pem?: string;
+  readonly spiffeBundleUrl?: string;
   readonly trustDomains?: readonly string[];
 }
 
@@ -35,17 +38,32 @@ const pem = refined(text({ min: 1, max: 1 << 20 }), (value, place) => {
     invalidAt(place, 'must be certificates in PEM', 'BEGIN CERTIFICATE to END CERTIFICATE, as a block of YAML (pem: |)');
 });
 
-const fields = record<CaCertificate>(
-  { pem, trustDomains: listOf(trustDomainName) },
-  { passedOver: ['spiffeBundleUrl', 'certSigners'] },
+/** An https URL that a bundle may be fetched from; a text that is none is not repeated, for it may hold a password. */
+export const bundleUrl = refined(text({ min: 1, max: 2048 }), (value, place) => {
+  const fault = httpsUrlFault(value);
+  if (fault !== undefined) invalidAt(place, `must be the URL of a SPIFFE bundle endpoint, and ${fault}`, 'https://host/path');
+});
+
+const fields = refined(
+  record<CaCertificate>(
+    { pem, spiffeBundleUrl: bundleUrl, trustDomains: listOf(trustDomainName) },
+    { passedOver: ['certSigners'] },
+  ),
+  ({ pem: written, spiffeBundleUrl }, place) => {
+    if (written !== undefined && spiffeBundleUrl !== undefined)
+      invalidAt(
+        placeAt(place, 'spiffeBundleUrl'),
+        'pem and spiffeBundleUrl are both given',
+        'Istio takes one of them in each element',
+      );
+  },
 );
 
-/** An element of `caCertificates`. What is real and not obeyed is warned of: a domain whose roots would come from a URL has none. */
+/** An element of `caCertificates`. `certSigners` is real and not obeyed, and warned of. */
 export const caCertificate: Shape<CaCertificate> = (place) => {
-  for (const name of ['spiffeBundleUrl', 'certSigners']) {
-    const entry = entryOf(place.node, name);
-    if (entry === undefined) continue;
-    const at = { node: { ...entry.value, offset: entry.keyOffset }, path: `${place.path}.${name}`, report: place.report };
+  const entry = entryOf(place.node, 'certSigners');
+  if (entry !== undefined) {
+    const at = { node: { ...entry.value, offset: entry.keyOffset }, path: `${place.path}.certSigners`, report: place.report };
     warnAt(at, 'ENMESH_CONFIG_PASSED_OVER', 'this field of caCertificates is not obeyed by enmesh', 'give the roots in pem');
   }
   return fields(place);
@@ -63,6 +81,18 @@ export function caBundles(elements: readonly CaCertificate[], own: string): read
     }
   }
   return [...roots].map(([trustDomain, known]) => ({ trustDomain, roots: [...known] }));
+}
+
+/** Where roots are fetched from, each URL once with all its trust domains; elements without `trustDomains` are of `own`. */
+export function caBundleUrls(elements: readonly CaCertificate[], own: string): readonly CaBundleUrl[] {
+  const domains = new Map<string, Set<string>>();
+  for (const { spiffeBundleUrl: url, trustDomains = [own] } of elements) {
+    if (url === undefined) continue;
+    const known = domains.get(url) ?? new Set<string>();
+    domains.set(url, known);
+    for (const name of trustDomains) known.add(name);
+  }
+  return [...domains].filter(([, known]) => known.size > 0).map(([url, known]) => ({ url, trustDomains: [...known] }));
 }
 
 function rootsIn(text: string): readonly string[] | undefined {

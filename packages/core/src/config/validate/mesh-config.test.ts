@@ -38,6 +38,7 @@ enableAutoMtls: false
         trustDomainAliases: ['old.example', 'td1'],
         caTrustDomains: ['partner.example', 'other.example'],
         caBundles: [],
+        caBundleUrls: [],
         rootNamespace: 'mesh-root',
         pathNormalization: 'DECODE_AND_MERGE_SLASHES',
         outboundTrafficPolicy: 'REGISTRY_ONLY',

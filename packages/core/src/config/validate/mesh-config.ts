@@ -6,7 +6,7 @@ import { defaultMeshSettings, type MeshSettings } from '../mesh-config.js';
 import { warnAt, type Place } from '../place.js';
 import { quote } from '../problem.js';
 import { flag, invalidAt, listOf, oneOf, record, refined, text, type Shape } from '../shape.js';
-import { caBundles, caCertificate, trustDomainName, type CaCertificate } from './ca-certificates.js';
+import { caBundles, caBundleUrls, caCertificate, trustDomainName, type CaCertificate } from './ca-certificates.js';
 import { extensionProviders } from './extension-providers.js';
 import { isDnsLabel } from './values.js';
 
@@ -135,6 +135,7 @@ export const meshConfig: Shape<MeshSettings> = (place) => {
     trustDomain: fields.trustDomain ?? defaultMeshSettings.trustDomain,
     trustDomainAliases: fields.trustDomainAliases ?? [],
     caBundles: caBundles(fields.caCertificates ?? [], fields.trustDomain ?? defaultMeshSettings.trustDomain),
+    caBundleUrls: caBundleUrls(fields.caCertificates ?? [], fields.trustDomain ?? defaultMeshSettings.trustDomain),
     caTrustDomains: (fields.caCertificates ?? []).flatMap((one) => one.trustDomains ?? []),
     rootNamespace: fields.rootNamespace ?? defaultMeshSettings.rootNamespace,
     pathNormalization:
