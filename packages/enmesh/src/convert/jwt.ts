@@ -79,7 +79,10 @@ function operationOf(rule: Fields): Record<string, unknown> {
 }
 
 /** What changes for the callers when a missing token is refused by an AuthorizationPolicy. */
-export const requiredTokenNotes = ['a request without a token was answered 401 and is answered 403 now'];
+export const requiredTokenNotes = [
+  'a request without a token was answered 401 and is answered 403 now',
+  'a CORS preflight, which Istio 1.4 let pass, is such a request too: docs/authentication.md lets it pass',
+];
 
 /** What changes with trigger rules. */
 export const triggerNote = 'an invalid token on a path that needs none was ignored and is answered 401 now';
