@@ -64,6 +64,19 @@ const namespace = refined(text({ min: 1 }), (value, place) => {
   if (!isDnsLabel(value)) invalidAt(place, `${quote(value)} is no namespace`);
 });
 
+/** Istio takes DNS labels only, of the names that SPIFFE allows; it also takes capitals, which SPIFFE does not. */
+const meshTrustDomain = refined(trustDomainName, (value, place) => {
+  const labels = value.split('.');
+  if (labels.length > 1 && labels.at(-1) === '') labels.pop();
+  if (!labels.every(isDnsLabel))
+    invalidAt(place, `${quote(value)} is no trust domain`, 'labels of letters, digits and "-" between dots');
+});
+
+const noCurves = refined(listOf(text()), (value, place) => {
+  if (value.length > 0)
+    invalidAt(place, 'Istio has no choice of curves in the mesh', 'tlsDefaults.ecdhCurves is for servers outside it');
+});
+
 const cipherSuite = refined(text({ min: 1 }), (value, place) => {
   if (!getCiphers().includes(value.toLowerCase()))
     invalidAt(place, `${quote(value)} is no cipher suite of this Node.js`, "write OpenSSL's name");
@@ -103,18 +116,19 @@ interface MeshFields {
 
 const meshFields = record<MeshFields>(
   {
-    trustDomain: trustDomainName,
-    trustDomainAliases: listOf(trustDomainName),
+    trustDomain: meshTrustDomain,
+    trustDomainAliases: listOf(meshTrustDomain),
     caCertificates: listOf(caCertificate, { max: 100 }),
     rootNamespace: namespace,
     pathNormalization: record<{ normalization?: string }>({
       normalization: oneOf('DEFAULT', 'NONE', 'BASE', 'MERGE_SLASHES', 'DECODE_AND_MERGE_SLASHES'),
     }),
     outboundTrafficPolicy: record<{ mode?: 'ALLOW_ANY' | 'REGISTRY_ONLY' }>({ mode: oneOf('ALLOW_ANY', 'REGISTRY_ONLY') }),
-    meshMTLS: record<{ minProtocolVersion?: string; cipherSuites?: readonly string[] }>(
-      { minProtocolVersion: oneOf('TLS_AUTO', 'TLSV1_2', 'TLSV1_3'), cipherSuites: listOf(cipherSuite) },
-      { passedOver: ['ecdhCurves'] },
-    ),
+    meshMTLS: record<{ minProtocolVersion?: string; cipherSuites?: readonly string[]; ecdhCurves?: readonly string[] }>({
+      minProtocolVersion: oneOf('TLS_AUTO', 'TLSV1_2', 'TLSV1_3'),
+      cipherSuites: listOf(cipherSuite),
+      ecdhCurves: noCurves,
+    }),
     tlsDefaults: record<Partial<TlsDefaults>>(
       { cipherSuites: listOf(cipherSuite), ecdhCurves: listOf(ecdhCurve) },
       { passedOver: ['minProtocolVersion'] },
