@@ -39,6 +39,8 @@ export interface ChainOptions {
   readonly yaml: string;
   readonly svidOf?: (name: string, authority: Authority) => Promise<X509Svid>;
   readonly mesh?: Parameters<typeof createMesh>[0];
+  /** Options of the mesh of one service. */
+  readonly meshOf?: (name: string) => Parameters<typeof createMesh>[0];
 }
 
 /** Starts a chain; every service listens with mutual TLS on loopback as `http://NAME.shop.svc.cluster.local`. */
@@ -57,7 +59,9 @@ export async function createChain(options: ChainOptions): Promise<Chain> {
   const svidOf = options.svidOf ?? ((name) => authority.issue({ namespace: 'shop', serviceAccount: name }));
   files.policies = fill(options.yaml);
   const services = await Promise.all(
-    options.services.map((name) => startService(name, { authority, config, svidOf, mesh: options.mesh })),
+    options.services.map((name) =>
+      startService(name, { authority, config, svidOf, mesh: { ...options.mesh, ...options.meshOf?.(name) } }),
+    ),
   );
   files.services = services.map(entryOf).join('\n---\n');
   await Promise.all(services.map(({ mesh }) => mesh.reload()));

@@ -409,11 +409,25 @@ export const errorTable = table({
     meaning: 'The mesh was used after mesh.close().',
     remedy: 'Create servers before close(), or create another mesh.',
   },
+  ENMESH_TELEMETRY_ACCESS_LOG: {
+    status: 500,
+    public: 'The access log cannot be written',
+    meaning:
+      'The file of the access log could not be opened at the start, or lines of it are being lost because they cannot be written or come too fast.',
+    remedy: 'Look at the path, its directory, the free space and the permissions of this user; or give accessLog another target.',
+  },
   ENMESH_MESH_PORT: {
     status: 500,
     public: 'The service cannot listen',
     meaning: 'The port could not be opened: in use, not allowed, or no such address.',
     remedy: 'Free the port or choose another; ports below 1024 need privileges.',
+  },
+  ENMESH_CONFIG_ACCESS_LOG: {
+    status: 500,
+    public: 'The service is not configured',
+    meaning: 'ENMESH_ACCESS_LOG or ENMESH_ACCESS_LOG_FORMAT holds a word that it does not take.',
+    remedy:
+      'Set ENMESH_ACCESS_LOG to stdout, stderr, off or a path with a slash in it, and the format to json, istio or istio-json.',
   },
   ENMESH_CONFIG_NAMESPACE_MISSING: {
     status: 500,
@@ -1019,6 +1033,9 @@ export interface EnmeshErrorOptions {
   readonly details?: Readonly<Record<string, unknown>>;
 }
 
+// Registered, so that two copies of this package in one process know each other's refusals.
+const brand = Symbol.for('enmesh.error');
+
 /**
  * The one error class of enmesh. `message` is for operators; a client only ever gets `publicMessage`.
  * `status` is the HTTP status of the code's entry in {@link errorTable}.
@@ -1039,6 +1056,10 @@ export class EnmeshError extends Error {
     this.details = options.details ?? {};
   }
 
+  get [brand](): true {
+    return true;
+  }
+
   /** The sentence a client may see. */
   get publicMessage(): string {
     return errorTable[this.code].public;
@@ -1047,5 +1068,5 @@ export class EnmeshError extends Error {
 
 /** Whether `error` is an {@link EnmeshError}, of `code` when one is given. */
 export function isEnmeshError(error: unknown, code?: ErrorCode): error is EnmeshError {
-  return error instanceof EnmeshError && (code === undefined || error.code === code);
+  return error instanceof Error && brand in error && (code === undefined || (error as EnmeshError).code === code);
 }

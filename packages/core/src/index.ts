@@ -1,6 +1,7 @@
 /** `@enmesh/core`: all a service needs, both directions, no framework. */
 export { createMesh, type Mesh, type MeshServer, type MeshWorkload, type ServerOptions } from './mesh.js';
 export type { IdentityOption, MeshOptions } from './config/settings.js';
+export type { AccessLogFields, AccessLogSettings } from './config/access-log-shape.js';
 export type { IdentitySettings } from './config/identity-settings.js';
 export type { FederatedDomain } from './identity/federation.js';
 export type { ConfigFile } from './config/validate.js';
@@ -16,6 +17,18 @@ export type { RequestEnmesh } from './inbound/inbound.js';
 export type { Decision } from './policy/evaluate.js';
 export type { RequestContext } from './propagation/context.js';
 export type { RequestAttributes } from './request/attributes.js';
+export {
+  auditEvents,
+  type AuditAddress,
+  type AuditClaim,
+  type AuditEvent,
+  type AuditTrace,
+  type AuditUser,
+  type AuditWorkload,
+  type CallAudit,
+  type ConnectionAudit,
+  type RequestAudit,
+} from './telemetry/audit.js';
 export {
   deniedEvents,
   noticeEvents,

@@ -20,6 +20,7 @@ import { watchUndecided } from './inbound/undecided.js';
 import { createKeySets, type KeySets } from './jwt/key-sets.js';
 import { createJwtVerifier } from './jwt/verify.js';
 import type { Admin, AdminOptions } from './mesh/admin.js';
+import { openAudit } from './mesh/audit.js';
 import { prepareAuthorizers } from './mesh/authorizers.js';
 import { createJwtSvidCheck } from './mesh/jwt-svids.js';
 import { metricsWhenAsked } from './mesh/metrics-when-asked.js';
@@ -135,6 +136,7 @@ async function assemble(settings: Settings, extAuthz: ExtAuthzModule | undefined
   });
   stops.push(() => store.close());
   const { trustDomain } = store.current().mesh;
+  const audit = await openAudit(settings, trustDomain, stops);
   const { identity, ready: identityReady, bundleEndpoints, close: closeIdentity } = await openMeshIdentity(settings, store);
   stops.push(closeIdentity);
   jwtSvids.use(identity, store.current().resources);
@@ -153,6 +155,7 @@ async function assemble(settings: Settings, extAuthz: ExtAuthzModule | undefined
     tokens,
     egressGuard,
     transactionToken: currentTransactionToken,
+    audit,
   };
   const clients = lazyClients(outbound, stops);
   const keySets = openKeySets(
@@ -166,12 +169,13 @@ async function assemble(settings: Settings, extAuthz: ExtAuthzModule | undefined
     store.watch(({ mesh }) => authorizers.use(mesh.extensionProviders)),
     () => authorizers.close(),
   );
-  const parts = partsOf(settings, store, identity, keySets, authorizers);
+  const parts = { ...partsOf(settings, store, identity, keySets, authorizers), audit };
   stops.push(watchUndecided());
   const readiness = createReadiness(identity.svid, settings.clock);
   const generation = (): number => store.current().generation;
   const gauges = { svid: identity.svid, generation, isReady: readiness.isReady, bundleEndpoints };
-  const { metrics, close: closeMetrics } = metricsWhenAsked(gauges);
+  const keySetFigures = { keySets: () => keySets.status(), clock: settings.clock };
+  const { metrics, close: closeMetrics } = metricsWhenAsked({ ...gauges, ...keySetFigures });
   stops.push(closeMetrics);
   const told = { snapshot: () => store.current(), metrics, keySets: () => keySets.status() };
   const admin = await openAdminOf(settings, told, stops);
@@ -222,7 +226,7 @@ function partsOf(
   identity: MeshIdentity,
   keySets: KeySets,
   authorizers: Authorizers,
-): DoorParts {
+): Omit<DoorParts, 'audit'> {
   const snapshot = (): MeshSnapshot => store.current();
   const { clock, istioHeaders, maxHeaderCount, permissiveAnyAlpn, decisionHeader } = settings;
   const verifier = createJwtVerifier({ keySets });

@@ -1,5 +1,6 @@
 import { EnmeshError } from '../errors.js';
 import type { FederatedDomain } from '../identity/federation.js';
+import { accessLogShape, auditClaimsShape, type AccessLogSettings } from './access-log-shape.js';
 import { readYamlDocuments } from './documents.js';
 import { federationShape } from './federation-settings.js';
 import { identityShape, type IdentitySettings } from './identity-settings.js';
@@ -35,6 +36,9 @@ export interface ServiceFile {
   readonly permissiveAnyAlpn?: boolean;
   readonly istioHeaders?: boolean;
   readonly log?: boolean;
+  /** A path in it is relative to the file. */
+  readonly accessLog?: AccessLogSettings;
+  readonly auditClaims?: readonly string[];
 }
 
 const namespace = refined(text({ min: 1 }), (value, place) => {
@@ -63,6 +67,8 @@ const serviceFile = record<ServiceFile>({
   permissiveAnyAlpn: flag,
   istioHeaders: flag,
   log: flag,
+  accessLog: accessLogShape,
+  auditClaims: auditClaimsShape,
 });
 
 /**

@@ -5,6 +5,8 @@ import type { IdentityChoice } from '../identity/choice.js';
 import type { FederatedDomain } from '../identity/federation.js';
 import type { MeshIdentity } from '../identity/source.js';
 import type { Workload } from '../identity/workload.js';
+import { auditSettings, type AuditSettings } from './access-log-settings.js';
+import type { AccessLogSettings } from './access-log-shape.js';
 import type { ConfigSource } from './directory.js';
 import { placeFederation, splitFederation } from './federation-settings.js';
 import {
@@ -54,6 +56,13 @@ export interface MeshOptions {
   readonly istioHeaders?: boolean;
   /** False ends the lines on standard error. */
   readonly log?: boolean;
+  /**
+   * Writes a line for each decision: `stdout`, `stderr`, `off`, or `{file, format, filter, calls}` (`ENMESH_ACCESS_LOG`, `ENMESH_ACCESS_LOG_FORMAT`). Default: none.
+   * Never a token, a query or a claim that `auditClaims` does not name (docs/audit.md).
+   */
+  readonly accessLog?: AccessLogSettings;
+  /** Claims of users that `enmesh:audit` and the access log may tell besides issuer and subject (`ENMESH_AUDIT_CLAIMS=groups,tenant`). Default: none. */
+  readonly auditClaims?: readonly string[];
   /** False keeps the decision id from clients (`x-enmesh-decision`). */
   readonly decisionHeader?: boolean;
   /** Keep the request in an AsyncLocalStorage while its handler runs, for `mesh.context()`. Default false: on Node 20 it costs every request. */
@@ -83,7 +92,7 @@ export interface MeshOptions {
 }
 
 /** The options with every source of them merged and paths made absolute. */
-export interface Settings {
+export interface Settings extends AuditSettings {
   readonly workload: Workload;
   readonly config: string | ConfigSource;
   readonly identity: MeshIdentity | IdentityChoice;
@@ -138,6 +147,7 @@ export function readSettings(options: MeshOptions): Settings {
     log: options.log ?? file.log ?? true,
     decisionHeader: options.decisionHeader ?? true,
     ...guardOf(options),
+    ...auditSettings(options, env, file, base),
     maxHeaderCount: positive('maxHeaderCount', options.maxHeaderCount ?? 100),
     adminPort: adminPortOf(options.adminPort ?? env.ENMESH_ADMIN_PORT),
     env,

@@ -7,7 +7,9 @@ import type { MeshIdentity, Stop } from '../identity/source.js';
 import { runInContext } from '../propagation/context.js';
 import { bareRouter, expressRouter, type RouterSettings } from '../request/router.js';
 import { acceptSettings } from '../tls/accept-settings.js';
+import type { AuditScope } from '../telemetry/audit.js';
 import { createTlsServer } from '../tls/server.js';
+import { noteArrival } from './audit.js';
 import { wasContinued, type Asking } from './custom-step.js';
 import { decisionOf } from './decided.js';
 import { createPrototypeFollower, DoorRequest, installDoorAccessors, pinDoorAccessors } from './door-request.js';
@@ -31,6 +33,7 @@ export interface DoorParts {
   /** Whether handlers run in the request's context (AsyncLocalStorage): asked for, or needed by a TokenPropagation. */
   readonly keepsContext: () => boolean;
   readonly answer: AnswerOptions;
+  readonly audit: AuditScope;
 }
 
 /** How one server differs from another of the same mesh. */
@@ -76,7 +79,7 @@ export function createDoor(parts: DoorParts, listener: RequestListener, options:
     http: { ...http, IncomingMessage: DoorRequest as typeof IncomingMessage },
     ...(options.sniffTimeoutMs === undefined ? {} : { sniffTimeoutMs: options.sniffTimeoutMs }),
     ...(options.handshakeTimeoutMs === undefined ? {} : { handshakeTimeoutMs: options.handshakeTimeoutMs }),
-    onRefused: reportConnectionRefusal,
+    onRefused: (refusal) => reportConnectionRefusal(refusal, parts.audit),
   });
   server.maxHeadersCount = parts.maxHeaderCount;
   server.on('listening', () => (listeningPort = (server.address() as AddressInfo).port));
@@ -150,6 +153,7 @@ function enter(
   const decided = decisionOf(request);
   if (decided === null) return true;
   if (decided !== undefined) return proceed(event, request, response, head);
+  noteArrival(parts.audit, request, response, entrance.workloadPort);
   // An ordinary request is decided at once, and pays for no promise and nothing that only an external authorizer needs.
   const asking = parts.snapshot().policies.custom === undefined ? undefined : askingOf(event, response);
   const verdict = parts.inbound.judge(request, entrance, undefined, asking);

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { noteArrival } from './audit.js';
 import { decisionOf } from './decided.js';
 import { runInContext } from '../propagation/context.js';
 import type { DoorParts } from './door.js';
@@ -40,6 +41,7 @@ export function enforce(
     answerRefusal(response, verdict.refusal as Refusal, its.answer);
     return false;
   };
+  noteArrival(its.audit, request, response, options.entrance.workloadPort);
   const verdict = its.inbound.judge(request, options.entrance, options.target, { response });
   if (!(verdict instanceof Promise)) return conclude(verdict);
   void verdict.then((decided) => process.nextTick(conclude, decided));

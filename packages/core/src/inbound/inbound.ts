@@ -2,8 +2,10 @@ import type { IncomingMessage } from 'node:http';
 import type { PeerIdentity, RequestIdentity } from '../identity/caller.js';
 import type { Decision } from '../policy/evaluate.js';
 import type { RouterSettings } from '../request/router.js';
+import { noteAttributes } from './audit.js';
 import { custom, type Asking } from './custom-step.js';
 import type { RequestTarget } from '../request/normalize.js';
+import { auditEvents } from '../telemetry/audit.js';
 import type { DoorAttributes } from './door-attributes.js';
 import { compilePlan, type InboundOptions, type Plan } from './plan.js';
 import { createRefusal, Refused, type Refusal } from './refusal.js';
@@ -61,6 +63,7 @@ export function createInbound(options: InboundOptions): Inbound {
     const peer = peerIdentity(request, connection, now);
     const target = normalize(request, sent, plan, entrance, options);
     const attributes = strip(request, target, plan, entrance, connection, options);
+    if (audit.hasSubscribers) noteAttributes(request, attributes);
     const checking = custom(request, attributes, plan, options, asking);
     const arrival = { request, target, attributes, peer, plan };
     return checking === undefined ? second(arrival, now) : checking.then(() => second(arrival, options.clock()));
@@ -104,6 +107,8 @@ interface Arrival {
   readonly peer: PeerIdentity | undefined;
   readonly plan: Plan;
 }
+
+const audit = auditEvents.native;
 
 const notAsking: Asking = {};
 

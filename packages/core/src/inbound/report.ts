@@ -2,11 +2,14 @@ import { randomBytes } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { errorTable } from '../errors.js';
 import { nearSentences } from '../policy/explain-sentence.js';
+import type { AuditScope } from '../telemetry/audit.js';
 import { deniedEvents, type DeniedEvent } from '../telemetry/events.js';
 import { connectionOf } from '../tls/peer.js';
 import type { ConnectionRefusal } from '../tls/server.js';
+import { auditConnectionRefusal } from './audit.js';
 import { explainRefusal } from './explain.js';
 import type { Refusal } from './refusal.js';
+import { pathOf } from './sent-path.js';
 
 /** Explaining is bounded by this many values of rules: it runs where requests are served, and anyone can be denied often. */
 const maxValues = 1000;
@@ -51,17 +54,14 @@ function publishWithNear(refusal: Refusal, event: DeniedEvent): void {
   held = undefined;
 }
 
-/** The path of a target as sent: the query may hold a token, the authority of an absolute form a password. */
-export function pathOf(target: string): string {
-  return (target.split(/[?#]/, 1)[0] ?? '').replace(/^[^/]*:\/\/[^/]*/, '');
-}
-
-/** Tells `enmesh:denied` of a connection that was refused before any request. */
-export function reportConnectionRefusal(refusal: ConnectionRefusal): void {
+/** Tells `enmesh:denied` and `enmesh:audit` of a connection that was refused before any request. */
+export function reportConnectionRefusal(refusal: ConnectionRefusal, scope: AuditScope): void {
+  const id = randomBytes(8).toString('hex');
+  auditConnectionRefusal(scope, id, refusal);
   if (!deniedEvents.hasSubscribers) return;
   const { code, reason, remoteAddress, peer } = refusal;
   deniedEvents.publish({
-    id: randomBytes(8).toString('hex'),
+    id,
     step: refusal.step,
     code,
     status: errorTable[code].status,

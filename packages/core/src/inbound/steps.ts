@@ -7,6 +7,7 @@ import { evaluatePolicies, type Decision } from '../policy/evaluate.js';
 import type { AddedHeader } from '../propagation/payload-header.js';
 import { isHost, parseTarget, type RequestTarget } from '../request/normalize.js';
 import { isAmbiguousForRouter } from '../request/router.js';
+import { tellActors } from '../telemetry/audit-text.js';
 import { stepEvents, type Step, type StepEvent } from '../telemetry/events.js';
 import type { Objection } from '../tls/admit.js';
 import { connectionOf, type ConnectionFacts } from '../tls/peer.js';
@@ -27,21 +28,21 @@ const heard = {
 };
 
 /** Says that a step let the request pass. */
-export function passed(step: Step, subject: object, decision?: Decision): void {
-  stepEvents[step].publish({ step, outcome: 'passed', subject, ...detailsOf(decision) });
+export function passed(step: Step, subject: object, decision?: Decision, actors?: readonly string[]): void {
+  stepEvents[step].publish({ step, outcome: 'passed', subject, ...detailsOf(decision, actors) });
 }
 
-/** What policies decided, with audit and dry-run results, of allowed and denied requests alike. */
-function detailsOf(decision: Decision | undefined): Pick<StepEvent, 'details'> {
-  return decision === undefined ? {} : { details: { decision } };
+/** What policies decided, with audit and dry-run results, of allowed and denied requests alike; and who carried the user here. */
+function detailsOf(decision: Decision | undefined, actors?: readonly string[]): Pick<StepEvent, 'details'> {
+  return decision === undefined ? {} : { details: { decision, ...(actors && { actors }) } };
 }
 
 /** Ends the story at this step. */
-export function refuse(subject: object, given: Parameters<typeof createRefusal>[0]): never {
+export function refuse(subject: object, given: Parameters<typeof createRefusal>[0], actors?: readonly string[]): never {
   const channel = stepEvents[given.step];
   if (channel.hasSubscribers) {
     const { step, code } = given;
-    channel.publish({ step, outcome: 'refused', subject, code, ...detailsOf(given.decision) });
+    channel.publish({ step, outcome: 'refused', subject, code, ...detailsOf(given.decision, actors) });
   }
   throw new Refused(createRefusal(given));
 }
@@ -225,11 +226,17 @@ export function authorize(request: IncomingMessage, attributes: DoorAttributes, 
   const decision = evaluatePolicies(plan.snapshot.policies, attributes);
   if (!decision.allowed) {
     const judged = { attributes, snapshot: plan.snapshot };
-    refuse(request, { step: 'authorize', code: 'ENMESH_POLICY_DENIED', reason: reasonOf(decision, plan), decision, judged });
+    refuse(
+      request,
+      { step: 'authorize', code: 'ENMESH_POLICY_DENIED', reason: reasonOf(decision, plan), decision, judged },
+      actorsOf(attributes),
+    );
   }
-  if (heard.authorize.hasSubscribers) passed('authorize', request, decision);
+  if (heard.authorize.hasSubscribers) passed('authorize', request, decision, actorsOf(attributes));
   return decision;
 }
+
+const actorsOf = ({ user, hop: spokenFor }: DoorAttributes): readonly string[] => tellActors(user, spokenFor?.actors);
 
 /** Why policies denied, in the words of refusals. */
 export function reasonOf(decision: Decision, plan: Plan): string {

@@ -32,6 +32,8 @@ export interface KeySetStatus {
   readonly place: string;
   readonly state: KeySetState;
   readonly keys: number;
+  /** Grows with every other set that is taken into use. */
+  readonly generation: number;
   readonly fetchedAt: number | undefined;
   readonly usableUntil: number | undefined;
   /** Fetches that failed since the last good one. */
@@ -179,7 +181,11 @@ async function restore({ source, snapshot, clock }: RemoteKeySetOptions, held: H
   }
 }
 
-function statusOf({ source, clock }: RemoteKeySetOptions, { keys, freshUntil, from }: KeysInUse, failures: number): KeySetStatus {
+function statusOf(
+  { source, clock }: RemoteKeySetOptions,
+  { keys, generation, freshUntil, from }: KeysInUse,
+  failures: number,
+): KeySetStatus {
   const { issuer } = source;
   const restored = from?.restored ?? false;
   return {
@@ -187,6 +193,7 @@ function statusOf({ source, clock }: RemoteKeySetOptions, { keys, freshUntil, fr
     place: placeOf(source),
     state: stateOf(clock() <= freshUntil, from !== undefined, failures === 0 && !restored),
     keys: usableIn(keys),
+    generation,
     fetchedAt: from?.fetchedAt,
     usableUntil: from === undefined ? undefined : freshUntil,
     failures,

@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream';
 import { EnmeshError } from '../errors.js';
 import type { X509Svid } from '../identity/svid.js';
 import type { VerifiedServer } from '../tls/client.js';
+import { noteCall } from './audit.js';
 import { holdWrites, objectToWritten, refuseRequest, stripIdentity } from './agent-request.js';
 import type { HeaderLine } from './call-headers.js';
 import { isHeard, linesFor } from './carry.js';
@@ -106,6 +107,8 @@ class MeshAgent extends Agent implements ClosableAgent {
       const objection = objectToRequestLine(lane.plan, request.method, request.path, request.hasHeader('upgrade'));
       const plan = objection ?? lane.plan;
       const origin = `http://${String(given.host)}:${String(given.port)}`;
+      const { method, path } = request;
+      noteCall(this.#options, request, { method, path, headers: () => ({ ...request.getHeaders() }) });
       const call = { options: this.#options, plan, origin, subject: request };
       checked(call, (checks) => checkRequest(checks, request, given.headers), undefined);
       if (plan.kind === 'refused' || plan.carries === undefined) {

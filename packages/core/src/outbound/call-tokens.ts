@@ -8,6 +8,7 @@ import { createHopMinter } from '../propagation/hop-mint.js';
 import { hopHeader } from '../propagation/hop-token.js';
 import type { PropagationPlan } from '../propagation/plan.js';
 import type { ExchangeSpec } from '../propagation/resource.js';
+import type { TokenNote } from '../propagation/token-note.js';
 import { noticeEvents } from '../telemetry/events.js';
 import { createRateLimit } from '../telemetry/rate-limit.js';
 import type { HeaderLine } from './call-headers.js';
@@ -26,6 +27,7 @@ export interface CallTokens {
     carriage: Carriage,
     svid: X509Svid | undefined,
     context: RequestContext | undefined,
+    note?: TokenNote,
   ): readonly HeaderLine[] | Promise<readonly HeaderLine[]>;
   /** Ends the exchanges that a new configuration no longer names. */
   use(propagation: PropagationPlan): void;
@@ -76,33 +78,40 @@ export function createCallTokens({ clock, openExchange }: CallTokensOptions): Ca
     }
     return exchange;
   };
-  const carry = (carriage: Carriage, svid: X509Svid | undefined, user: RequestIdentity, context: RequestContext): HeaderLines => {
+  const carry = (
+    carriage: Carriage,
+    svid: X509Svid | undefined,
+    user: RequestIdentity,
+    context: RequestContext,
+    note: TokenNote | undefined,
+  ): HeaderLines => {
     const { audience, entry } = carriage;
     switch (entry.mode) {
       case 'HOP': {
         if (svid === undefined)
           throw new EnmeshError('ENMESH_PROPAGATION_NOT_MUTUAL', 'the connection of this call shows no SVID');
         const { claims = noClaims } = entry.spec;
-        return [[hopHeader, minter.tokenFor({ svid, audience, user, actors: context.actors, claims })]];
+        return [[hopHeader, minter.tokenFor({ svid, audience, user, actors: context.actors, claims }, note)]];
       }
       case 'FORWARD':
+        if (note !== undefined) note.token = 'forwarded';
         return [['authorization', `Bearer ${livingToken(context, clock()).text}`]];
       case 'EXCHANGE':
-        return exchanged(entry.spec.exchange, livingToken(context, clock()), exchangeOf);
+        return exchanged(entry.spec.exchange, livingToken(context, clock()), exchangeOf, note);
       default:
         return none;
     }
   };
   return {
     context: currentContext,
-    headersFor(carriage, svid, context) {
+    headersFor(carriage, svid, context, note) {
       if (carriage.entry.mode === 'NONE') return none;
       if (context?.user === undefined) {
         if (context === undefined && !isMeshItself() && lonely.take()) tellLonely(carriage);
         return none;
       }
       if (carriage.objection !== undefined) throw carriage.objection;
-      return carry(carriage, svid, context.user, context);
+      return carry(carriage, svid, context.user, context, note);
     },
     use({ outbound }) {
       const named = new Set(outbound.map(({ spec }) => JSON.stringify(spec.exchange)));
@@ -131,10 +140,11 @@ async function exchanged(
   spec: ExchangeSpec | undefined,
   raw: { readonly text: string; readonly expiresAt: number },
   exchangeOf: (spec: ExchangeSpec) => Promise<TokenExchange>,
+  note: TokenNote | undefined,
 ): Promise<readonly HeaderLine[]> {
   if (spec === undefined) throw new EnmeshError('ENMESH_PROPAGATION_NO_TOKEN', 'the entry says nothing of an exchange');
   const exchange = await exchangeOf(spec);
-  const token = await exchange.tokenFor(raw);
+  const token = await exchange.tokenFor(raw, note);
   const { header = spec.requestedTokenType === 'txn_token' ? 'txn-token' : 'authorization' } = spec;
   return [[header, header === 'authorization' ? `Bearer ${token}` : token]];
 }

@@ -1,6 +1,8 @@
 import type { X509Svid } from '../identity/svid.js';
 import type { RequestContext } from '../propagation/context.js';
+import { auditEvents } from '../telemetry/audit.js';
 import { deniedEvents, stepEvents } from '../telemetry/events.js';
+import { noteOf } from './audit.js';
 import type { HeaderLine } from './call-headers.js';
 import type { CallTokens } from './call-tokens.js';
 import type { Carriage } from './carriage.js';
@@ -19,7 +21,7 @@ export interface CarryingCall {
 
 /** Whether anyone listens to calls. */
 export function isHeard(): boolean {
-  return stepEvents.outbound.hasSubscribers || deniedEvents.hasSubscribers;
+  return stepEvents.outbound.hasSubscribers || deniedEvents.hasSubscribers || auditEvents.hasSubscribers;
 }
 
 /**
@@ -38,7 +40,8 @@ export function linesFor(call: CarryingCall): readonly HeaderLine[] | Promise<re
     return lines;
   };
   try {
-    const lines = plan.carries === undefined || tokens === undefined ? [] : tokens.headersFor(plan.carries, svid, context);
+    const lines =
+      plan.carries === undefined || tokens === undefined ? [] : tokens.headersFor(plan.carries, svid, context, noteOf(subject));
     return lines instanceof Promise ? lines.then(passed, refused) : passed(lines);
   } catch (error) {
     return refused(error);

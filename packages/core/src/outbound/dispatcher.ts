@@ -1,5 +1,6 @@
 import { Agent, Dispatcher } from 'undici';
 import { EnmeshError } from '../errors.js';
+import { noteCall } from './audit.js';
 import { withHeaderLines, withoutIdentityHeaders, type HeaderLine } from './call-headers.js';
 import { isHeard, linesFor } from './carry.js';
 import { bundlesOf, usesIdentity, watchEpochs, type IdentityEpochs } from './epoch.js';
@@ -56,6 +57,7 @@ class MeshDispatcher extends Dispatcher {
     try {
       if (this.#isClosed) throw new EnmeshError('ENMESH_OUTBOUND_CLOSED', 'the mesh client is closed');
       const route = this.#routeOf(options.origin);
+      noteCall(this.#options, handler, { method: options.method, path: options.path, headers: () => options.headers });
       const call = { options: this.#options, plan: route.plan, origin: route.origin, subject: handler };
       return this.#send(
         route,

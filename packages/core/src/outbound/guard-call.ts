@@ -1,6 +1,7 @@
 import type { EnmeshError } from '../errors.js';
 import type { CallGuard } from '../propagation/egress-guard.js';
 import { transactionTokenHeader } from '../propagation/transaction-token.js';
+import { noteOf, notingGuard } from './audit.js';
 import type { HeaderLine } from './call-headers.js';
 import { isHeard } from './carry.js';
 import type { OutboundOptions } from './options.js';
@@ -28,11 +29,13 @@ export interface CallChecks {
  */
 export function checked<T>({ options, plan, origin, subject }: GuardableCall, apply: (checks: CallChecks) => T, otherwise: T): T {
   if (plan.kind === 'refused') return otherwise;
+  const note = noteOf(subject);
   const checks = {
-    guard: mayForward(plan) ? undefined : options.egressGuard?.current(),
+    guard: mayForward(plan) ? undefined : notingGuard(options.egressGuard?.current(), note),
     passing: transactionLine(options, plan),
   };
   if (checks.guard === undefined && checks.passing === undefined) return otherwise;
+  if (note !== undefined) note.transactionToken = checks.passing !== undefined;
   try {
     return apply(checks);
   } catch (error) {

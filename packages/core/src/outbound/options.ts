@@ -1,5 +1,6 @@
 import type { MeshIdentity } from '../identity/source.js';
 import type { EgressGuard } from '../propagation/egress-guard.js';
+import type { AuditScope } from '../telemetry/audit.js';
 import type { CallTokens } from './call-tokens.js';
 import type { Outliers } from './outliers.js';
 import type { PlanSources } from './plan.js';
@@ -19,6 +20,8 @@ export interface OutboundOptions {
   readonly egressGuard?: EgressGuard | undefined;
   /** The transaction token of the request being handled, which goes on to services of the mesh; absent where none does. */
   readonly transactionToken?: () => string | undefined;
+  /** What events of `enmesh:audit` are made with; absent where none are. */
+  readonly audit?: AuditScope | undefined;
   /** Milliseconds since the epoch, by which certificates end; the system's by default. */
   readonly clock?: (() => number) | undefined;
 }

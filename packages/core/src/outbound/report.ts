@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import { errorTable, type EnmeshError } from '../errors.js';
 import type { PropagationMode } from '../propagation/resource.js';
 import { deniedEvents, stepEvents, type Step } from '../telemetry/events.js';
+import { auditCall } from './audit.js';
 import type { CallPlan, ServicePlan, Target } from './plan.js';
 
 /** In whose name a call goes besides the service's own: `user` is a request principal, `actors` who carried them here. */
@@ -12,8 +13,9 @@ export interface CarriedUser {
   readonly actors: readonly string[];
 }
 
-/** Tells the step `outbound` of one call, and of its refusal also `enmesh:denied`. `subject` stands for the call. */
+/** Tells the step `outbound` of one call and `enmesh:audit`, and of its refusal also `enmesh:denied`. `subject` stands for the call. */
 export function reportCall(plan: CallPlan, origin: string, subject: object, carried?: CarriedUser): void {
+  auditCall(plan, origin, subject);
   const isRefused = plan.kind === 'refused';
   if (stepEvents.outbound.hasSubscribers)
     stepEvents.outbound.publish({

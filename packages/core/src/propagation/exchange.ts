@@ -11,6 +11,7 @@ import { createExchangeCache, type ExchangeOutcome } from './exchange-cache.js';
 import { sendTokenPost, type SendTokenPost } from './exchange-post.js';
 import { requestExchange } from './exchange-request.js';
 import type { ExchangeSpec } from './resource.js';
+import type { TokenNote } from './token-note.js';
 
 /** What {@link createTokenExchange} is made of. */
 export interface TokenExchangeOptions {
@@ -37,9 +38,9 @@ export interface SubjectToken {
 export interface TokenExchange {
   /**
    * The token to send in place of the user's. Rejects with an `ENMESH_PROPAGATION_EXCHANGE_` code (or `ENMESH_IDENTITY_NONE`) when there is none to be had:
-   * the call is then not made, never with the user's own token.
+   * the call is then not made, never with the user's own token. `note` gets whether the provider was asked.
    */
-  tokenFor(raw: SubjectToken): Promise<string>;
+  tokenFor(raw: SubjectToken, note?: TokenNote): Promise<string>;
   /** Ends what is in flight; later calls are refused. */
   close(): void;
 }
@@ -84,13 +85,14 @@ export function createTokenExchange(options: TokenExchangeOptions): TokenExchang
     }
   };
   return {
-    async tokenFor(raw) {
+    async tokenFor(raw, note) {
       if (closing.signal.aborted) throw failed('the mesh is closed');
       const now = clock();
       // Written so that a clock that is no number refuses.
       if (!(now < raw.expiresAt)) throw new EnmeshError('ENMESH_PROPAGATION_USER_EXPIRED', 'the token of the user has expired');
       const key = keyOf(raw, options);
       const known = cache.find(key, now);
+      if (note !== undefined) note.token = known === undefined ? 'fetched' : 'cached';
       if (known !== undefined) return textOf(known);
       let running = inFlight.get(key);
       if (running === undefined) {

@@ -2,6 +2,7 @@ import { createHash, randomBytes, sign, type KeyObject } from 'node:crypto';
 import { EnmeshError } from '../errors.js';
 import type { RequestIdentity } from '../identity/caller.js';
 import type { X509Svid } from '../identity/svid.js';
+import type { TokenNote } from './token-note.js';
 import { parsePem } from '../x509/pem.js';
 import { actClaim, hopAlgorithmOf, hopLimits, hopType, type HopAlgorithm } from './hop-token.js';
 
@@ -20,8 +21,8 @@ export interface HopCall {
 
 /** Makes hop tokens. */
 export interface HopMinter {
-  /** The token for a call, one made in the last 30 s where there is one. Throws an `ENMESH_PROPAGATION_` code when there can be none. */
-  tokenFor(call: HopCall): string;
+  /** The token for a call, one made in the last 30 s where there is one; `note` gets which it was. Throws an `ENMESH_PROPAGATION_` code when there can be none. */
+  tokenFor(call: HopCall, note?: TokenNote): string;
 }
 
 /** A token is sent again for the first half of its life, so that it arrives with the other half in front of it. */
@@ -45,13 +46,16 @@ interface Minted {
 export function createHopMinter({ clock }: { readonly clock: () => number }): HopMinter {
   const byUser = new WeakMap<RequestIdentity, Map<readonly string[], Minted>>();
   return {
-    tokenFor(call) {
+    tokenFor(call, note) {
       const now = clock();
       let kept = byUser.get(call.user);
       const known = kept?.get(call.audience);
-      if (known !== undefined && isFor(known, call) && now < known.usableUntil && now >= known.usableUntil - reuseMs)
+      if (known !== undefined && isFor(known, call) && now < known.usableUntil && now >= known.usableUntil - reuseMs) {
+        if (note !== undefined) note.token = 'reused';
         return known.token;
+      }
       const minted = mint(call, now);
+      if (note !== undefined) note.token = 'minted';
       if (kept === undefined) byUser.set(call.user, (kept = new Map()));
       if (kept.size >= mostKept) kept.clear();
       kept.set(call.audience, minted);

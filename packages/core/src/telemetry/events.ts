@@ -76,6 +76,7 @@ export interface NoticeEvent {
     | 'insecure-option'
     | 'runtime-unsupported'
     | 'undecided-request'
+    | 'access-log-failed'
     | 'call-without-context'
     | 'check-failed-open'
     | 'connections-ended'
@@ -99,7 +100,8 @@ export interface EventChannel<Payload> {
   subscribe(listener: (payload: Payload) => void): () => void;
 }
 
-function eventChannel<Payload>(name: string): EventChannel<Payload> {
+/** The channel `enmesh:<name>`. */
+export function eventChannel<Payload>(name: string): EventChannel<Payload> {
   const inner: Channel = channel(`enmesh:${name}`);
   return {
     name: inner.name,

@@ -1,6 +1,8 @@
 import type { SvidSource } from '../identity/source.js';
 import type { X509Svid } from '../identity/svid.js';
 import { deniedEvents, noticeEvents, stepEvents, type DeniedEvent, type NoticeEvent } from './events.js';
+import type { KeySetStatus } from '../jwt/key-sets.js';
+import { keySetMetrics } from './key-set-metrics.js';
 import { createCounter, formatMetric, type Sample } from './metric-text.js';
 
 /** What the gauges of one mesh are read from, at the moment of asking. */
@@ -11,6 +13,10 @@ export interface MetricsOptions {
   readonly isReady: () => boolean;
   /** The SPIFFE bundle endpoints in use; default none. */
   readonly bundleEndpoints?: () => readonly BundleEndpointFigures[];
+  /** How the fetched key sets stand; default none. */
+  readonly keySets?: () => readonly KeySetStatus[];
+  /** Milliseconds since the epoch, by which ages are told; default the system's. */
+  readonly clock?: () => number;
 }
 
 /** What is told of one bundle endpoint: when it last gave a good bundle, in milliseconds since the epoch, and how often it failed. */
@@ -56,7 +62,11 @@ export function createMetrics(options: MetricsOptions): Metrics {
     watchRotations(options.svid, () => counters.rotations.add({})),
   ];
   return {
-    text: () => [...gauges(options), ...totals(counters), ...bundleMetrics(options.bundleEndpoints?.() ?? [])].join(''),
+    text() {
+      const keySets = keySetMetrics(options.keySets?.() ?? [], options.clock ?? Date.now);
+      const endpoints = bundleMetrics(options.bundleEndpoints?.() ?? []);
+      return [...gauges(options), ...keySets, ...totals(counters), ...endpoints].join('');
+    },
     close() {
       for (const stop of stops.splice(0)) stop();
     },
