@@ -6,7 +6,7 @@ const maxClaim = 256;
 const maxItems = 16;
 
 /** Whatever begins as a JWT does, as it is and in base64, in whatever place somebody put it. */
-const tokens = /(?:eyJ|ZXlK)[\w+/=-]{8,}(?:\.[\w+/=-]*)*/g;
+const tokens = /eyJ[\w=-]{8,}(?:\.[\w=-]*)*|ZXlK[\w+/=-]{8,}/g;
 const credentials = /\b(bearer|basic|dpop|negotiate)[ +]+\S+/gi;
 
 /** A text of a client's as it may be told: at most `max` characters, and nothing in it that looks like a token. */
