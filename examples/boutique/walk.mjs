@@ -48,6 +48,6 @@ try {
 }
 if (!isStopping) {
   const right = found.filter(({ ok }) => ok).length;
-  printSum({ right, all: found.length, seconds: performance.now() / 1000 });
+  if (found.length > 0) printSum({ right, all: found.length, seconds: performance.now() / 1000 });
   process.exit(isWhole && right === found.length ? 0 : 1);
 }

@@ -7,9 +7,13 @@ export function printTitle(title) {
   console.log(`\n${bold(title)}`);
 }
 
+/** Whatever a service answers, a line stays a line. */
+const inLine = (text) => text.replaceAll(/\s+/g, ' ').slice(0, 300);
+
 /** The call, what its client got, and why; what was expected only where it was something else. */
 export function printCheck({ what, got, why, ok, expected }) {
-  console.log(`${ok ? green('ok') : red('NO')}  ${what} -> ${ok ? got : red(got)}  ${dim(`[${why}]`)}`);
+  const answer = inLine(got);
+  console.log(`${ok ? green('ok') : red('NO')}  ${what} -> ${ok ? answer : red(answer)}  ${dim(`[${why}]`)}`);
   if (!ok) console.log(`    expected ${expected}`);
 }
 
