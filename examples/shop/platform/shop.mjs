@@ -8,10 +8,10 @@ const folder = (name) => fileURLToPath(new URL(`../${name}/`, import.meta.url));
 
 /**
  * Starts the shop and resolves when all of it is ready; rejects, with everything ended, when a part cannot start. `ports` are those of the
- * environment (`GATEWAY_PORT` ...), `show` and `before` fill the working copy, `onLine(name, line, stream)` hears the processes. `preload` are modules
- * that a service loads before its own, by its name, and `onMessage` hears what these send.
+ * environment (`GATEWAY_PORT` ...), `show` and `before` fill the working copy, `onLine(name, line, stream)` hears the processes. `extras` are, by
+ * a service's name, modules that it loads before its own and more of its environment; `onMessage` hears what such a module sends.
  */
-export async function createShop({ ports = {}, show, before = () => {}, onLine = () => {}, preload = {}, onMessage = () => {} }) {
+export async function createShop({ ports = {}, show, before = () => {}, onLine = () => {}, extras = {}, onMessage = () => {} }) {
   const copy = createWorkingCopy({ show });
   const processes = [];
   const places = new Map();
@@ -21,8 +21,14 @@ export async function createShop({ ports = {}, show, before = () => {}, onLine =
     return started;
   };
   const startService = (name) => {
-    const env = { ...meshEnvironment(copy), ...ports };
-    return start(name, { file: 'main.js', cwd: folder(name), env, preload: preload[name], onMessage });
+    const { preload, env } = extras[name] ?? {};
+    return start(name, {
+      file: 'main.js',
+      cwd: folder(name),
+      env: { ...meshEnvironment(copy), ...ports, ...env },
+      preload,
+      onMessage,
+    });
   };
   const close = async () => {
     await Promise.all(processes.map((one) => one.stop()));

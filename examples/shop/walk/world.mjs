@@ -11,8 +11,10 @@ export async function createWorld({ onLine } = {}) {
   const loot = [];
   const shop = await createShop({
     ports: freePorts,
-    // Stock was broken into: what it writes down is used in the last step.
-    preload: { stock: [new URL('../../platform/wiretap.mjs', import.meta.url)] },
+    // For the last step: stock keeps an access log, and was broken into.
+    extras: {
+      stock: { env: { ENMESH_ACCESS_LOG: 'stderr' }, preload: [new URL('../../platform/wiretap.mjs', import.meta.url)] },
+    },
     onMessage: ({ kind, token }) => kind === 'stolen' && loot.push(token),
     show: 'empty',
     before: (copy) => {
@@ -107,6 +109,12 @@ class World {
   async stolen() {
     for (let tries = 0; this.loot.length === 0 && tries < 500; tries += 1) await new Promise((done) => setTimeout(done, 10));
     return this.loot.at(-1) ?? 'nothing.was.stolen';
+  }
+
+  /** The line that stock wrote to its access log of a request with this verdict, since `from`. */
+  async logged(verdict, from) {
+    const pattern = new RegExp(`^\\{.*"enmesh\\.verdict":"${verdict}".*"url\\.path":"/corrections"`);
+    return JSON.parse(await this.shop.stock.line(pattern, { from, what: 'a line of the access log' }));
   }
 
   /** How many lines a service has said: where to look for what comes next. */

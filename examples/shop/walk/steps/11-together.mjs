@@ -23,6 +23,7 @@ export const togetherStep = {
 
     note('enmesh/11-propagation.yaml is added: the gateway carries its users to stock by HOP');
     await world.change((copy) => copy.teach('enmesh/11-propagation.yaml'));
+    const correctedFrom = world.mark('stock');
     const answer = await correct(admin);
     const { user, through, peer, headers = [] } = jsonOf(answer);
     check({
@@ -37,6 +38,14 @@ export const togetherStep = {
       got: admin.split('.').some((part) => text.includes(part)) || text.includes('hop-token') ? 'something' : 'nothing',
       want: 'nothing',
       why: 'the token stayed at the gateway, and the hop token ended at the door of stock',
+    });
+
+    const log = await world.logged('allowed', correctedFrom);
+    check({
+      asked: 'who did that, in the access log of stock',
+      got: `user ${log['user.id']} of ${log['enmesh.user.issuer']}, carried by ${log['enmesh.actors']}`,
+      want: 'user root of https://idp.shop.example, carried by spiffe://cluster.local/ns/shop/sa/gateway',
+      why: `decision ${log['enmesh.decision']}, rule ${log['enmesh.rule']} of ${log['enmesh.policy']}, status ${log['http.response.status_code']}`,
     });
 
     const alice = await world.token('sub=alice&groups=staff');
@@ -67,7 +76,15 @@ export const togetherStep = {
     await withToken('another process of the gateway', 'gateway', stolen);
     note('the thief writes other claims into it, and that it belongs to the certificate of that process');
     const seen = await world.call('gateway', 'http://product.shop.svc.cluster.local/debug/call');
+    const alteredFrom = world.mark('stock');
     await withToken('the same process', 'gateway', altered(stolen, jsonOf(seen).certificate));
+    const refusal = await world.logged('refused', alteredFrom);
+    check({
+      asked: 'who that was, in the access log of stock',
+      got: `user ${refusal['user.id'] ?? 'unknown'}, peer ${refusal['enmesh.peer']}, ${refusal['error.type']}`,
+      want: 'user unknown, peer spiffe://cluster.local/ns/shop/sa/gateway, ENMESH_PROPAGATION_HOP_SIGNATURE',
+      why: `decision ${refusal['enmesh.decision']}: ${refusal['enmesh.reason']}`,
+    });
   },
 };
 
