@@ -6,9 +6,10 @@ import { currentContext, isMeshItself, rawTokenOf, type RequestContext } from '.
 import type { TokenExchange } from '../propagation/exchange.js';
 import { createHopMinter } from '../propagation/hop-mint.js';
 import { hopHeader } from '../propagation/hop-token.js';
-import type { PropagationPlan } from '../propagation/plan.js';
+import type { CarriedToken, PropagationPlan } from '../propagation/plan.js';
 import type { ExchangeSpec } from '../propagation/resource.js';
 import type { TokenNote } from '../propagation/token-note.js';
+import { transactionTokenHeader } from '../propagation/transaction-token.js';
 import { noticeEvents } from '../telemetry/events.js';
 import { createRateLimit } from '../telemetry/rate-limit.js';
 import type { HeaderLine } from './call-headers.js';
@@ -97,7 +98,7 @@ export function createCallTokens({ clock, openExchange }: CallTokensOptions): Ca
         if (note !== undefined) note.token = 'forwarded';
         return [['authorization', `Bearer ${livingToken(context, clock()).text}`]];
       case 'EXCHANGE':
-        return exchanged(entry.spec.exchange, livingToken(context, clock()), exchangeOf, note);
+        return exchanged(entry, livingToken(context, clock()), exchangeOf, note);
       default:
         return none;
     }
@@ -136,16 +137,25 @@ function livingToken(context: RequestContext, now: number): { readonly text: str
   return raw;
 }
 
+/** The name of the header in which calls of an entry carry their user, lower case; undefined where they carry none. */
+export function carriedHeader({ mode, spec: { exchange } }: CarriedToken): string | undefined {
+  if (mode === 'HOP') return hopHeader;
+  if (mode === 'FORWARD') return 'authorization';
+  if (mode !== 'EXCHANGE') return undefined;
+  return exchange?.header ?? (exchange?.requestedTokenType === 'txn_token' ? transactionTokenHeader : 'authorization');
+}
+
 async function exchanged(
-  spec: ExchangeSpec | undefined,
+  entry: CarriedToken,
   raw: { readonly text: string; readonly expiresAt: number },
   exchangeOf: (spec: ExchangeSpec) => Promise<TokenExchange>,
   note: TokenNote | undefined,
 ): Promise<readonly HeaderLine[]> {
+  const { exchange: spec } = entry.spec;
   if (spec === undefined) throw new EnmeshError('ENMESH_PROPAGATION_NO_TOKEN', 'the entry says nothing of an exchange');
   const exchange = await exchangeOf(spec);
   const token = await exchange.tokenFor(raw, note);
-  const { header = spec.requestedTokenType === 'txn_token' ? 'txn-token' : 'authorization' } = spec;
+  const header = carriedHeader(entry) ?? 'authorization';
   return [[header, header === 'authorization' ? `Bearer ${token}` : token]];
 }
 

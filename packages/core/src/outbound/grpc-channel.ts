@@ -12,6 +12,8 @@ export interface ChannelOptions {
   readonly authority: string;
   /** Asked at each call; the same object while configuration and identity stay. Throws when a call would be refused. */
   readonly route: () => GrpcRoute;
+  /** Does to a call that goes by a route what is to be done besides; absent where nothing is. */
+  readonly shape?: ((call: object, route: GrpcRoute) => void) | undefined;
   /** What the application gives grpc-js for its channels. */
   readonly given: object;
 }
@@ -84,7 +86,9 @@ export class MeshChannel {
   createCall(...args: CallArguments): object {
     try {
       const lane = this.#current();
-      return this.#counted(lane, lane.channel.createCall(...args));
+      const call = this.#counted(lane, lane.channel.createCall(...args));
+      this.#options.shape?.(call, lane.route);
+      return call;
     } catch (error) {
       return this.#refusedCall(error);
     }

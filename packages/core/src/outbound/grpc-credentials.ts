@@ -9,7 +9,10 @@ import { EnmeshError } from '../errors.js';
  */
 export interface GrpcModule {
   readonly ChannelCredentials: abstract new () => unknown;
-  readonly CallCredentials: { createEmpty(): unknown };
+  readonly CallCredentials: {
+    createEmpty(): unknown;
+    createFromMetadataGenerator(generate: (options: any, done: (error: Error | null, metadata?: any) => void) => void): unknown;
+  };
   readonly Channel: new (target: string, credentials: never, options: object) => unknown;
   readonly Metadata: new () => unknown;
 }

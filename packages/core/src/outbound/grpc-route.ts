@@ -1,11 +1,12 @@
 import { isIP, type Socket } from 'node:net';
 import type { GrpcRoute } from '../custom/grpc-package.js';
 import { EnmeshError, isEnmeshError } from '../errors.js';
+import type { X509Svid } from '../identity/svid.js';
 import type { VerifiedServer } from '../tls/client.js';
 import { openTarget } from './connector.js';
 import { bundlesOf, pinIdentity, usesIdentity } from './epoch.js';
 import { defaultConnectTimeoutMs, type OutboundOptions } from './options.js';
-import { planCall, type CallPlan, type PlanSources, type ServicePlan, type Target } from './plan.js';
+import { planCall, type CallPlan, type PlanSources, type RefusedPlan, type ServicePlan, type Target } from './plan.js';
 import { reportConnection, reportRefusedConnection } from './report.js';
 import { createServers, type Servers } from './servers.js';
 
@@ -20,8 +21,18 @@ export interface GrpcService {
   readonly declaredOnly: boolean;
 }
 
+/** A route with what its calls carry is decided by. */
+export interface CarryingRoute extends GrpcRoute {
+  /** The SVID that its connections show; undefined where they show none. */
+  readonly svid: X509Svid | undefined;
+  /** The plan of calls that begin now: that of the configuration in force, under which the connections are still the right ones. */
+  plan(): LivePlan;
+}
+
+type LivePlan = Exclude<CallPlan, RefusedPlan>;
+
 interface Known {
-  readonly route: GrpcRoute;
+  readonly route: CarryingRoute;
   readonly servers: Servers;
   readonly key: string;
   readonly svid: unknown;
@@ -33,8 +44,8 @@ interface Known {
  * and when the certificate of a server ends that it led to.
  * Throws `ENMESH_OUTBOUND_*` where a call would be refused, and `ENMESH_IDENTITY_NONE`.
  */
-export function createGrpcRoute(options: OutboundOptions, service: GrpcService): () => GrpcRoute {
-  let planned: { readonly snapshot: PlanSources; readonly plan: Exclude<CallPlan, { kind: 'refused' }> } | undefined;
+export function createGrpcRoute(options: OutboundOptions, service: GrpcService): () => CarryingRoute {
+  let planned: { readonly snapshot: PlanSources; readonly plan: LivePlan } | undefined;
   let known: Known | undefined;
   return () => {
     const snapshot = options.snapshot();
@@ -47,13 +58,14 @@ export function createGrpcRoute(options: OutboundOptions, service: GrpcService):
     const isSame = known?.key === key && known.svid === svid && known.bundles === bundles;
     if (known !== undefined && isSame && (options.clock ?? Date.now)() < known.servers.until) return known.route;
     const servers = createServers();
-    const route = plan.kind === 'service' ? routeOf(options, plan, servers) : plainRoute(service.host, service.port);
+    const way = plan.kind === 'service' ? routeOf(options, plan, servers) : plainRoute(service.host, service.port);
+    const route = { ...way, svid, plan: () => planned?.plan ?? plan };
     known = { route, servers, key, svid, bundles };
     return route;
   };
 }
 
-function planOf(snapshot: PlanSources, { host, port, declaredOnly }: GrpcService): Exclude<CallPlan, { kind: 'refused' }> {
+function planOf(snapshot: PlanSources, { host, port, declaredOnly }: GrpcService): LivePlan {
   const plan = planCall(snapshot, { protocol: 'http:', host, port });
   if (plan.kind === 'refused') throw plan.error;
   if (plan.kind === 'pass' && declaredOnly)

@@ -2,9 +2,10 @@
  * `@enmesh/core/grpc`: clients of `@grpc/grpc-js` whose connections are the mesh's. The application brings grpc-js; core does not depend on it.
  */
 import type { GrpcRoute } from '../custom/grpc-package.js';
-import { MeshChannel } from './grpc-channel.js';
+import { carryGrpc, type GrpcCall } from './grpc-carry.js';
+import { MeshChannel, type ChannelOptions } from './grpc-channel.js';
 import { createRouteCredentials, type CredentialsOf, type GrpcModule } from './grpc-credentials.js';
-import { createGrpcRoute } from './grpc-route.js';
+import { createGrpcRoute, type CarryingRoute } from './grpc-route.js';
 import { outboundOf } from './registered.js';
 import { expirySweepMs } from './servers.js';
 
@@ -38,7 +39,10 @@ export function createGrpcCredentials<G extends GrpcModule>(grpc: G, mesh: objec
   const { host, port } = parseAuthority(authority);
   const { options, closers } = outboundOf(mesh);
   const route = createGrpcRoute(options, { host, port, declaredOnly: true });
-  return connectionOf(grpc, authority, route, (channel) => {
+  const origin = `http://${authority}`;
+  const shape = (call: object, { svid, plan }: CarryingRoute): void =>
+    carryGrpc({ grpc, options, plan: plan(), svid, origin }, call as GrpcCall);
+  return connectionOf(grpc, { authority, route, shape: shape as ChannelOptions['shape'] }, (channel) => {
     const { svid, bundles } = options.identity;
     const sweeper = setInterval(() => channel.refresh(), expirySweepMs).unref();
     const stops = [svid.watch(() => channel.refresh()), bundles.watch(() => channel.refresh()), () => clearInterval(sweeper)];
@@ -57,13 +61,12 @@ export function createRouteConnection<G extends GrpcModule>(
   authority: string,
   route: () => GrpcRoute,
 ): GrpcConnection<G> {
-  return connectionOf(grpc, authority, route, () => () => {});
+  return connectionOf(grpc, { authority, route }, () => () => {});
 }
 
 function connectionOf<G extends GrpcModule>(
   grpc: G,
-  authority: string,
-  route: () => GrpcRoute,
+  { authority, route, shape }: Pick<ChannelOptions, 'authority' | 'route' | 'shape'>,
   attend: (channel: MeshChannel) => () => void,
 ): GrpcConnection<G> {
   return {
@@ -72,7 +75,7 @@ function connectionOf<G extends GrpcModule>(
     credentials: createRouteCredentials(grpc, async (socket) => route().secure(socket)),
     options: {
       channelFactoryOverride(_target, _credentials, given) {
-        const channel: MeshChannel = new MeshChannel({ grpc, authority, route, given }, () => stop());
+        const channel: MeshChannel = new MeshChannel({ grpc, authority, route, shape, given }, () => stop());
         const stop = attend(channel);
         return channel as unknown as InstanceType<G['Channel']>;
       },
