@@ -117,6 +117,7 @@ describe('a hop token', () => {
   const now = Math.floor(Date.now() / 1000);
   it.each([
     ['after its end', { iat: now - 61, exp: now - 1 }],
+    ['made by a clock that is 5 minutes behind', { iat: now - 300, exp: now - 240, user_exp: now + 900 }],
     ['made by a clock that is 5 minutes ahead', { iat: now + 300, exp: now + 360, user_exp: now + 900 }],
   ])('is refused %s', async (_when, claims) => {
     expectRefused(await arrive(hop({ claims })), 'ENMESH_PROPAGATION_HOP_EXPIRED');

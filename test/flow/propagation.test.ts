@@ -1,8 +1,9 @@
 import { get as httpGet, type IncomingHttpHeaders } from 'node:http';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { deniedEvents, noticeEvents, stepEvents, type DeniedEvent, type NoticeEvent } from '@enmesh/core';
+import type { TLSSocket } from 'node:tls';
 import { createChain, type Chain, type ChainService } from '../support/hop-chain.js';
-import { send, type Answer } from '../support/house.js';
+import { open, send, type Answer } from '../support/house.js';
 
 const users = `
 apiVersion: security.istio.io/v1
@@ -150,6 +151,74 @@ describe('a user who is carried by hop tokens', () => {
     await Promise.all([gateway.renew(), product.renew(), stock.renew()]);
     expect((await enter()).body).toBe('stock');
     expect(seen.get('stock')?.actors).toEqual([uri('product'), uri('gateway')]);
+  });
+
+  it('is carried by a new token where a call is tried again and the SVID was renewed meanwhile', async () => {
+    const tokens: string[] = [];
+    const certificates = new Set<string>();
+    product.handle = async (request, response) => {
+      const { user } = request.enmesh ?? {};
+      certificates.add(String((request.socket as TLSSocket).getPeerX509Certificate()?.fingerprint256));
+      tokens.push(String(user?.principal));
+      if (tokens.length > 1) return void response.end('product');
+      await gateway.renew();
+      request.socket.destroy();
+    };
+    gateway.handle = async (_request, response) => {
+      const { body } = await gateway.mesh.request(`${product.url}/`, { retry: { attempts: 3 } });
+      response.end(await body.text());
+    };
+    expect(await enter()).toMatchObject({ status: 200, body: 'product' });
+    const jane = `${chain.issuer.issuer}/jane`;
+    expect(tokens).toEqual([jane, jane]);
+    // A hop token counts on connections of one certificate only, so each attempt had its own.
+    expect(certificates.size).toBe(2);
+  });
+
+  it('is not carried to a destination of more than 16 identities, and the call is refused', async () => {
+    const wide = await createChain({ services: ['gateway', 'product'], yaml: hops });
+    const names = (count: number): string =>
+      JSON.stringify(Array.from({ length: count }, (_, i) => (i === 0 ? uri('product') : uri(`product-${i}`))));
+    const rule = (count: number): string =>
+      `apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: product, namespace: shop}\nspec: {host: product.shop.svc.cluster.local, trafficPolicy: {tls: {mode: ISTIO_MUTUAL, subjectAltNames: ${names(count)}}}}\n`;
+    const [first, second] = [wide.of('gateway'), wide.of('product')];
+    second.handle = note('product');
+    first.handle = async (_request, response) => {
+      response.end(await (await first.mesh.request(second.url)).body.text());
+    };
+    const ask = async (): Promise<Answer> =>
+      send({ port: first.port }, 'GET', '/', [['Authorization', `Bearer ${await wide.issuer.sign({ sub: 'jane' })}`]]);
+    await wide.write([hops, rule(16)].join('---\n'));
+    expect(await ask()).toMatchObject({ status: 200, body: 'product' });
+    seen.clear();
+    await wide.write([hops, rule(17)].join('---\n'));
+    expect(await ask()).toMatchObject({ status: 599, body: 'ENMESH_PROPAGATION_AUDIENCE' });
+    expect(seen.has('product')).toBe(false);
+    await wide.close();
+  });
+
+  it('fits a receiver that takes 4 KiB of headers with the claims that are listed, and is answered 431 where they are too large', async () => {
+    const handle = product.handle;
+    const small = await open(
+      product.mesh.createServer((_request, response) => void response.end('small'), { http: { maxHeaderSize: 4096 } }),
+    );
+    const entry = (claims: string): string =>
+      [
+        hops.replaceAll('name: gateway,', 'name: to-product,').replace('"product"', '"elsewhere"'),
+        `apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: small, namespace: shop}\nspec: {hosts: [small.shop.svc.cluster.local], location: MESH_INTERNAL, resolution: STATIC, ports: [{number: 80, name: http, protocol: HTTP, targetPort: ${small}}], endpoints: [{address: 127.0.0.1, serviceAccount: product}]}\n`,
+        propagation('gateway', to('small', { mode: 'HOP', claims: [claims] })),
+      ].join('---\n');
+    gateway.handle = async (_request, response) => {
+      const { statusCode, body } = await gateway.mesh.request('http://small.shop.svc.cluster.local/');
+      response.end(`${statusCode} ${await body.text()}`);
+    };
+    const large = { email: 'x'.repeat(3500) };
+    await chain.write(entry('groups'));
+    expect((await enter(large)).body).toBe('200 small');
+    await chain.write(entry('email'));
+    expect((await enter(large)).body).toMatch(/^431 /);
+    await chain.write(hops);
+    product.handle = handle;
   });
 
   it('is told in the events of the call and of the arrival, with who carried them', async () => {

@@ -452,6 +452,19 @@ describe('what an exchange keeps', () => {
     expect(asked).toHaveLength(2);
   });
 
+  it('by a clock 5 minutes behind uses a token no longer than expires_in, and by one 5 minutes ahead refuses what seems to have ended', async () => {
+    const behind = await create(json(given({ exp: start / 1000 + 300 + 120 }, { expires_in: 120 })));
+    await behind.exchange.tokenFor(raw);
+    behind.clock.advance(108_000);
+    await behind.exchange.tokenFor(raw);
+    expect(behind.asked).toHaveLength(2);
+    const ahead = await create(json(given({ exp: start / 1000 - 300 + 120 }, { expires_in: 120 })));
+    await expect(ahead.exchange.tokenFor(raw)).rejects.toMatchObject({
+      code: 'ENMESH_PROPAGATION_EXCHANGE_ANSWER',
+      message: expect.stringContaining('it has expired'),
+    });
+  });
+
   it('does not keep an opaque token without expires_in', async () => {
     const { exchange, asked } = await create(json(given({}, { access_token: 'opaque', expires_in: undefined })));
     expect(await Promise.all([exchange.tokenFor(raw), exchange.tokenFor(raw)])).toEqual(['opaque', 'opaque']);
