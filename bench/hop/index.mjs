@@ -1,82 +1,21 @@
-// What carrying the user by HOP costs, as the difference of CPU time per call between paired rounds: the same calls with a user and without one. Caller and
-// receiver are one process, so the figure is what both of them pay.
-import { createMesh } from '@enmesh/core';
-import { createTestAuthority, createTestIssuer } from '@enmesh/core/testing';
+// What carrying the user costs, as the difference of CPU time per call between paired rounds: the same calls with a user and without one. Caller and receiver are
+// one process, so the figure is what both of them pay. In a cold round each call makes and verifies a token of its own.
 import { printGoal } from '../goals.mjs';
 import { medianInterval } from '../statistics.mjs';
+import { createWorld } from './world.mjs';
 
 const concurrency = 16;
 
-const documents = (issuer, port) => `
-apiVersion: security.istio.io/v1
-kind: RequestAuthentication
-metadata: {name: users, namespace: shop}
-spec: {selector: {matchLabels: {app: gateway}}, jwtRules: [{issuer: "${issuer.issuer}", jwks: '${issuer.jwksText}'}]}
----
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: product, namespace: shop}
-spec:
-  hosts: [product.shop.svc.cluster.local]
-  location: MESH_INTERNAL
-  resolution: STATIC
-  ports: [{number: 80, name: http, protocol: HTTP, targetPort: ${port}}]
-  endpoints: [{address: 127.0.0.1, serviceAccount: product}]
-`;
-
-const propagation = (issuer) => `
-apiVersion: enmesh.dev/v1
-kind: TokenPropagation
-metadata: {name: gateway, namespace: shop}
-spec: {selector: {matchLabels: {app: gateway}}, outbound: [{hosts: [product], mode: HOP, claims: [groups]}]}
----
-apiVersion: enmesh.dev/v1
-kind: TokenPropagation
-metadata: {name: product, namespace: shop}
-spec: {selector: {matchLabels: {app: product}}, inbound: [{principals: [cluster.local/ns/shop/sa/gateway], issuers: ["${issuer.issuer}"]}]}
-`;
-
-/** Two services of one mesh, and the contexts of requests that the gateway had: without a user, and of `users` users. */
-async function createWorld(users) {
-  const [authority, issuer] = await Promise.all([createTestAuthority(), createTestIssuer()]);
-  let port = 1;
-  const config = {
-    read: async () => [
-      { name: 'a.yaml', text: documents(issuer, port) },
-      { name: 'enmesh/b.yaml', text: propagation(issuer) },
-    ],
-    watch: () => () => {},
-  };
-  const join = async (name) => {
-    const workload = { namespace: 'shop', serviceAccount: name };
-    const identity = await authority.identity(workload);
-    return createMesh({ ...workload, labels: { app: name }, config, identity, log: false, env: {} });
-  };
-  const [gateway, product] = [await join('gateway'), await join('product')];
-  let known = 0;
-  const listen = (server) => new Promise((done) => server.listen(0, '127.0.0.1', () => done(server.address().port)));
-  port = await listen(
-    product.createServer((request, response) => {
-      if (request.enmesh.user !== undefined) known += 1;
-      response.end('ok');
-    }),
-  );
-  await Promise.all([gateway.reload(), product.reload()]);
-  const contexts = [];
-  const door = await listen(
-    gateway.createServer((_request, response) => {
-      contexts.push(gateway.context());
-      response.end();
-    }),
-  );
-  await fetch(`http://127.0.0.1:${door}`);
-  for (let n = 0; n < users; n++) {
-    const token = await issuer.sign({ sub: `user-${n}`, groups: ['staff'] });
-    await (await fetch(`http://127.0.0.1:${door}`, { headers: { authorization: `Bearer ${token}` } })).text();
-  }
-  const [nobody, ...somebody] = contexts;
-  return { gateway, nobody, somebody, known: () => known, close: () => Promise.all([gateway.close(), product.close()]) };
-}
+const rows = [
+  { mode: 'HOP', keyType: 'P-256', users: 1 },
+  { mode: 'HOP', keyType: 'P-256', users: 100 },
+  { mode: 'HOP', keyType: 'P-256', users: 500, isCold: true },
+  { mode: 'HOP', keyType: 'P-384', users: 500, isCold: true },
+  { mode: 'HOP', keyType: 'RSA-2048', users: 1 },
+  { mode: 'HOP', keyType: 'RSA-2048', users: 500, isCold: true },
+  { mode: 'EXCHANGE', keyType: 'P-256', users: 1 },
+  { mode: 'EXCHANGE', keyType: 'P-256', users: 100 },
+];
 
 /** CPU time per call, in microseconds. */
 async function measure({ gateway }, contexts, calls) {
@@ -94,13 +33,17 @@ async function measure({ gateway }, contexts, calls) {
   return (user + system) / calls;
 }
 
-async function compare(users, { rounds, calls }) {
-  const world = await createWorld(users);
+async function compare(row, { rounds, calls: most }) {
+  const { users, isCold = false } = row;
+  const calls = isCold ? users : most;
+  const world = await createWorld(row);
   await measure(world, [world.nobody], calls);
-  await measure(world, world.somebody, calls);
-  const before = world.known();
+  await measure(world, world.somebody, Math.max(calls, users));
+  const before = world.carried();
   const [alone, carried, ratios, differences] = [[], [], [], []];
   for (let round = 0; round < rounds; round++) {
+    // Past the time in which a hop token is sent again, so that none is.
+    if (isCold) world.advance(31_000);
     // Which comes first changes from round to round.
     const order = round % 2 === 0 ? [true, false] : [false, true];
     for (const isCarried of order)
@@ -108,30 +51,29 @@ async function compare(users, { rounds, calls }) {
     differences.push(carried.at(-1) - alone.at(-1));
     ratios.push(carried.at(-1) / alone.at(-1));
   }
-  if (world.known() - before !== rounds * calls) throw new Error('some calls did not carry their user');
+  if (world.carried() - before !== rounds * calls) throw new Error('some calls did not carry their user');
   await world.close();
-  return {
-    users,
-    alone: medianInterval(alone),
-    carried: medianInterval(carried),
-    ratio: medianInterval(ratios),
-    cost: medianInterval(differences),
-  };
+  const intervals = { alone, carried, ratio: ratios, cost: differences };
+  return { ...row, ...Object.fromEntries(Object.entries(intervals).map(([name, values]) => [name, medianInterval(values)])) };
 }
 
 const write = ({ median, low, high }, digits = 0) =>
   `${median.toFixed(digits)} (${low.toFixed(digits)} to ${high.toFixed(digits)})`;
 
+function print({ mode, keyType, users, isCold, alone, carried, ratio, cost }) {
+  const what = isCold ? 'cold, a token for each call' : `warm, ${users} user${users === 1 ? '' : 's'}`;
+  console.log(`${mode}, ${keyType}, ${what}: costs ${write(cost)} us of CPU`);
+  console.log(`  per call alone ${write(alone)} us, with the user ${write(carried)} us, ratio ${write(ratio, 3)}`);
+}
+
 /** Answers how many goals were missed. */
 export async function run({ quick, json }) {
   const size = quick ? { rounds: 10, calls: 500 } : { rounds: 30, calls: 2000 };
-  const results = [await compare(1, size), await compare(100, size)];
-  if (json) console.log(JSON.stringify(results));
-  for (const { users, alone, carried, ratio, cost } of json ? [] : results) {
-    console.log(
-      `${users} user${users === 1 ? '' : 's'}, CPU per call of both ends: alone ${write(alone)} us, by HOP ${write(carried)} us`,
-    );
-    console.log(`  HOP costs ${write(cost)} us, ratio ${write(ratio, 3)}`);
+  const results = [];
+  for (const row of rows) {
+    results.push(await compare(row, size));
+    if (!json) print(results.at(-1));
   }
+  if (json) console.log(JSON.stringify(results));
   return printGoal('a warm hop costs', Math.round(results[0].cost.median), 60, ' us');
 }

@@ -141,7 +141,7 @@ function credentialsOf(
 ): GrpcCallCredentials {
   return grpc.CallCredentials.createFromMetadataGenerator((asked, done) => {
     generate(asked).then(
-      (metadata) => done(null, metadata),
+      (metadata) => done(null, metadata as never),
       (error: Error) => {
         const details = detailsOf(error);
         // grpc-js would put words of its own before ours.

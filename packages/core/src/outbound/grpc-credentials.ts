@@ -11,7 +11,9 @@ export interface GrpcModule {
   readonly ChannelCredentials: abstract new () => unknown;
   readonly CallCredentials: {
     createEmpty(): unknown;
-    createFromMetadataGenerator(generate: (options: any, done: (error: Error | null, metadata?: any) => void) => void): unknown;
+    createFromMetadataGenerator(
+      generate: (options: object, done: (error: Error | null, metadata?: never) => void) => void,
+    ): unknown;
   };
   readonly Channel: new (target: string, credentials: never, options: object) => unknown;
   readonly Metadata: new () => unknown;
