@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as grpc from '@grpc/grpc-js';
 import { createGrpcCredentials } from '@enmesh/core/grpc';
-import { stepEvents } from '@enmesh/core';
+import { auditEvents, stepEvents, type AuditEvent } from '@enmesh/core';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createChain, type Chain, type ChainService } from '../support/hop-chain.js';
 import { send, type Answer } from '../support/house.js';
@@ -244,10 +244,22 @@ describe('a call of grpc-js that is made for a user', () => {
     await write(entry({ mode: 'HOP' }));
     const told: unknown[] = [];
     const stop = stepEvents.outbound.subscribe(({ details }) => told.push(details));
+    const audited: AuditEvent[] = [];
+    const stopAudit = auditEvents.subscribe((event) => audited.push(event));
     await enter(() => who());
     stop();
+    stopAudit();
     const user = `${chain.issuer.issuer}/jane`;
     expect(told).toEqual([expect.objectContaining({ origin: `http://${authority}`, propagation: 'HOP', user })]);
+    expect(audited.filter(({ kind }) => kind === 'call')).toEqual([
+      expect.objectContaining({
+        path: '/shop.Stock/Who',
+        mode: 'HOP',
+        host: 'stock.shop.svc.cluster.local',
+        port: 50051,
+        token: 'minted',
+      }),
+    ]);
   });
 });
 

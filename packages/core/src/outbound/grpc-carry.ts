@@ -2,6 +2,7 @@ import { AsyncResource } from 'node:async_hooks';
 import type { EnmeshError } from '../errors.js';
 import type { X509Svid } from '../identity/svid.js';
 import { guardedBodyBytes, type CallGuard } from '../propagation/egress-guard.js';
+import { noteCall } from './audit.js';
 import { isIdentityHeader } from './call-headers.js';
 import { carriedHeader } from './call-tokens.js';
 import { isHeard, linesFor } from './carry.js';
@@ -42,6 +43,8 @@ export interface CarriedCall {
   readonly svid: X509Svid | undefined;
   /** `http://host:port`, for events. */
   readonly origin: string;
+  /** `/package.Service/Method`. */
+  readonly path: string;
 }
 
 /** Status of gRPC by its number. */
@@ -72,7 +75,11 @@ export function carryGrpc(carried: CarriedCall, call: GrpcCall): void {
   };
   call.start = (metadata, listener) => {
     try {
-      const { guard, sent } = inContext(() => shapeMetadata(carried, call, metadata.clone()));
+      const { guard, sent } = inContext(() => {
+        const { options, path } = carried;
+        noteCall(options, call, { method: 'POST', path, headers: () => metadata.getMap() });
+        return shapeMetadata(carried, call, metadata.clone());
+      });
       if (guard?.checkBody !== undefined) guardMessages(call, guard.checkBody);
       if (carries === undefined && isHeard()) reportCall(plan, carried.origin, call);
       if (carries !== undefined || given !== undefined) setCredentials(credentialsOf(grpc, generate, call));

@@ -12,8 +12,8 @@ export interface ChannelOptions {
   readonly authority: string;
   /** Asked at each call; the same object while configuration and identity stay. Throws when a call would be refused. */
   readonly route: () => GrpcRoute;
-  /** Does to a call that goes by a route what is to be done besides; absent where nothing is. */
-  readonly shape?: ((call: object, route: GrpcRoute) => void) | undefined;
+  /** Does to a call of a method (`/package.Service/Method`) by a route what is to be done besides; absent where nothing is. */
+  readonly shape?: ((call: object, route: GrpcRoute, path: string) => void) | undefined;
   /** What the application gives grpc-js for its channels. */
   readonly given: object;
 }
@@ -87,7 +87,7 @@ export class MeshChannel {
     try {
       const lane = this.#current();
       const call = this.#counted(lane, lane.channel.createCall(...args));
-      this.#options.shape?.(call, lane.route);
+      this.#options.shape?.(call, lane.route, String(args[0]));
       return call;
     } catch (error) {
       return this.#refusedCall(error);

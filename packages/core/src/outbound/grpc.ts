@@ -40,8 +40,8 @@ export function createGrpcCredentials<G extends GrpcModule>(grpc: G, mesh: objec
   const { options, closers } = outboundOf(mesh);
   const route = createGrpcRoute(options, { host, port, declaredOnly: true });
   const origin = `http://${authority}`;
-  const shape = (call: object, { svid, plan }: CarryingRoute): void =>
-    carryGrpc({ grpc, options, plan: plan(), svid, origin }, call as GrpcCall);
+  const shape = (call: object, { svid, plan }: CarryingRoute, path: string): void =>
+    carryGrpc({ grpc, options, plan: plan(), svid, origin, path }, call as GrpcCall);
   return connectionOf(grpc, { authority, route, shape: shape as ChannelOptions['shape'] }, (channel) => {
     const { svid, bundles } = options.identity;
     const sweeper = setInterval(() => channel.refresh(), expirySweepMs).unref();
