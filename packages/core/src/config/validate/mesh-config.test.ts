@@ -81,10 +81,37 @@ enableAutoMtls: false
     ['an unknown normalization', 'pathNormalization: {normalization: MERGE_SLASH}\n', 'did you mean MERGE_SLASHES?'],
     ['an unknown outbound mode', 'outboundTrafficPolicy: {mode: DENY}\n', 'must be one of ALLOW_ANY, REGISTRY_ONLY'],
     ['an old TLS version', 'meshMTLS: {minProtocolVersion: TLSV1_1}\n', 'must be one of TLS_AUTO, TLSV1_2, TLSV1_3'],
-    ['an unknown curve', 'tlsDefaults: {ecdhCurves: [P-257]}\n', '"P-257" is no curve'],
-    ['several curves in one', 'tlsDefaults: {ecdhCurves: ["P-256:P-384"]}\n', 'is no curve'],
+    ['a TLS version in another spelling', 'meshMTLS: {minProtocolVersion: TLSv1_3}\n', 'did you mean TLSV1_3?'],
+    ['a version that is none', 'tlsDefaults: {minProtocolVersion: "1.3"}\n', 'must be one of TLS_AUTO, TLSV1_2, TLSV1_3'],
+    ['an unknown curve', 'tlsDefaults: {ecdhCurves: [P-257]}\n', '"P-257" is no curve of this Node.js (did you mean "P-256"?'],
+    ["a curve by OpenSSL's other name with a slip", 'tlsDefaults: {ecdhCurves: [secp256r2]}\n', 'did you mean "P-256"?'],
+    ['several curves in one', 'tlsDefaults: {ecdhCurves: ["P-256:P-384"]}\n', 'is no curve of this Node.js (write one'],
+    ['curves for the mesh', 'meshMTLS: {ecdhCurves: [P-256]}\n', 'Istio has no choice of curves in the mesh'],
     ['an unknown cipher suite for clients', 'tlsDefaults: {cipherSuites: [ROT13]}\n', '"ROT13" is no cipher suite'],
-    ['an unknown cipher suite', 'meshMTLS: {cipherSuites: [ROT13]}\n', '"ROT13" is no cipher suite'],
+    ['an unknown cipher suite', 'meshMTLS: {cipherSuites: [ROT13]}\n', '"ROT13" is no cipher suite (known here: ECDHE-ECDSA'],
+    [
+      'a cipher suite in small letters, which OpenSSL does not know',
+      'meshMTLS: {cipherSuites: [ecdhe-ecdsa-aes256-gcm-sha384]}\n',
+      'did you mean "ECDHE-ECDSA-AES256-GCM-SHA384"?',
+    ],
+    [
+      "a cipher suite by IANA's name",
+      'meshMTLS: {cipherSuites: [TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]}\n',
+      'did you mean "ECDHE-RSA-AES128-GCM-SHA256"?',
+    ],
+    [
+      "another by IANA's name",
+      'tlsDefaults: {cipherSuites: [TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256]}\n',
+      'did you mean "ECDHE-ECDSA-CHACHA20-POLY1305"?',
+    ],
+    ["an old one by IANA's name", 'tlsDefaults: {cipherSuites: [TLS_RSA_WITH_AES_256_CBC_SHA]}\n', 'did you mean "AES256-SHA"?'],
+    ['a cipher suite of TLS 1.3', 'meshMTLS: {cipherSuites: [TLS_AES_256_GCM_SHA384]}\n', 'cannot be chosen, as in Istio'],
+    ['one without certificates', 'meshMTLS: {cipherSuites: [PSK-AES256-GCM-SHA384]}\n', 'is no cipher suite'],
+    [
+      'one that OpenSSL has left out',
+      'meshMTLS: {cipherSuites: [DES-CBC3-SHA]}\n',
+      'is no cipher suite of this Node.js (remove it',
+    ],
     ['a namespace that is none', 'rootNamespace: a/b\n', 'is no namespace'],
     ['a list', '[]', 'must be a map, not a list'],
     ['a resource', 'apiVersion: v1\nkind: ConfigMap\n', 'there is no field "apiVersion" here'],
@@ -92,6 +119,23 @@ enableAutoMtls: false
     const { mesh, problems } = read(text);
     expect(mesh).toBeUndefined();
     expect(problems).toContain(expected);
+  });
+
+  it('warns of a lowest version for gateways, which there are none of', () => {
+    const { mesh, problems } = read('tlsDefaults: {minProtocolVersion: TLSV1_3, ecdhCurves: [X25519]}\n');
+    expect(mesh).toMatchObject({ minProtocolVersion: 'TLSv1.2', tlsDefaults: { cipherSuites: [], ecdhCurves: ['X25519'] } });
+    expect(problems).toMatch(
+      /^warning enmesh\/mesh\.yaml:1:15 tlsDefaults\.minProtocolVersion: this field is for servers of gateways/,
+    );
+    expect(read('tlsDefaults: {minProtocolVersion: TLS_AUTO}\nmeshMTLS: {ecdhCurves: []}\n').problems).toBe('');
+  });
+
+  it('takes each cipher suite of Istio that this OpenSSL knows', () => {
+    const names = 'ECDHE-ECDSA-CHACHA20-POLY1305, ECDHE-RSA-AES128-SHA, AES128-GCM-SHA256, AES256-SHA';
+    expect(read(`meshMTLS: {cipherSuites: [${names}]}\n`)).toMatchObject({
+      mesh: { cipherSuites: names.split(', ') },
+      problems: '',
+    });
   });
 
   it('refuses two of them', () => {

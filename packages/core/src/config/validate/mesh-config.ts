@@ -1,4 +1,3 @@
-import { createSecureContext, getCiphers } from 'node:tls';
 import type { ExtensionProvider } from '../../policy/provider.js';
 import type { PathNormalization } from '../../request/normalize.js';
 import type { TlsDefaults } from '../../tls/origination.js';
@@ -8,6 +7,7 @@ import { quote } from '../problem.js';
 import { flag, invalidAt, listOf, oneOf, record, refined, text, type Shape } from '../shape.js';
 import { caBundles, caBundleUrls, caCertificate, trustDomainName, type CaCertificate } from './ca-certificates.js';
 import { extensionProviders } from './extension-providers.js';
+import { meshMtls, tlsDefaults, type MeshTls } from './tls-config.js';
 import { isDnsLabel } from './values.js';
 
 /** The fields of MeshConfig that Istio has and enmesh does not obey: each is passed over with a warning. */
@@ -72,27 +72,6 @@ const meshTrustDomain = refined(trustDomainName, (value, place) => {
     invalidAt(place, `${quote(value)} is no trust domain`, 'labels of letters, digits and "-" between dots');
 });
 
-const noCurves = refined(listOf(text()), (value, place) => {
-  if (value.length > 0)
-    invalidAt(place, 'Istio has no choice of curves in the mesh', 'tlsDefaults.ecdhCurves is for servers outside it');
-});
-
-const cipherSuite = refined(text({ min: 1 }), (value, place) => {
-  if (!getCiphers().includes(value.toLowerCase()))
-    invalidAt(place, `${quote(value)} is no cipher suite of this Node.js`, "write OpenSSL's name");
-});
-
-/** Curves are known by what OpenSSL takes: newer lines of Node know more of them. */
-const ecdhCurve = refined(text({ min: 1 }), (value, place) => {
-  const problem = `${quote(value)} is no curve of this Node.js`;
-  if (!/^[\w-]+$/.test(value)) return void invalidAt(place, problem);
-  try {
-    createSecureContext({ ecdhCurve: value });
-  } catch {
-    invalidAt(place, problem, 'such as P-256, P-384 or X25519');
-  }
-});
-
 const normalizations: Readonly<Record<string, PathNormalization>> = {
   DEFAULT: 'BASE',
   NONE: 'NONE',
@@ -108,7 +87,7 @@ interface MeshFields {
   readonly rootNamespace?: string;
   readonly pathNormalization?: { readonly normalization?: string };
   readonly outboundTrafficPolicy?: { readonly mode?: 'ALLOW_ANY' | 'REGISTRY_ONLY' };
-  readonly meshMTLS?: { readonly minProtocolVersion?: string; readonly cipherSuites?: readonly string[] };
+  readonly meshMTLS?: MeshTls;
   readonly tlsDefaults?: Partial<TlsDefaults>;
   readonly enableAutoMtls?: boolean;
   readonly extensionProviders?: readonly ExtensionProvider[];
@@ -124,15 +103,8 @@ const meshFields = record<MeshFields>(
       normalization: oneOf('DEFAULT', 'NONE', 'BASE', 'MERGE_SLASHES', 'DECODE_AND_MERGE_SLASHES'),
     }),
     outboundTrafficPolicy: record<{ mode?: 'ALLOW_ANY' | 'REGISTRY_ONLY' }>({ mode: oneOf('ALLOW_ANY', 'REGISTRY_ONLY') }),
-    meshMTLS: record<{ minProtocolVersion?: string; cipherSuites?: readonly string[]; ecdhCurves?: readonly string[] }>({
-      minProtocolVersion: oneOf('TLS_AUTO', 'TLSV1_2', 'TLSV1_3'),
-      cipherSuites: listOf(cipherSuite),
-      ecdhCurves: noCurves,
-    }),
-    tlsDefaults: record<Partial<TlsDefaults>>(
-      { cipherSuites: listOf(cipherSuite), ecdhCurves: listOf(ecdhCurve) },
-      { passedOver: ['minProtocolVersion'] },
-    ),
+    meshMTLS: meshMtls,
+    tlsDefaults,
     enableAutoMtls: flag,
     extensionProviders,
   },
