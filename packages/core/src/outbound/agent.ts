@@ -17,6 +17,7 @@ import { objectToRequestLine, planCall, refusedBy, type CallPlan, type PlanSourc
 import { reportCall } from './report.js';
 import { distrusted } from './retired-pools.js';
 import { expirySweepMs, graceMs } from './servers.js';
+import { endDistrusted } from './upgraded.js';
 
 /** How the agent reaches one host and port under one configuration and identity. */
 interface Lane {
@@ -181,6 +182,8 @@ class MeshAgent extends Agent implements ClosableAgent {
   override destroy(): void {
     this.#end();
     super.destroy();
+    // Node forgets a socket that a call has upgraded.
+    for (const socket of this.#sockets.keys()) socket.destroy();
   }
 
   #end(): void {
@@ -272,9 +275,14 @@ class MeshAgent extends Agent implements ClosableAgent {
     const idle = new Set(this.#idle());
     for (const socket of sockets) {
       if (idle.has(socket)) socket.destroy();
-      else if (!this.#ending.has(socket))
-        this.#ending.set(socket, setTimeout(() => socket.destroy(distrusted()), graceMs).unref());
+      else if (!this.#ending.has(socket)) this.#ending.set(socket, setTimeout(() => this.#endNow(socket), graceMs).unref());
     }
+  }
+
+  #endNow(socket: Socket): void {
+    const isCall = Object.values(this.sockets).some((sockets) => sockets?.includes(socket));
+    if (isCall) socket.destroy(distrusted());
+    else endDistrusted(socket);
   }
 
   #retireStale(): void {

@@ -12,6 +12,7 @@ import { reportCall } from './report.js';
 import { createRetiredPools, type EndpointPool } from './retired-pools.js';
 import { createRoute, nextPool, noPools, type Route } from './route.js';
 import { createServers, expirySweepMs } from './servers.js';
+import { createUpgradedConnections } from './upgraded.js';
 
 export type { OutboundOptions } from './options.js';
 
@@ -36,6 +37,7 @@ class MeshDispatcher extends Dispatcher {
   readonly #options: OutboundOptions;
   readonly #routes = new Map<string, Route>();
   readonly #retired = createRetiredPools();
+  readonly #upgraded = createUpgradedConnections();
   readonly #clock: () => number;
   readonly #epochs: IdentityEpochs;
   readonly #sweepers: readonly NodeJS.Timeout[];
@@ -98,14 +100,16 @@ class MeshDispatcher extends Dispatcher {
   }
 
   #send(route: Route, options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
-    const plan = isOrdinary(options) ? route.plan : judged(route.plan, options);
+    const isPlain = isOrdinary(options);
+    const plan = isPlain ? route.plan : judged(route.plan, options);
+    const receiver = isPlain ? handler : this.#upgraded.watching(handler);
     if (plan.kind === 'refused' || plan.carries === undefined) {
       if (isHeard()) reportCall(plan, route.origin, handler);
       if (plan.kind === 'refused') throw plan.error;
-      return this.#transmit(route, plan, undefined, options, handler);
+      return this.#transmit(route, plan, undefined, options, receiver);
     }
     const lines = linesFor({ tokens: this.#options.tokens, plan, svid: route.svid, origin: route.origin, subject: handler });
-    if (!(lines instanceof Promise)) return this.#transmit(route, plan, lines, options, handler);
+    if (!(lines instanceof Promise)) return this.#transmit(route, plan, lines, options, receiver);
     const { carries } = plan;
     void lines
       .then((later) => {
@@ -113,7 +117,7 @@ class MeshDispatcher extends Dispatcher {
         // The configuration changed while the provider was asked: what it gave may no longer be what is to be sent.
         if (this.#isClosed || now.plan.kind === 'refused' || now.plan.carries?.entry !== carries.entry)
           return this.dispatch(options, handler);
-        return this.#transmit(now, now.plan, later, options, handler);
+        return this.#transmit(now, now.plan, later, options, receiver);
       })
       .catch((error: unknown) => fail(handler, error as Error));
     return true;
@@ -163,13 +167,19 @@ class MeshDispatcher extends Dispatcher {
   #retireStale(): void {
     for (const route of [...this.#routes.values()])
       if (route.plan.kind === 'service' && usesIdentity(route.plan)) this.#drop(route);
-    this.#retired.judge(bundlesOf(this.#options.identity), this.#clock());
+    this.#judge();
   }
 
   /** One that was being connected when the bundles changed was not among those judged then. */
   #retireUntrusted(): void {
     this.#retireEnded();
-    this.#retired.judge(bundlesOf(this.#options.identity), this.#clock());
+    this.#judge();
+  }
+
+  #judge(): void {
+    const [bundles, now] = [bundlesOf(this.#options.identity), this.#clock()];
+    this.#retired.judge(bundles, now);
+    this.#upgraded.judge(bundles, now);
   }
 
   #sweep(): void {
@@ -194,7 +204,10 @@ class MeshDispatcher extends Dispatcher {
   override close(callback: () => void): void;
   override close(callback?: () => void): Promise<void> | void {
     this.#retire(this.#end());
-    return answer(this.#retired.gone(), callback);
+    return answer(
+      Promise.all([this.#retired.gone(), this.#upgraded.gone()]).then(() => {}),
+      callback,
+    );
   }
 
   override destroy(): Promise<void>;
@@ -204,6 +217,7 @@ class MeshDispatcher extends Dispatcher {
   override destroy(error?: Error | null | (() => void), callback?: () => void): Promise<void> | void {
     const reason = typeof error === 'function' ? null : (error ?? null);
     const all = [...this.#end().map(({ pool }) => pool), ...this.#retired.pools];
+    this.#upgraded.destroy(reason);
     const ended = Promise.all(all.map((each) => each.destroy(reason))).then(() => {});
     return answer(ended, typeof error === 'function' ? error : callback);
   }

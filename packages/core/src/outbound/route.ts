@@ -6,6 +6,7 @@ import { defaultConnectTimeoutMs, type OutboundOptions } from './options.js';
 import type { CallPlan, PlanSources, ServicePlan } from './plan.js';
 import type { EndpointPool } from './retired-pools.js';
 import { createServers } from './servers.js';
+import { noteServer } from './upgraded.js';
 
 /** What is known of one origin: its plan under one snapshot, and the pools it goes through. */
 export interface Route {
@@ -77,7 +78,10 @@ function createPools(
     const pool = new Pool(origin, {
       connect: (_o, callback) =>
         connector.connect(i, (error, socket, server) => {
-          if (server !== undefined) servers.add(server);
+          if (server !== undefined) {
+            servers.add(server);
+            if (socket !== null) noteServer(socket, server);
+          }
           (callback as Parameters<typeof connector.connect>[1])(error, socket);
         }),
     });

@@ -1,5 +1,7 @@
 import { get, type Agent, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
+import { once } from 'node:events';
 import { connect, type AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Dispatcher } from 'undici';
 import type { GrpcRoute } from '../custom/grpc-package.js';
@@ -11,7 +13,8 @@ import type { TrustBundleSet } from '../identity/trust-bundle.js';
 import { createTestAuthority, type TestAuthority } from '../testing/authority.js';
 import { acceptSettings } from '../tls/accept-settings.js';
 import { createTlsServer } from '../tls/server.js';
-import { createMeshAgent } from './agent.js';
+import { noticeEvents, type NoticeEvent } from '../telemetry/events.js';
+import { createMeshAgent, type ClosableAgent } from './agent.js';
 import { createMeshDispatcher } from './dispatcher.js';
 import { MeshChannel } from './grpc-channel.js';
 import { createGrpcRoute } from './grpc-route.js';
@@ -91,6 +94,11 @@ async function start(listener: RequestListener = (_req, res) => void res.end('an
     socket.once('close', () => count.closed++);
   });
   server.on('request', listener);
+  server.on('upgrade', (_request: IncomingMessage, socket: Duplex) => {
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\n');
+    socket.on('error', () => {});
+    socket.on('data', (chunk: Buffer) => socket.write(chunk));
+  });
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
   const { port } = server.address() as AddressInfo;
   const entry: ServiceEntry = {
@@ -233,6 +241,103 @@ describe.each(Object.entries(clients))('%s, when the certificate of the server e
     world.bundles.set(withRoots(other.rootPem));
     vi.advanceTimersByTime(15_000);
     await expect(textOf(stream)).rejects.toThrow();
+  });
+});
+
+const upgrades: Readonly<Record<string, (world: World) => Promise<Duplex>>> = {
+  'an upgrade of the dispatcher': async ({ dispatcher }) =>
+    (await dispatcher.upgrade({ origin: url, path: '/', method: 'GET', protocol: 'chat' })).socket,
+  'an upgrade of the agent': ({ agent }) =>
+    new Promise((done, fail) => {
+      const request = get(url, { agent, headers: { connection: 'upgrade', upgrade: 'chat' } });
+      request.on('upgrade', (_response, socket) => done(socket)).on('error', fail);
+    }),
+};
+
+describe.each(Object.entries(upgrades))('%s', (_name, upgrade) => {
+  /** An upgraded connection that sends back what it gets, with how it ended. */
+  async function openUpgraded() {
+    const world = await start();
+    const socket = await upgrade(world);
+    const ended = { code: undefined as unknown, isClosed: false };
+    socket.on('error', (error: { code?: unknown }) => (ended.code = error.code)).on('close', () => (ended.isClosed = true));
+    ends.push(() => socket.destroy());
+    const echo = async (text: string): Promise<string> => {
+      const answer = once(socket, 'data');
+      socket.write(text);
+      return String(((await answer) as [Buffer])[0]);
+    };
+    return { world, socket, ended, echo };
+  }
+  let notices: NoticeEvent[];
+  beforeEach(() => {
+    notices = [];
+    ends.push(noticeEvents.subscribe((notice) => void notices.push(notice)));
+  });
+  const told = () => notices.filter(({ kind }) => kind === 'stream-ended').map(({ code, details }) => [code, details?.['peer']]);
+  const product = 'spiffe://cluster.local/ns/shop/sa/product';
+
+  it('outlives a rotation of our own, and has 15 s when the certificate of its server has ended', async () => {
+    const { world, ended, echo } = await openUpgraded();
+    world.ownSvid.set(await issueOwn());
+    vi.advanceTimersByTime(60_000);
+    expect(await echo('still here')).toBe('still here');
+    now += 6 * minute;
+    vi.advanceTimersByTime(5_000);
+    expect(await echo('for a while')).toBe('for a while');
+    vi.advanceTimersByTime(14_000);
+    expect([ended.isClosed, told()]).toEqual([false, []]);
+    vi.advanceTimersByTime(1_000);
+    await until(() => ended.isClosed);
+    expect([ended.code, told()]).toEqual(['ENMESH_OUTBOUND_DISTRUSTED', [['ENMESH_OUTBOUND_DISTRUSTED', product]]]);
+    await until(() => world.count.closed === 1);
+  });
+
+  it('has 15 s when the root of its server has left the bundle, and none fewer when another joins it', async () => {
+    const { world, ended, echo } = await openUpgraded();
+    const other = await createTestAuthority();
+    const withRoots = (...roots: string[]): TrustBundleSet =>
+      new Map([...authority.bundles].map(([trustDomain, bundle]) => [trustDomain, { ...bundle, roots }]));
+    world.bundles.set(withRoots(authority.rootPem, other.rootPem));
+    vi.advanceTimersByTime(60_000);
+    expect(await echo('still here')).toBe('still here');
+    world.bundles.set(withRoots(other.rootPem));
+    vi.advanceTimersByTime(14_999);
+    expect(ended.isClosed).toBe(false);
+    vi.advanceTimersByTime(1);
+    await until(() => ended.isClosed);
+    expect(ended.code).toBe('ENMESH_OUTBOUND_DISTRUSTED');
+  });
+
+  it('ends the process by no error that nobody listens for', async () => {
+    const world = await start();
+    const socket = await upgrade(world);
+    let isClosed = false;
+    socket.on('close', () => (isClosed = true));
+    now += 6 * minute;
+    vi.advanceTimersByTime(5_000);
+    vi.advanceTimersByTime(15_000);
+    await until(() => isClosed);
+    expect(told()).toHaveLength(1);
+  });
+
+  it('ends with its client', async () => {
+    const { world, ended } = await openUpgraded();
+    world.agent.destroy();
+    await world.dispatcher.destroy();
+    await until(() => ended.isClosed);
+    expect(told()).toEqual([]);
+  });
+
+  it('is waited for by a client that closes in peace', async () => {
+    const { world, socket, ended } = await openUpgraded();
+    let isOver = false;
+    const closed = Promise.all([(world.agent as ClosableAgent).close(), world.dispatcher.close()]).then(() => (isOver = true));
+    await new Promise(setImmediate);
+    expect([isOver, ended.isClosed]).toEqual([false, false]);
+    socket.end();
+    socket.destroy();
+    await closed;
   });
 });
 

@@ -13,11 +13,11 @@ interface WebSocketLike {
 
 /**
  * Ends a connection whose exchange may go on no longer. A WebSocket of the library `ws` is closed with 1008 and `reason`; every other stream ends where
- * it stands, so that no reader can take it for complete.
+ * it stands, with `error` where one is given, so that no reader can take it for complete.
  */
-export function endStream(socket: Duplex, reason = 'no longer authorized'): void {
-  if (!closeWebSocket(socket, 1008, reason)) return void socket.destroy();
-  const deadline = setTimeout(() => socket.destroy(), closingMs).unref();
+export function endStream(socket: Duplex, reason = 'no longer authorized', error?: Error): void {
+  if (!closeWebSocket(socket, 1008, reason)) return void socket.destroy(error);
+  const deadline = setTimeout(() => socket.destroy(error), closingMs).unref();
   socket.once('close', () => clearTimeout(deadline));
 }
 
