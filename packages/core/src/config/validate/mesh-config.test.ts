@@ -86,7 +86,6 @@ enableAutoMtls: false
     ['an unknown curve', 'tlsDefaults: {ecdhCurves: [P-257]}\n', '"P-257" is no curve of this Node.js (did you mean "P-256"?'],
     ["a curve by OpenSSL's other name with a slip", 'tlsDefaults: {ecdhCurves: [secp256r2]}\n', 'did you mean "P-256"?'],
     ['several curves in one', 'tlsDefaults: {ecdhCurves: ["P-256:P-384"]}\n', 'is no curve of this Node.js (write one'],
-    ['curves for the mesh', 'meshMTLS: {ecdhCurves: [P-256]}\n', 'Istio has no choice of curves in the mesh'],
     ['an unknown cipher suite for clients', 'tlsDefaults: {cipherSuites: [ROT13]}\n', '"ROT13" is no cipher suite'],
     ['an unknown cipher suite', 'meshMTLS: {cipherSuites: [ROT13]}\n', '"ROT13" is no cipher suite (known here: ECDHE-ECDSA'],
     [
