@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { connect, type AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { Dispatcher } from 'undici';
+import { upgrade as undiciUpgrade, type Dispatcher } from 'undici';
 import type { GrpcRoute } from '../custom/grpc-package.js';
 import { defaultMeshSettings } from '../config/mesh-config.js';
 import type { Registry, ServiceEntry } from '../config/registry.js';
@@ -245,8 +245,7 @@ describe.each(Object.entries(clients))('%s, when the certificate of the server e
 });
 
 const upgrades: Readonly<Record<string, (world: World) => Promise<Duplex>>> = {
-  'an upgrade of the dispatcher': async ({ dispatcher }) =>
-    (await dispatcher.upgrade({ origin: url, path: '/', method: 'GET', protocol: 'chat' })).socket,
+  'an upgrade of the dispatcher': async ({ dispatcher }) => (await undiciUpgrade(url, { dispatcher, protocol: 'chat' })).socket,
   'an upgrade of the agent': ({ agent }) =>
     new Promise((done, fail) => {
       const request = get(url, { agent, headers: { connection: 'upgrade', upgrade: 'chat' } });
