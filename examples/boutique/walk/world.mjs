@@ -51,7 +51,9 @@ class World {
     const [serviceAccount, namespace = 'boutique'] = account.split('/').reverse();
     if (!this.#callers.has(key)) {
       const identity = { dev: { directory: this.boutique.identities } };
-      this.#callers.set(key, await createMesh({ namespace, serviceAccount, identity, config, log: false, env: {} }));
+      const mesh = await createMesh({ namespace, serviceAccount, identity, config, log: false, env: {} });
+      this.#callers.set(key, mesh);
+      await mesh.ready();
     }
     return this.#callers.get(key);
   }
