@@ -26,7 +26,7 @@ export interface AuthorityOptions {
   readonly warn: (message: string) => void;
 }
 
-/** One attempt of the agent: five tries, the pause doubling from 100 ms, each spread by a tenth. */
+/** One attempt of the agent: five tries, the pause doubling from 100 ms (at most an eighth of what is left of the SVID), each spread by a tenth. */
 const tries = 5;
 const firstPauseMs = 100;
 const spread = 0.1;
@@ -111,18 +111,25 @@ async function askInTurn(options: AuthorityOptions, proofs: readonly Proof[], as
   throw new EnmeshError('ENMESH_ISSUANCE_CREDENTIAL_MISSING', 'there is nothing to prove to the CA who asks');
 }
 
-async function askAgain<T>({ timer, random, signal }: AuthorityOptions, ask: () => Promise<T>, until: number): Promise<T> {
+async function askAgain<T>(options: AuthorityOptions, ask: () => Promise<T>, until: number): Promise<T> {
+  const { timer, random, signal } = options;
   for (let done = 1; ; done++) {
     try {
       return await ask();
     } catch (error) {
-      const pause = firstPauseMs * 2 ** (done - 1) * (1 + spread * (2 * random() - 1));
+      const pause = Math.min(firstPauseMs * 2 ** (done - 1), longestPause(options)) * (1 + spread * (2 * random() - 1));
       const isOver = done >= tries || performance.now() + pause >= until || signal.aborted;
       if (isOver || !isPassing(error)) throw error;
       await new Promise<void>((wake) => void timer(wake, pause));
       if (signal.aborted) throw error;
     }
   }
+}
+
+/** The agent's pauses are made for certificates of hours: one of seconds may end within such a pause. */
+function longestPause({ held, clock }: AuthorityOptions): number {
+  const svid = held();
+  return svid === undefined ? Infinity : Math.max(firstPauseMs, (svid.notAfter - clock()) / 8);
 }
 
 function metadataOf(certSigner: string | undefined): object {

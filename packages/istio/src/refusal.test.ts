@@ -45,6 +45,23 @@ describe('a CA that fails or refuses', () => {
     expect(ca.calls).toHaveLength(5);
   });
 
+  it('waits less where the SVID that is held ends in seconds: it would end within the pause', async () => {
+    const ca = await start();
+    const pauses: number[] = [];
+    const timer: IstioIdentityWorld['timer'] = (run, ms) => {
+      pauses.push(ms);
+      const handle = setTimeout(run, ms);
+      return () => clearTimeout(handle);
+    };
+    await open(ca, { ttlSeconds: 2 }, { random: () => 0.5, timer }).ready();
+    ca.behave(() => {
+      throw new CaRefusal(status.UNAVAILABLE, 'not now');
+    });
+    await until(() => ca.calls.length >= 6);
+    // Those of the rotation are 250 ms at least.
+    expect(pauses.filter((ms) => ms < 240).length).toBeGreaterThanOrEqual(4);
+  });
+
   it.each([
     [status.UNAUTHENTICATED, 'ENMESH_ISSUANCE_CA_REFUSED', /did not believe the token of .*istio-token.*audience \(istio-ca\)/],
     [status.PERMISSION_DENIED, 'ENMESH_ISSUANCE_CA_REFUSED', /did not believe the token/],
