@@ -6,12 +6,12 @@ const setup = JSON.parse(readFileSync(process.argv[2], 'utf8'));
 const secureContext = createSecureContext({ key: setup.client.key, cert: setup.client.chain, ca: setup.roots });
 const request = 'GET / HTTP/1.1\r\nhost: product\r\n\r\n';
 
-function open(port) {
+function open(port, context = secureContext) {
   return new Promise((done, fail) => {
     const socket = connect({
       host: '127.0.0.1',
       port,
-      secureContext,
+      secureContext: context,
       ALPNProtocols: ['istio', 'http/1.1'],
       checkServerIdentity: () => undefined,
     });
@@ -37,8 +37,23 @@ async function busy({ ports }) {
   setInterval(() => void open(ports[turn++ % ports.length]).then((socket) => socket.destroy()), 50);
 }
 
+const crowdContexts = setup.peers.map(({ key, chain }) => createSecureContext({ key, cert: chain, ca: setup.roots }));
+
+async function gather({ ports, crowd }) {
+  let left = crowd;
+  const loop = async () => {
+    while (left > 0) {
+      const at = --left;
+      const socket = await open(ports[at % ports.length], crowdContexts[at]);
+      // Its root will go, and the connection with it.
+      socket.on('error', () => socket.destroy());
+    }
+  };
+  await Promise.all(Array.from({ length: 16 }, loop));
+}
+
 process.on('message', async (message) => {
-  await (message.count === undefined ? busy(message) : hold(message));
+  await (message.crowd !== undefined ? gather : message.count !== undefined ? hold : busy)(message);
   process.send('done');
 });
 process.on('disconnect', () => process.exit(0));

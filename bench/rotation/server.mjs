@@ -30,6 +30,13 @@ function roll() {
   for (const tell of watchers.bundles) tell(bundles);
 }
 
+/** The roots without the second, which signed the crowd. */
+function remove() {
+  const [kept] = setup.roots;
+  bundles = new Map([['cluster.local', { trustDomain: 'cluster.local', roots: [kept] }]]);
+  for (const tell of watchers.bundles) tell(bundles);
+}
+
 const source = (set, current) => ({
   current,
   watch(tell) {
@@ -47,6 +54,13 @@ const http = { keepAliveTimeout: 3_600_000 };
 const servers = Array.from({ length: SERVERS }, () => mesh.createServer((_request, response) => response.end('ok'), { http }));
 await Promise.all(servers.map((server) => new Promise((done) => server.listen(0, '127.0.0.1', done))));
 const ports = servers.map((server) => server.address().port);
+
+async function connections() {
+  const counts = await Promise.all(
+    servers.map((server) => new Promise((done) => server.getConnections((_, count) => done(count)))),
+  );
+  return counts.reduce((sum, count) => sum + count, 0);
+}
 
 /** The longest turn of the loop, in milliseconds of this thread's CPU time where Node tells it, so that other processes do not count. */
 async function longestTurn(ms, act) {
@@ -67,11 +81,18 @@ async function longestTurn(ms, act) {
   return longest / 1000;
 }
 
-const acts = { nothing: () => {}, renew, roll };
+const acts = { nothing: () => {}, renew, roll, remove };
 
 process.on('message', async ({ act, ms }) => {
   globalThis.gc?.();
-  process.send(act === 'weigh' ? { rss: process.memoryUsage.rss() } : { longest: await longestTurn(ms, acts[act]) });
+  if (act === 'weigh') return process.send({ rss: process.memoryUsage.rss() });
+  if (act === 'restore') {
+    roll();
+    return process.send({});
+  }
+  const before = await connections();
+  const longest = await longestTurn(ms, acts[act]);
+  process.send({ longest, ended: before - (await connections()) });
 });
 process.on('disconnect', () => process.exit(0));
 process.send({ ports });

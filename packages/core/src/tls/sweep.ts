@@ -1,6 +1,5 @@
 import type { Server } from 'node:https';
 import type { Socket } from 'node:net';
-import { performance } from 'node:perf_hooks';
 import type { Duplex } from 'node:stream';
 import type { ErrorCode } from '../errors.js';
 import type { Stop } from '../identity/source.js';
@@ -12,6 +11,7 @@ import { endStream } from './end-stream.js';
 import { connectionOf } from './peer.js';
 import { codeOf } from './secure-context.js';
 import type { Era } from './standing.js';
+import { doInTurns, type Step } from './turns.js';
 
 /** How a server looks at its open connections. Times are milliseconds. */
 export interface SweepOptions {
@@ -32,9 +32,6 @@ export interface Sweeper {
   /** Begins, once; ends by itself when the server has closed. */
   start(): void;
 }
-
-/** One turn of a sweep takes the event loop no longer than this. */
-const turnMs = 1;
 
 /**
  * Creates what ends connections that their server would no longer take: after each change of modes, trust domains or bundles, and by a timer
@@ -85,29 +82,37 @@ function createSweep(o: SweepOptions): () => void {
   const ending = new WeakSet<Duplex>();
   let isAsked = false;
   let isRunning = false;
-  const run = (left: Iterator<Duplex>, ended: Map<ErrorCode, Ended>): void => {
-    const until = performance.now() + turnMs;
-    const own = ownObjection(o.era);
-    for (let next = left.next(); next.done !== true; next = left.next()) {
-      try {
-        look(o, next.value, { own, ending, ended });
-      } catch {
-        next.value.destroy();
+  const createRun = (): (() => Step) => {
+    const ended = new Map<ErrorCode, Ended>();
+    let left: Iterator<Duplex> | undefined;
+    return () => {
+      if (left === undefined) {
+        isAsked = false;
+        left = [...connectionsOf(o.server)].values();
       }
-      if (performance.now() > until) return void setImmediate(run, left, ended);
-    }
-    tellEnded(ended);
-    isRunning = false;
-    if (isAsked) begin();
+      const { done, value: socket } = left.next();
+      if (done === true) {
+        finish(ended);
+        return 'done';
+      }
+      try {
+        return look(o, socket, { own: ownObjection(o.era), ending, ended }) ? 'costly' : 'more';
+      } catch {
+        socket.destroy();
+        return 'costly';
+      }
+    };
   };
   const begin = (): void => {
     isAsked = true;
     if (isRunning) return;
     isRunning = true;
-    setImmediate(() => {
-      isAsked = false;
-      run([...connectionsOf(o.server)].values(), new Map());
-    });
+    doInTurns(createRun());
+  };
+  const finish = (ended: ReadonlyMap<ErrorCode, Ended>): void => {
+    isRunning = false;
+    if (isAsked) begin();
+    tellEnded(ended);
   };
   return begin;
 }
@@ -126,8 +131,9 @@ interface Look {
   readonly ended: Map<ErrorCode, Ended>;
 }
 
-function look(o: SweepOptions, socket: Duplex, { own, ending, ended }: Look): void {
-  if (socket.destroyed || ending.has(socket)) return;
+/** Looks at one connection; true when it was told to end. */
+function look(o: SweepOptions, socket: Duplex, { own, ending, ended }: Look): boolean {
+  if (socket.destroyed || ending.has(socket)) return false;
   const objection = objectTo(socket, o.era, own);
   if (objection === undefined) {
     try {
@@ -135,11 +141,12 @@ function look(o: SweepOptions, socket: Duplex, { own, ending, ended }: Look): vo
     } catch {
       // What is open on one connection must not keep the others from being looked at.
     }
-    return;
+    return false;
   }
   ending.add(socket);
   endConnection(socket, o.graceMs ?? 15_000);
   noteEnded(ended, objection);
+  return true;
 }
 
 function objectTo(socket: Duplex, era: Era, own: Objection | undefined): Objection | undefined {
