@@ -39,20 +39,25 @@ async function busy({ ports }) {
 
 const crowdContexts = setup.peers.map(({ key, chain }) => createSecureContext({ key, cert: chain, ca: setup.roots }));
 
+const gathered = new Set();
+
 async function gather({ ports, crowd }) {
   let left = crowd;
   const loop = async () => {
     while (left > 0) {
       const at = --left;
       const socket = await open(ports[at % ports.length], crowdContexts[at]);
+      gathered.add(socket);
       // Its root will go, and the connection with it.
       socket.on('error', () => socket.destroy());
+      socket.once('close', () => gathered.delete(socket));
     }
   };
   await Promise.all(Array.from({ length: 16 }, loop));
 }
 
 process.on('message', async (message) => {
+  if (message.act === 'count') return process.send({ left: gathered.size });
   await (message.crowd !== undefined ? gather : message.count !== undefined ? hold : busy)(message);
   process.send('done');
 });
