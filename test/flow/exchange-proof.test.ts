@@ -1,4 +1,3 @@
-import { generateKeyPairSync } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
@@ -8,24 +7,13 @@ import type { TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createMesh, noticeEvents, type ConfigSource, type Mesh } from '@enmesh/core';
 import { createTestIssuer } from '@enmesh/core/testing';
-import { issueCertificate, rootOptions } from '@enmesh/core/x509';
 import { createWorkloadApi, verifyJwtSvid, type JwtBundleSet } from '@enmesh/spiffe';
 import { open, send, type Answer } from '../support/house.js';
+import { createPrivateCertificate } from '../support/private-certificate.js';
 import { createFakeWorkloadApi, type FakeWorkloadApi } from '../support/workload-api.js';
 
 const gatewayUri = 'spiffe://cluster.local/ns/shop/sa/gateway';
 const urn = (type: string): string => `urn:ietf:params:oauth:token-type:${type}`;
-
-/** A certificate for localhost by an authority that no system knows. */
-async function privateCertificate(): Promise<{ ca: string; cert: string; key: string }> {
-  const newKey = () => generateKeyPairSync('ec', { namedCurve: 'prime256v1' }).privateKey;
-  const [rootKey, key] = [newKey(), newKey()];
-  const validity = { notBefore: Date.now() - 60_000, notAfter: Date.now() + 3_600_000 };
-  const ca = await issueCertificate({ ...rootOptions('idp.example', rootKey), ...validity });
-  const leaf = { key, issuer: ca, issuerKey: rootKey, isCa: false, keyUsage: ['digitalSignature'] as const };
-  const cert = await issueCertificate({ ...leaf, dnsSans: ['localhost'], uriSans: [], ...validity } as never);
-  return { ca, cert, key: key.export({ type: 'pkcs8', format: 'pem' }) as string };
-}
 
 /** What the identity provider was asked, and by whom. */
 interface Asked {
@@ -91,7 +79,7 @@ async function enter(): Promise<Answer> {
 }
 
 async function startProvider(): Promise<void> {
-  const { ca, cert, key } = await privateCertificate();
+  const { ca, cert, key } = await createPrivateCertificate();
   file('ca.pem', ca);
   idp = createServer({ cert, key, ca: agent.authority.rootPem, requestCert: true, rejectUnauthorized: false });
   idp.on('request', (request, response) => {
@@ -237,7 +225,7 @@ describe('a workload whose identity comes from a Workload API proves itself at a
   });
 
   it('and trusts no endpoint of another authority than that of caFile', async () => {
-    const other = file('other.pem', (await privateCertificate()).ca);
+    const other = file('other.pem', (await createPrivateCertificate()).ca);
     await use({ clientAuth: { method: 'jwt_svid' }, caFile: other });
     expect((await enter()).body).toContain('ENMESH_PROPAGATION_EXCHANGE_FAILED');
     file('other.pem', readFileSync(join(directory, 'ca.pem'), 'utf8'));

@@ -1,11 +1,14 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer as createPlainServer, get as getPlain, type IncomingMessage, type Server } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { noticeEvents, type NoticeEvent, type RequestEnmesh } from '@enmesh/core';
 import { createTestIssuer } from '@enmesh/core/testing';
 import { createHouse, open, send, sendRaw, type Answer, type House } from '../support/house.js';
+import { createPrivateCertificate } from '../support/private-certificate.js';
 
 // How key sets are fetched and what they refuse: packages/core/src/jwt/*.test.ts. Hours of faults: test/faults/key-sets.test.ts.
 type Issuer = Awaited<ReturnType<typeof createTestIssuer>>;
@@ -97,6 +100,41 @@ describe('a restart while the issuer is down', () => {
     await server.close();
     const again = await house(tokens(rule(issuer, server)), options);
     expect((await ask(await openPort(again), await issuer.sign({ sub: 'jane' }))).status).toBe(200);
+  });
+});
+
+describe('a key server whose authority is private', () => {
+  it('is believed by the caFile of its issuer alone, read at each fetch', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'enmesh-keys-ca-'));
+    ends.push(() => rmSync(directory, { recursive: true, force: true }));
+    const [issuer, served, other] = await Promise.all([
+      createTestIssuer(),
+      createPrivateCertificate(),
+      createPrivateCertificate(),
+    ]);
+    const server = createSecureServer({ cert: served.cert, key: served.key }, (_request, response) => {
+      response.setHeader('content-type', 'application/json').end(issuer.jwksText);
+    });
+    ends.push(() => void server.close());
+    await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+    const uri = `https://localhost:${(server.address() as AddressInfo).port}/`;
+    const caFile = join(directory, 'ca.pem');
+    const token = await issuer.sign({ sub: 'jane' });
+    const policies = tokens(`{issuer: "${issuer.issuer}", jwksUri: "${uri}"}`);
+    const events = heard();
+    const answer = async (jwks: Options['jwks'] & {}): Promise<string> => {
+      const one = await house(policies, { jwks });
+      return said(await ask(await openPort(one), token));
+    };
+    const refused = "401 Jwks doesn't have key to match kid or alg from Jwt";
+    expect(await answer({})).toBe(refused);
+    expect(await answer({ [issuer.issuer]: { caFile } })).toBe(refused);
+    expect(events.at(-1)?.message).toContain('the caFile of this issuer cannot be read (ENOENT)');
+    writeFileSync(caFile, other.ca);
+    expect(await answer({ [issuer.issuer]: { caFile } })).toBe(refused);
+    writeFileSync(caFile, other.ca + served.ca);
+    expect(await answer({ [issuer.issuer]: { caFile } })).toBe(`200 ${issuer.issuer}/jane`);
+    expect(await answer({ 'https://another.test': { caFile } })).toBe(refused);
   });
 });
 

@@ -204,11 +204,10 @@ function openStore(settings: Settings, admit: ConfigStoreOptions['admit'] & {}):
 }
 
 function openKeySets(settings: Settings, store: ConfigStore, fetching: KeyFetch, stops: Stops): KeySets {
-  const { insecureHttp, snapshotDirectory, clock } = settings;
+  const { insecureHttp, keysCaFile: caFile, snapshotDirectory, clock } = settings;
   const keySets = createKeySets({
     ...fetching,
-    insecureHttp,
-    clock,
+    ...{ insecureHttp, caFile, clock },
     ...(snapshotDirectory === undefined ? {} : { snapshotDirectory }),
   });
   keySets.use(store.current().jwt);

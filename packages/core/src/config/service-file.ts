@@ -10,9 +10,10 @@ import { createProblemList, createReport } from './report.js';
 import { flag, invalidAt, mapOf, record, refined, text, type Shape } from './shape.js';
 import { isDnsLabel, isObjectName } from './validate/values.js';
 
-/** What is said of one issuer's key set: whether it may be fetched over plain http. */
+/** What is said of one issuer's key set: whether it may be fetched over plain http, and which authorities (PEM) sign its server's certificate, in place of the system's. */
 export interface IssuerKeySettings {
   readonly insecureHttp?: boolean;
+  readonly caFile?: string;
 }
 
 /** By issuer, how its key set is fetched; and where fetched sets are kept for a restart while their issuer is down. */
@@ -49,7 +50,7 @@ const serviceAccount = refined(text({ min: 1 }), (value, place) => {
   if (!isObjectName(value)) invalidAt(place, `${quote(value)} is no service account`, 'lower-case letters, digits, "-" and "."');
 });
 
-const issuerKeys = record<IssuerKeySettings>({ insecureHttp: flag });
+const issuerKeys = record<IssuerKeySettings>({ insecureHttp: flag, caFile: text({ min: 1 }) });
 const directory = text({ min: 1 });
 const jwks: Shape<JwksSettings> = (place) =>
   mapOf<IssuerKeySettings | string>((at) =>

@@ -18,7 +18,7 @@ import {
   type IdentitySource,
 } from './identity-settings.js';
 import { quote } from './problem.js';
-import { parseServiceFile, type JwksSettings, type ServiceFile } from './service-file.js';
+import { parseServiceFile, type IssuerKeySettings, type JwksSettings, type ServiceFile } from './service-file.js';
 import { spellingHint } from './spelling.js';
 
 /**
@@ -46,7 +46,7 @@ export interface MeshOptions {
    */
   readonly federation?: readonly FederatedDomain[];
   /**
-   * Per issuer: `insecureHttp` allows its key set to be fetched over plain http. `snapshotDirectory` (`ENMESH_JWKS_SNAPSHOT_DIRECTORY`) keeps fetched sets
+   * Per issuer: `insecureHttp` allows its key set to be fetched over plain http, `caFile` names the authorities of its server in place of the system's. `snapshotDirectory` (`ENMESH_JWKS_SNAPSHOT_DIRECTORY`) keeps fetched sets
    * for up to 24 hours, so that a restart while an issuer is down goes on taking its tokens; whoever may write there can sign tokens.
    */
   readonly jwks?: JwksSettings;
@@ -102,6 +102,8 @@ export interface Settings extends AuditSettings {
   readonly devDirectory: string;
   readonly federation: readonly FederatedDomain[];
   readonly insecureHttp: (issuer: string) => boolean;
+  /** The authorities of the servers that give an issuer's keys; undefined for the system's. */
+  readonly keysCaFile: (issuer: string) => string | undefined;
   readonly snapshotDirectory: string | undefined;
   readonly permissiveAnyAlpn: boolean;
   readonly istioHeaders: boolean;
@@ -140,7 +142,7 @@ export function readSettings(options: MeshOptions): Settings {
     config: configOf(options, env, file, base),
     ...identityOf(options.identity, env, file, base),
     federation: federationOf(options.federation, env, file, base),
-    insecureHttp: insecureHttpOf(options.jwks, file.jwks),
+    ...issuerKeysOf(options.jwks, file.jwks, base),
     snapshotDirectory: snapshotDirectoryOf(options.jwks, env, file, base),
     permissiveAnyAlpn: options.permissiveAnyAlpn ?? file.permissiveAnyAlpn ?? false,
     istioHeaders: options.istioHeaders ?? file.istioHeaders ?? false,
@@ -181,10 +183,26 @@ function readServiceFile(named: string | undefined): { file: ServiceFile; base: 
   return { file: parseServiceFile(text, named ?? 'enmesh.yaml'), base: dirname(path) };
 }
 
-function insecureHttpOf(...given: readonly (JwksSettings | undefined)[]): Settings['insecureHttp'] {
-  return (issuer) => {
-    const said = given.find((jwks) => jwks !== undefined && Object.hasOwn(jwks, issuer))?.[issuer];
-    return typeof said === 'object' && said.insecureHttp === true;
+/** What code says of an issuer counts whole, then what the file says. */
+function issuerKeysOf(
+  code: JwksSettings | undefined,
+  file: JwksSettings | undefined,
+  base: string,
+): Pick<Settings, 'insecureHttp' | 'keysCaFile'> {
+  const saidOf = (issuer: string): { readonly said?: IssuerKeySettings; readonly base: string } => {
+    const from = [
+      { jwks: code, base: process.cwd() },
+      { jwks: file, base },
+    ].find(({ jwks }) => jwks !== undefined && Object.hasOwn(jwks, issuer));
+    const said = from?.jwks?.[issuer];
+    return typeof said === 'object' ? { said, base: from?.base ?? base } : { base };
+  };
+  return {
+    insecureHttp: (issuer) => saidOf(issuer).said?.insecureHttp === true,
+    keysCaFile(issuer) {
+      const { said, base: from } = saidOf(issuer);
+      return said?.caFile === undefined ? undefined : resolve(from, said.caFile);
+    },
   };
 }
 

@@ -15,10 +15,10 @@ export interface FetchedText {
   readonly maxAgeMs?: number | undefined;
 }
 
-/** Fetches a small text over http or https. The time limit covers everything. Rejects rather than answer with part of a body. */
+/** Fetches a small text over http or https. The time limit covers everything. `ca` is PEM: the authorities of an https server, in place of the system's. Rejects rather than answer with part of a body. */
 export type FetchText = (
   url: string,
-  options: { readonly timeoutMs: number; readonly signal: AbortSignal },
+  options: { readonly timeoutMs: number; readonly signal: AbortSignal; readonly ca?: string },
 ) => Promise<FetchedText>;
 
 const maxRedirects = 3;
@@ -27,13 +27,13 @@ const maxRedirects = 3;
  * GETs a text for the key sets: on a connection of its own, at most 1 MiB, redirects followed only within the origin and at most thrice,
  * never to a link-local or metadata address, no decompression. Rejects with `ENMESH_JWT_FETCH_FAILED` or `ENMESH_JWT_FETCH_REFUSED`.
  */
-export const fetchText: FetchText = async (url, { timeoutMs, signal }) => {
+export const fetchText: FetchText = async (url, { timeoutMs, signal, ca }) => {
   const timeout = AbortSignal.timeout(timeoutMs);
   const deadline = AbortSignal.any([signal, timeout]);
   let target = new URL(url);
   try {
     for (let hop = 0; hop <= maxRedirects; hop++) {
-      const answer = await get(target, deadline);
+      const answer = await get(target, deadline, ca);
       if ('body' in answer) return answer;
       const next = new URL(answer.location, target);
       if (next.origin !== target.origin) throw refused(`it redirects to another origin`);
@@ -48,7 +48,7 @@ export const fetchText: FetchText = async (url, { timeoutMs, signal }) => {
 const failed = (message: string, cause?: unknown): EnmeshError => new EnmeshError('ENMESH_JWT_FETCH_FAILED', message, { cause });
 const refused = (message: string): EnmeshError => new EnmeshError('ENMESH_JWT_FETCH_REFUSED', message);
 
-function get(url: URL, signal: AbortSignal): Promise<FetchedText | { readonly location: string }> {
+function get(url: URL, signal: AbortSignal, ca: string | undefined): Promise<FetchedText | { readonly location: string }> {
   // Node resolves no literal address, so the guard at connect time would not see it.
   if (isForbiddenAddress(url.hostname)) return Promise.reject(refused('it is a link-local or metadata address'));
   const headers = { accept: 'application/json, application/jwk-set+json', 'accept-encoding': 'identity', 'user-agent': 'enmesh' };
@@ -58,7 +58,7 @@ function get(url: URL, signal: AbortSignal): Promise<FetchedText | { readonly lo
       readAnswer(response).then(resolve, reject);
     };
     // Explicit, because the environment can turn the verification of certificates off for a whole process.
-    const secure = { ...options, rejectUnauthorized: true, minVersion: 'TLSv1.2' as const };
+    const secure = { ...options, rejectUnauthorized: true, minVersion: 'TLSv1.2' as const, ...(ca !== undefined && { ca }) };
     const request = url.protocol === 'https:' ? httpsRequest(url, secure, onResponse) : httpRequest(url, options, onResponse);
     request.on('error', reject);
     request.end();

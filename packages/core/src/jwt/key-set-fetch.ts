@@ -16,6 +16,8 @@ export interface KeySetFetchOptions {
   readonly insecureHttp: (issuer: string) => boolean;
   readonly isMeshHost: (host: string, port: number) => boolean;
   readonly fetchText: FetchText;
+  /** PEM of the authorities that https servers are verified by; undefined for the system's. */
+  readonly authorities: (() => Promise<string>) | undefined;
   readonly clock: () => number;
   readonly timer: Timer;
 }
@@ -72,7 +74,9 @@ async function fetchBody(options: KeySetFetchOptions, uri: string, closing: Abor
         stop();
       }, timeoutMs);
     });
-    const answer = await Promise.race([options.fetchText(uri, { timeoutMs, signal: attempt.signal }), deadline]);
+    const ca = options.authorities === undefined ? undefined : await options.authorities();
+    const limits = { timeoutMs, signal: attempt.signal, ...(ca !== undefined && { ca }) };
+    const answer = await Promise.race([options.fetchText(uri, limits), deadline]);
     const { status, body } = answer;
     if (status < 200 || status >= 300) throw failed(`it answers with status ${status}`);
     if (body.length > maxFetchedBytes) throw failed('its answer is larger than 1 MiB');

@@ -1,3 +1,5 @@
+import { EnmeshError } from '../errors.js';
+import { createAuthoritiesFile } from '../x509/authorities-file.js';
 import { fetchText as ownFetchText, type FetchText } from './fetch-text.js';
 import type { RemoteKeySource } from './key-set-fetch.js';
 import { tellInsecure } from './key-set-notices.js';
@@ -18,6 +20,8 @@ export type { KeySet, KeySetState, KeySetStatus } from './remote-key-set.js';
 export interface KeySetsOptions {
   /** Whether enmesh.yaml allows plain http for this issuer (`jwks: {"<issuer>": {insecureHttp: true}}`). */
   readonly insecureHttp: (issuer: string) => boolean;
+  /** The file of the authorities of the servers that give this issuer's keys (`caFile`), read at each fetch; undefined, and by default, the system's. */
+  readonly caFile?: (issuer: string) => string | undefined;
   /** Whether `fetchText` reaches this host by mutual TLS, so that `http://` is secure. Ignored without a `fetchText`. */
   readonly isMeshHost?: (host: string, port: number) => boolean;
   /** Default: a connection of our own, with the limits of `fetch-text.ts`. */
@@ -52,7 +56,7 @@ const unknownSet: KeySet = Object.freeze({ generation: 0, keys: [], freshUntil: 
 /** Creates the holder of the key sets (istio-semantics 2.8, 2.10). Nothing is fetched before {@link KeySets.use}. */
 export function createKeySets(options: KeySetsOptions): KeySets {
   const { insecureHttp, isMeshHost, fetchText, clock = Date.now, random = Math.random, timer = idleTimer } = options;
-  const { snapshotDirectory } = options;
+  const { snapshotDirectory, caFile } = options;
   const remote = new Map<string, RemoteKeySet>();
   let sources: ReadonlyMap<string, RemoteKeySource> = new Map();
   const inline = new WeakMap<JwtRule, KeySet>();
@@ -69,6 +73,7 @@ export function createKeySets(options: KeySetsOptions): KeySets {
       source,
       inherited: heldFor(source),
       insecureHttp: allowsHttp,
+      authorities: authoritiesOf(source.issuer, caFile),
       isMeshHost: (fetchText && isMeshHost) ?? (() => false),
       fetchText: fetchText ?? ownFetchText,
       clock,
@@ -114,6 +119,15 @@ export function createKeySets(options: KeySetsOptions): KeySets {
       keep(new Map());
     },
   };
+}
+
+function authoritiesOf(issuer: string, caFile: KeySetsOptions['caFile']): (() => Promise<string>) | undefined {
+  const path = caFile?.(issuer);
+  if (path === undefined) return undefined;
+  return createAuthoritiesFile(
+    path,
+    (reason) => new EnmeshError('ENMESH_JWT_FETCH_FAILED', `the caFile of this issuer ${reason}`),
+  );
 }
 
 const idleTimer: Timer = (run, ms) => {

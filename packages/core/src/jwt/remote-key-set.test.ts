@@ -62,6 +62,7 @@ function start(options: { random?: number; snapshot?: boolean } = {}): RemoteKey
   const set = createRemoteKeySet({
     source,
     insecureHttp: () => false,
+    authorities: undefined,
     isMeshHost: () => false,
     clock: clock.now,
     timer: clock.timer,
@@ -144,6 +145,7 @@ describe('the state of a key set', () => {
       usableUntil: fetchedAt + 24 * hour,
       failures: 0,
       restored: false,
+      generation: 1,
     });
     answer = new Error('down');
     clock.advance(20 * minute);
