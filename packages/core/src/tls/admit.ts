@@ -3,7 +3,7 @@ import { isEnmeshError, type ErrorCode } from '../errors.js';
 import type { PeerIdentity } from '../identity/caller.js';
 import type { AcceptSettings } from './accept-settings.js';
 import { isIstioAlpn } from './alpn.js';
-import { clientCertificates, verifyPeer, type VerifiedPeer } from './peer-certificate.js';
+import { verifyClient, type VerifiedPeer } from './peer-certificate.js';
 import type { ConnectionRefusal } from './refusal.js';
 import { codeOf, type IdentityEpoch } from './secure-context.js';
 
@@ -33,9 +33,10 @@ export function admitHandshake(
     return object('accept', 'ENMESH_TLS_ALPN_REFUSED', "the port is PERMISSIVE and the client offers none of Istio's ALPN names");
   }
   try {
-    const shown = clientCertificates(socket);
-    if (shown === undefined) return object('accept', 'ENMESH_TLS_CLIENT_UNVERIFIED', 'there is no verified client certificate');
-    const verified = verifyPeer(shown.leaf, shown.intermediates, o.epoch, o.now);
+    const verified = verifyClient(socket, o.epoch, o.now);
+    if (verified === undefined) {
+      return object('accept', 'ENMESH_TLS_CLIENT_UNVERIFIED', 'there is no verified client certificate');
+    }
     const objection = objectToPeer(settings, verified.peer);
     return objection === undefined ? { verified } : { objection };
   } catch (error) {

@@ -7,7 +7,7 @@ import { createTestAuthority } from '../testing/authority.js';
 import { issueCertificate, rootOptions, svidOptions } from '../x509/certificate.js';
 import { readPeerIdentity } from './peer.js';
 import { formatPem, parsePem } from '../x509/pem.js';
-import { clientCertificates, verifyPeer, verifyPeerAgain, type PeerCertificates } from './peer-certificate.js';
+import { clientCertificates, verifyClient, verifyPeer, verifyPeerAgain, type PeerCertificates } from './peer-certificate.js';
 
 const hour = 3_600_000;
 const start = Date.now() - 60_000;
@@ -229,5 +229,59 @@ describe('clientCertificates, of a client that OpenSSL has verified', () => {
 
   it('tells nothing of a connection that OpenSSL did not authorize', () => {
     expect(clientCertificates({ authorized: false } as TLSSocket)).toBeUndefined();
+  });
+});
+
+describe('verifyClient', () => {
+  const visit = async (version: 'TLSv1.2' | 'TLSv1.3', cert: string, see: (socket: TLSSocket) => void): Promise<void> => {
+    const server = createServer({ key: serverKey, cert: svid.chain, ca: root, requestCert: true }, (socket) => {
+      see(socket);
+      socket.end();
+    });
+    await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
+    const { port } = server.address() as { port: number };
+    const options = { port, host: '127.0.0.1', rejectUnauthorized: false, key: leafKey, cert, maxVersion: version };
+    await new Promise<void>((closed) => {
+      const socket = connect(options);
+      socket.on('close', () => closed());
+      socket.resume();
+    });
+    server.close();
+  };
+  const directPem = (): string => formatPem('CERTIFICATE', directLeaf);
+  const chainPem = (): string => formatPem('CERTIFICATE', leaf) + middle;
+
+  it.each(['TLSv1.2', 'TLSv1.3'] as const)(
+    'recognizes a caller that was verified before in this epoch, over %s, and reads its certificates in another',
+    async (version) => {
+      const epoch = { svid, bundles: bundlesOf({ 'cluster.local': root }) };
+      const next = { svid, bundles: bundlesOf({ 'cluster.local': root }) };
+      let reads = 0;
+      const seen: unknown[] = [];
+      const see = (socket: TLSSocket): void => {
+        const read = socket.getPeerX509Certificate.bind(socket);
+        socket.getPeerX509Certificate = () => ((reads += 1), read());
+        const [first, again, other] = [epoch, epoch, next].map((each) => verifyClient(socket, each, Date.now()));
+        seen.push(first?.peer.certificateSha256, again === first, other === first, reads);
+      };
+      const sha256 = (der: Uint8Array): string => new X509Certificate(der).fingerprint256.replaceAll(':', '').toLowerCase();
+      await visit(version, directPem(), see);
+      expect(seen).toEqual([sha256(directLeaf), true, false, 2]);
+      await visit(version, directPem(), (socket) => void verifyClient(socket, next, Date.now()));
+      seen.length = reads = 0;
+      await visit(version, chainPem(), see);
+      expect(seen).toEqual([sha256(leaf), true, false, 2]);
+    },
+  );
+
+  it('does not recognize anybody on a connection that OpenSSL did not authorize', async () => {
+    const epoch = { svid, bundles: bundlesOf({ 'cluster.local': root }) };
+    let taken: unknown[] = [];
+    await visit('TLSv1.3', directPem(), (socket) => {
+      const before = verifyClient(socket, epoch, Date.now());
+      socket.authorized = false;
+      taken = [before?.peer.uri, verifyClient(socket, epoch, Date.now())];
+    });
+    expect(taken).toEqual(['spiffe://cluster.local/ns/shop/sa/gateway', undefined]);
   });
 });

@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto';
-import type { DetailedPeerCertificate, PeerCertificate, TLSSocket } from 'node:tls';
+import type { DetailedPeerCertificate, TLSSocket } from 'node:tls';
 import { isEnmeshError } from '../errors.js';
 import type { PeerIdentity } from '../identity/caller.js';
 import type { TrustBundle } from '../identity/trust-bundle.js';
@@ -9,6 +9,7 @@ import { hasRoot, verifySvidPath, type SvidPath } from '../x509/svid-verify.js';
 import { readPeerIdentity } from './peer.js';
 import type { PeerRecord } from './peer-records.js';
 import type { IdentityEpoch } from './secure-context.js';
+import { leafInSession } from './session-leaf.js';
 
 /** More certificates than any chain of ours: a longer one is cut here and then verifies only if it did not need the rest. */
 const maxIntermediates = 8;
@@ -26,29 +27,15 @@ export interface ClientCertificates {
   readonly intermediates: () => readonly Uint8Array[];
 }
 
-/** Whether the client read last sent more than its leaf. Callers of one mesh mostly have one authority, so the next does as it did. */
-let isChainLikely = false;
-
-/**
- * What a client showed on a live, verified connection; undefined when OpenSSL did not authorize it or it has none. Both of Node's readers tell the
- * same: the one makes an object of the leaf alone, the other copies a whole chain, which is dearer than all else here unless there is none.
- */
+/** What a client showed on a live, verified connection; undefined when OpenSSL did not authorize it or it has none. */
 export function clientCertificates(socket: TLSSocket): ClientCertificates | undefined {
-  if (socket.authorized !== true) return undefined;
-  if (isChainLikely) {
-    const { raw } = socket.getPeerCertificate() as Partial<PeerCertificate>;
-    return raw && { leaf: raw, intermediates: () => intermediatesOf(socket.getPeerX509Certificate()) };
-  }
-  const certificate = socket.getPeerX509Certificate();
-  if (certificate === undefined) return undefined;
-  isChainLikely = certificate.issuerCertificate !== undefined;
-  return { leaf: certificate.raw, intermediates: () => intermediatesOf(certificate) };
+  const certificate = socket.authorized === true ? socket.getPeerX509Certificate() : undefined;
+  return certificate && { leaf: certificate.raw, intermediates: () => intermediatesOf(certificate) };
 }
 
-function intermediatesOf(certificate: X509Certificate | undefined): readonly Uint8Array[] {
+function intermediatesOf(certificate: X509Certificate): readonly Uint8Array[] {
   const intermediates: Uint8Array[] = [];
-  let issuer = certificate?.issuerCertificate;
-  isChainLikely = issuer !== undefined;
+  let issuer = certificate.issuerCertificate;
   while (issuer !== undefined && intermediates.length < maxIntermediates) {
     intermediates.push(issuer.raw);
     issuer = issuer.issuerCertificate;
@@ -95,10 +82,32 @@ interface Remembered {
 
 /** By the end of the leaf's bytes. A caller that connects again shows the same certificate, and verifying it anew costs as much as half of the handshake. */
 const remembered = new Map<string, Remembered>();
-const mostRemembered = 256;
+const mostRemembered = 1024;
 
 /** Of a leaf's signature, which hardly two share: hashing all of a certificate costs more than comparing it. */
 const keyBytes = 16;
+
+/**
+ * Who the client of a live connection is, as {@link verifyPeer} tells it; undefined when OpenSSL did not authorize it or it has no certificate. Callers
+ * mostly are known, and are recognized without making objects of their certificates, which is dearer than all else here.
+ */
+export function verifyClient(socket: TLSSocket, epoch: IdentityEpoch, now: number): VerifiedPeer | undefined {
+  if (socket.authorized !== true) return undefined;
+  const known = recallClient(socket, epoch, now);
+  if (known !== undefined) return known;
+  const shown = clientCertificates(socket);
+  return shown && verifyPeer(shown.leaf, shown.intermediates, epoch, now);
+}
+
+function recallClient(socket: TLSSocket, epoch: IdentityEpoch, now: number): VerifiedPeer | undefined {
+  const session = socket.getSession();
+  if (session === undefined) return undefined;
+  const leaf = leafInSession(session);
+  const known = leaf && recall(leaf, epoch, now);
+  // The secrets of the connection stand in it too.
+  session.fill(0);
+  return known;
+}
 
 /**
  * The identity of a peer by security rule 2: the leaf is an X.509-SVID, and the bundle of its own trust domain signs it, which OpenSSL, asked
@@ -106,18 +115,24 @@ const keyBytes = 16;
  * epoch while all of the chain lives that was found then: OpenSSL verifies every handshake all the same. Throws an `ENMESH_X509_` code.
  */
 export function verifyPeer(leaf: Uint8Array, sent: () => readonly Uint8Array[], epoch: IdentityEpoch, now: number): VerifiedPeer {
-  const key = Buffer.from(leaf.buffer, leaf.byteOffset, leaf.byteLength).toString(
-    'latin1',
-    Math.max(0, leaf.byteLength - keyBytes),
-  );
-  const known = remembered.get(key);
-  if (known !== undefined && Buffer.compare(known.verified.certificates.leaf, leaf) === 0 && isStillSaid(known, epoch, now))
-    return known.verified;
+  const known = recall(leaf, epoch, now);
+  if (known !== undefined) return known;
+  const key = keyOf(leaf);
   remembered.delete(key);
   const verified = verifyNow({ leaf, intermediates: sent() }, epoch, now);
   if (remembered.size >= mostRemembered) for (const oldest of [...remembered.keys()].slice(0, 1)) remembered.delete(oldest);
   remembered.set(key, { bundles: epoch.bundles, chain: epoch.svid.chain, at: now, verified });
   return verified;
+}
+
+function recall(leaf: Uint8Array, epoch: IdentityEpoch, now: number): VerifiedPeer | undefined {
+  const known = remembered.get(keyOf(leaf));
+  if (known === undefined || Buffer.compare(known.verified.certificates.leaf, leaf) !== 0) return undefined;
+  return isStillSaid(known, epoch, now) ? known.verified : undefined;
+}
+
+function keyOf({ buffer, byteOffset, byteLength }: Uint8Array): string {
+  return Buffer.from(buffer, byteOffset, byteLength).toString('latin1', Math.max(0, byteLength - keyBytes));
 }
 
 /** Whether nothing that the verdict was made of is another now; a clock that stands before that time proves nothing. */
