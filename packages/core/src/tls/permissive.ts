@@ -1,4 +1,4 @@
-import type { Duplex } from 'node:stream';
+import type { Socket } from 'node:net';
 
 /** How a client begins: TLS, HTTP/1, or one of two things that look like HTTP and are none that is served here. */
 export type Start = 'tls' | 'http' | 'proxy-protocol' | 'http2';
@@ -28,28 +28,15 @@ export function startOf(bytes: Uint8Array): Start | undefined {
   return isOpen ? undefined : 'http';
 }
 
+/** A listener of 'data' on a socket whose first bytes are read. */
+export type FirstBytesListener = (this: Socket, chunk: Buffer) => void;
+
 /**
- * Reads the first bytes of a connection until `decide` answers what to do, puts everything read back, so that TLS or the HTTP parser reads from the
- * beginning, and does it. A connection that ends before that is destroyed silently.
+ * Ends the reading of first bytes and puts back what was read, so that TLS or the HTTP parser reads from the beginning. The socket is paused then, which
+ * is nothing to TLS; whoever goes on in the clear resumes it.
  */
-export function sniffStart(socket: Duplex, decide: (bytes: Uint8Array) => (() => void) | undefined): void {
-  let held: Buffer | undefined;
-  const onReadable = (): void => {
-    const chunk = socket.read() as Buffer | null;
-    if (chunk === null || chunk.length === 0) return;
-    held = held === undefined ? chunk : Buffer.concat([held, chunk]);
-    const act = decide(held);
-    if (act === undefined) return;
-    socket.removeListener('readable', onReadable);
-    socket.removeListener('end', onEnd);
-    socket.unshift(held);
-    act();
-  };
-  const onEnd = (): void => {
-    socket.removeListener('readable', onReadable);
-    socket.removeListener('end', onEnd);
-    socket.destroy();
-  };
-  socket.on('readable', onReadable);
-  socket.on('end', onEnd);
+export function unread(socket: Socket, listener: FirstBytesListener, bytes: Buffer): void {
+  socket.removeListener('data', listener);
+  socket.pause();
+  socket.unshift(bytes);
 }

@@ -14,7 +14,7 @@ import { httpOptions } from './http-options.js';
 import { recordConnection } from './peer.js';
 import { keepPeer } from './peer-records.js';
 import { createPendingConnections, type PendingConnection, type PendingConnections } from './pending.js';
-import { sniffStart, startOf, type Start } from './permissive.js';
+import { startOf, unread, type FirstBytesListener, type Start } from './permissive.js';
 import { answerAndEnd, badRequest, http2GoAway, resetSocket, tellRefusal, type ConnectionRefusal } from './refusal.js';
 import { codeOf, type IdentityEpoch } from './secure-context.js';
 import { createStanding, type Era } from './standing.js';
@@ -82,7 +82,14 @@ export function createTlsServer(options: TlsServerOptions): Server {
       return answerAlpn(pending, this as TLSSocket, offer.protocols);
     },
   });
-  const pending = createPendingConnections(server);
+  const pending = createPendingConnections(server, {
+    sniffMs: options.sniffTimeoutMs ?? 5_000,
+    handshakeMs: handshakeMs(options),
+    onDeadline(connection) {
+      const reason = connection.epoch === undefined ? 'the client sent nothing' : 'the handshake took too long';
+      refuse(reception, connection, { step: 'accept', code: 'ENMESH_TLS_ACCEPT_TIMEOUT', reason });
+    },
+  });
   const { accept, identity, clock = Date.now } = options;
   const era: Era = { generation: 0, accept, identity, clock };
   const { watchAccept, visit, sweepMs: everyMs, graceMs } = options;
@@ -96,7 +103,20 @@ export function createTlsServer(options: TlsServerOptions): Server {
     beginTls: takeListeners(server, 'connection'),
     beginHttp: takeListeners(server, 'secureConnection'),
   };
-  server.on('connection', (socket: Socket) => receive(reception, socket));
+  // One listener for all sockets, and of 'data': no turn of the event loop lies between the first bytes and the handshake.
+  const onFirstBytes: FirstBytesListener = function (chunk) {
+    const connection = pending.of(this);
+    if (connection === undefined) return;
+    connection.held = connection.held === undefined ? chunk : Buffer.concat([connection.held, chunk]);
+    guarded(reception, connection, () => receive(reception, connection, onFirstBytes));
+  };
+  server.on('connection', (socket: Socket) => {
+    reception.sweeper.start();
+    pending.add(socket);
+    // A raw socket has no error listener yet, and an unheard error ends the process.
+    socket.on('error', endOnError);
+    socket.on('data', onFirstBytes);
+  });
   server.on('secureConnection', (socket: TLSSocket) => completeTls(reception, socket));
   server.prependListener('tlsClientError', (error: Error, socket: TLSSocket) => {
     const connection = pending.under(socket);
@@ -139,37 +159,22 @@ function answerAlpn(pending: PendingConnections, socket: TLSSocket, offered: rea
   }
 }
 
-function receive(reception: Reception, socket: Socket): void {
-  const { pending, options } = reception;
-  reception.sweeper.start();
-  const connection = pending.add(socket);
-  // A raw socket has no error listener yet, and an unheard error ends the process.
-  socket.on('error', endOnError);
-  connection.expireAfter(options.sniffTimeoutMs ?? 5_000, () => {
-    refuse(reception, connection, { step: 'accept', code: 'ENMESH_TLS_ACCEPT_TIMEOUT', reason: 'the client sent nothing' });
-  });
-  sniffStart(socket, (bytes) => {
-    let act: (() => void) | undefined;
-    guarded(reception, connection, () => (act = route(reception, connection, startOf(bytes))));
-    const decided = act;
-    return decided === undefined ? undefined : () => guarded(reception, connection, decided);
-  });
-}
-
-/** What to do with a connection that begins so; undefined while that cannot be told yet. */
-function route(reception: Reception, connection: PendingConnection, start: Start | undefined): (() => void) | undefined {
+/** Begins what a connection has begun with, unless that cannot be told yet. */
+function receive(reception: Reception, connection: PendingConnection, listener: FirstBytesListener): void {
+  const { socket, held = Buffer.alloc(0) } = connection;
   const { generation } = reception.era;
   const settings = reception.options.accept();
   const isStrict = settings.mode === 'STRICT';
+  const start = startOf(held);
   // STRICT takes nothing that is not TLS, so it need not know what it is.
-  if (start === undefined && !isStrict) return undefined;
-  return () => {
-    connection.settings = settings;
-    connection.generation = generation;
-    if (start === 'tls' && settings.mode !== 'DISABLE') return startTls(reception, connection, settings);
-    if (start === 'http' && !isStrict) return startPlain(reception, connection, settings);
-    refuse(reception, connection, objectToStart(start, isStrict), isStrict ? 'reset' : answerTo(start));
-  };
+  if (start === undefined && !isStrict) return;
+  connection.settings = settings;
+  connection.generation = generation;
+  connection.held = undefined;
+  unread(socket, listener, held);
+  if (start === 'tls' && settings.mode !== 'DISABLE') return startTls(reception, connection, settings);
+  if (start === 'http' && !isStrict) return startPlain(reception, connection, settings);
+  refuse(reception, connection, objectToStart(start, isStrict), isStrict ? 'reset' : answerTo(start));
 }
 
 function objectToStart(start: Start | undefined, isStrict: boolean): Objection {
@@ -188,10 +193,7 @@ function answerTo(start: Start | undefined): string | Uint8Array {
 }
 
 function startTls(reception: Reception, connection: PendingConnection, settings: AcceptSettings): void {
-  connection.epoch = reception.refreshContext(settings);
-  connection.expireAfter(handshakeMs(reception.options), () => {
-    refuse(reception, connection, { step: 'accept', code: 'ENMESH_TLS_ACCEPT_TIMEOUT', reason: 'the handshake took too long' });
-  });
+  reception.pending.beginHandshake(connection, reception.refreshContext(settings));
   for (const listener of reception.beginTls) listener.call(reception.server, connection.socket);
 }
 
@@ -207,6 +209,7 @@ function startPlain(reception: Reception, connection: PendingConnection, setting
   });
   acceptPassed(socket, settings, false);
   beginHttp(reception, socket);
+  socket.resume();
 }
 
 function completeTls(reception: Reception, socket: TLSSocket): void {
