@@ -6,8 +6,8 @@ import type { MeshSnapshot } from '../config/snapshot.js';
 import type { MeshIdentity, Stop } from '../identity/source.js';
 import { runInContext } from '../propagation/context.js';
 import { bareRouter, expressRouter, type RouterSettings } from '../request/router.js';
-import { acceptSettings } from '../tls/accept-settings.js';
 import type { AuditScope } from '../telemetry/audit.js';
+import { acceptSettings, type AcceptSettings } from '../tls/accept-settings.js';
 import { createTlsServer } from '../tls/server.js';
 import { noteArrival } from './audit.js';
 import { wasContinued, type Asking } from './custom-step.js';
@@ -68,11 +68,7 @@ export function createDoor(parts: DoorParts, listener: RequestListener, options:
   const exchanges = options.rejudgeOpen === false ? undefined : createOpenExchanges(parts);
   const server = createTlsServer({
     identity: parts.identity,
-    accept() {
-      const { mesh, tlsModes } = parts.snapshot();
-      const mode = tlsModes.modeFor(options.workloadPort ?? listeningPort);
-      return acceptSettings({ mode, mesh, permissiveAnyAlpn: parts.permissiveAnyAlpn });
-    },
+    accept: acceptOf(parts, () => options.workloadPort ?? listeningPort),
     clock: parts.clock,
     watchAccept: parts.watchSnapshot,
     ...(exchanges === undefined ? {} : { visit: (socket) => exchanges.visit(socket) }),
@@ -91,6 +87,20 @@ export function createDoor(parts: DoorParts, listener: RequestListener, options:
   guard(server, { parts, exchanges }, { router, workloadPort: options.workloadPort, mayRewrite: true });
   server.on('request', listener);
   return server;
+}
+
+/** What a port takes now; one object for as long as the snapshot and the port are the same, for it is asked for each connection. */
+function acceptOf({ snapshot, permissiveAnyAlpn }: DoorParts, portNow: () => number): () => AcceptSettings {
+  let last: { readonly from: MeshSnapshot; readonly port: number; readonly settings: AcceptSettings } | undefined;
+  return () => {
+    const from = snapshot();
+    const port = portNow();
+    if (last?.from !== from || last.port !== port) {
+      const { mesh, tlsModes } = from;
+      last = { from, port, settings: acceptSettings({ mode: tlsModes.modeFor(port), mesh, permissiveAnyAlpn }) };
+    }
+    return last.settings;
+  };
 }
 
 interface Guarded {

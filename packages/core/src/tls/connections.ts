@@ -16,7 +16,7 @@ export function trackConnection(server: Server, socket: Duplex): void {
   if (live === undefined) liveByServer.set(server, (live = new Set()));
   const kept = live;
   kept.add(socket);
-  socket.once('close', () => kept.delete(socket));
+  socket.on('close', () => kept.delete(socket));
 }
 
 /** The response being written on a socket. Private to Node, as its own `closeIdleConnections` reads it, and without cost per request. */

@@ -12,15 +12,25 @@ export function createContextKeeper(
   server: Server,
   { identity, clock }: Pick<Era, 'identity' | 'clock'>,
 ): (settings: AcceptSettings) => IdentityEpoch {
-  let last: readonly unknown[] = [];
+  let last: { readonly epoch: IdentityEpoch; settings: AcceptSettings } | undefined;
   return (settings) => {
     const epoch = currentEpoch(identity, clock());
-    const wanted = [epoch.svid, epoch.bundles, settings.minVersion, settings.ciphers.join(':')];
-    if (wanted.every((value, index) => value === last[index])) return epoch;
+    if (last !== undefined && epoch.svid === last.epoch.svid && epoch.bundles === last.epoch.bundles) {
+      if (settings === last.settings) return last.epoch;
+      if (asksTheSame(settings, last.settings)) {
+        last.settings = settings;
+        return last.epoch;
+      }
+    }
     withUsableIdentity(() => server.setSecureContext(contextOptions(epoch, settings)));
     // Node keeps the private key's PEM as a plain property, where any dump of the server object would print it.
     (server as Server & { key?: unknown }).key = undefined;
-    last = wanted;
+    last = { epoch, settings };
     return epoch;
   };
+}
+
+/** Whether two settings make the same context. */
+function asksTheSame(a: AcceptSettings, b: AcceptSettings): boolean {
+  return a.minVersion === b.minVersion && a.ciphers.join(':') === b.ciphers.join(':');
 }

@@ -37,7 +37,7 @@ export function keepPeer(socket: Duplex, verified: VerifiedPeer, bundles: TrustB
   shared.record.vouchedBy = bundles.get(peer.trustDomain);
   shared.record.judgedWith = bundles;
   shared.record.objection = undefined;
-  socket.once('close', () => {
+  socket.on('close', () => {
     shared.connections -= 1;
     if (shared.connections === 0) byFingerprint.delete(peer.certificateSha256);
   });
