@@ -81,11 +81,8 @@ interface Remembered {
 }
 
 /** By the end of the leaf's bytes. A caller that connects again shows the same certificate, and verifying it anew costs as much as half of the handshake. */
-const remembered = new Map<string, Remembered>();
+const remembered = new Map<number, Remembered>();
 const mostRemembered = 1024;
-
-/** Of a leaf's signature, which hardly two share: hashing all of a certificate costs more than comparing it. */
-const keyBytes = 16;
 
 /**
  * Who the client of a live connection is, as {@link verifyPeer} tells it; undefined when OpenSSL did not authorize it or it has no certificate. Callers
@@ -120,7 +117,8 @@ export function verifyPeer(leaf: Uint8Array, sent: () => readonly Uint8Array[], 
   const key = keyOf(leaf);
   remembered.delete(key);
   const verified = verifyNow({ leaf, intermediates: sent() }, epoch, now);
-  if (remembered.size >= mostRemembered) for (const oldest of [...remembered.keys()].slice(0, 1)) remembered.delete(oldest);
+  const oldest = remembered.size < mostRemembered ? undefined : remembered.keys().next().value;
+  if (oldest !== undefined) remembered.delete(oldest);
   remembered.set(key, { bundles: epoch.bundles, chain: epoch.svid.chain, at: now, verified });
   return verified;
 }
@@ -131,8 +129,12 @@ function recall(leaf: Uint8Array, epoch: IdentityEpoch, now: number): VerifiedPe
   return isStillSaid(known, epoch, now) ? known.verified : undefined;
 }
 
-function keyOf({ buffer, byteOffset, byteLength }: Uint8Array): string {
-  return Buffer.from(buffer, byteOffset, byteLength).toString('latin1', Math.max(0, byteLength - keyBytes));
+/** Of the end of its signature, which hardly two share: hashing all of a certificate costs more than comparing it. */
+function keyOf(leaf: Uint8Array): number {
+  const { length } = leaf;
+  return (
+    (leaf[length - 1] ?? 0) | ((leaf[length - 2] ?? 0) << 8) | ((leaf[length - 3] ?? 0) << 16) | ((leaf[length - 4] ?? 0) << 24)
+  );
 }
 
 /** Whether nothing that the verdict was made of is another now; a clock that stands before that time proves nothing. */

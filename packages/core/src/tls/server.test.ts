@@ -79,6 +79,18 @@ describe('a mesh client', () => {
     expect(codes()).toEqual(['ENMESH_TLS_ALPN_REFUSED']);
   });
 
+  it('is told apart by its list again as soon as the port is PERMISSIVE, and no more when it is STRICT', async () => {
+    lab = await startLab(stock);
+    const call = (): Promise<{ text: string }> => callTls(lab.port, { identity: gateway, ALPNProtocols: ['http/1.1'] });
+    const texts: string[] = [];
+    for (const mode of ['STRICT', 'PERMISSIVE', 'STRICT'] as const) {
+      lab.settings = { ...lab.settings, mode };
+      texts.push((await call()).text);
+    }
+    expect(texts.map((text) => text.includes('served'))).toEqual([true, false, true]);
+    expect(codes()).toEqual(['ENMESH_TLS_ALPN_REFUSED']);
+  });
+
   it('fails its handshake with DISABLE, which gives its bytes to the HTTP parser', async () => {
     lab = await startLab(stock, { settings: { mode: 'DISABLE' } });
     const outcome = await callTls(lab.port, { identity: gateway, ALPNProtocols: istio });

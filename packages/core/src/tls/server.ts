@@ -6,8 +6,8 @@ import { errorTable, isEnmeshError } from '../errors.js';
 import type { MeshIdentity, Stop } from '../identity/source.js';
 import { stepEvents } from '../telemetry/events.js';
 import type { AcceptSettings } from './accept-settings.js';
-import { admitHandshake, mayUseTls, objectToFailedHandshake, type Objection } from './admit.js';
-import { selectAlpn } from './alpn.js';
+import { admitHandshake, handshakeTimeout, mayUseTls, needsAlpnList, objectToFailedHandshake, type Objection } from './admit.js';
+import { alpnAnswers, selectAlpn } from './alpn.js';
 import { trackConnection } from './connections.js';
 import { createContextKeeper } from './context-keeper.js';
 import { httpOptions } from './http-options.js';
@@ -85,10 +85,7 @@ export function createTlsServer(options: TlsServerOptions): Server {
   const pending = createPendingConnections(server, {
     sniffMs: options.sniffTimeoutMs ?? 5_000,
     handshakeMs: handshakeMs(options),
-    onDeadline(connection) {
-      const reason = connection.epoch === undefined ? 'the client sent nothing' : 'the handshake took too long';
-      refuse(reception, connection, { step: 'accept', code: 'ENMESH_TLS_ACCEPT_TIMEOUT', reason });
-    },
+    onDeadline: (connection) => refuse(reception, connection, connection.epoch === undefined ? silence : handshakeTimeout),
   });
   const { accept, identity, clock = Date.now } = options;
   const era: Era = { generation: 0, accept, identity, clock };
@@ -140,6 +137,8 @@ function takeListeners(server: Server, event: 'connection' | 'secureConnection')
 function handshakeMs(options: TlsServerOptions): number {
   return options.handshakeTimeoutMs ?? 10_000;
 }
+
+const silence: Objection = { step: 'accept', code: 'ENMESH_TLS_ACCEPT_TIMEOUT', reason: 'the client sent nothing' };
 
 function endOnError(this: Socket): void {
   this.destroy();
@@ -194,7 +193,28 @@ function answerTo(start: Start | undefined): string | Uint8Array {
 
 function startTls(reception: Reception, connection: PendingConnection, settings: AcceptSettings): void {
   reception.pending.beginHandshake(connection, reception.refreshContext(settings));
-  for (const listener of reception.beginTls) listener.call(reception.server, connection.socket);
+  const { server } = reception;
+  withAlpn(server, needsAlpnList(settings) ? undefined : alpnAnswers, () => {
+    for (const listener of reception.beginTls) listener.call(server, connection.socket);
+  });
+}
+
+/**
+ * Lets Node's listener begin TLS with a list of ALPN names in the place of the server's callback. It reads both anew for each connection; a Node that
+ * did not would ask the callback, which answers the same.
+ */
+function withAlpn(server: Server, names: Buffer | undefined, begin: () => void): void {
+  if (names === undefined) return begin();
+  const answering = server as Server & { ALPNProtocols?: Buffer | undefined; ALPNCallback?: unknown };
+  const { ALPNProtocols, ALPNCallback } = answering;
+  answering.ALPNProtocols = names;
+  answering.ALPNCallback = undefined;
+  try {
+    begin();
+  } finally {
+    answering.ALPNProtocols = ALPNProtocols;
+    answering.ALPNCallback = ALPNCallback;
+  }
 }
 
 function startPlain(reception: Reception, connection: PendingConnection, settings: AcceptSettings): void {
