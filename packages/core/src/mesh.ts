@@ -145,7 +145,7 @@ async function assemble(settings: Settings, extAuthz: ExtAuthzModule | undefined
   const egressGuard = createEgressGuard({ mode: settings.egressGuard, bodies: settings.guardBodies });
   if (settings.guardProcess && egressGuard !== undefined) {
     const { guardProcess } = await import('./outbound/guard-process.js');
-    stops.push(guardProcess(egressGuard));
+    stops.push(guardProcess(egressGuard, { audit, tokens }));
   }
   const outbound = {
     identity,

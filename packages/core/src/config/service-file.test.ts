@@ -27,6 +27,8 @@ jwks:
 permissiveAnyAlpn: true
 istioHeaders: false
 log: false
+accessLog: {file: access.log, format: istio}
+auditClaims: [groups]
 `;
     expect(parseServiceFile(text, 'enmesh.yaml')).toEqual({
       namespace: 'shop',
@@ -38,6 +40,8 @@ log: false
       permissiveAnyAlpn: true,
       istioHeaders: false,
       log: false,
+      accessLog: { file: 'access.log', format: 'istio' },
+      auditClaims: ['groups'],
     });
   });
 

@@ -1,11 +1,16 @@
 import { Agent, type ClientRequest } from 'node:http';
 import { getGlobalDispatcher, setGlobalDispatcher, type Dispatcher } from 'undici';
 import type { Stop } from '../identity/source.js';
+import { isEnmeshError } from '../errors.js';
 import type { EgressGuard } from '../propagation/egress-guard.js';
+import { noteCall } from './audit.js';
 import { refuseRequest } from './agent-request.js';
+import { isHeard } from './carry.js';
 import { fail } from './dispatcher.js';
 import { checkDispatch } from './guard-dispatch.js';
 import { checkRequest, guardsItself } from './guard-request.js';
+import type { OutboundOptions } from './options.js';
+import { reportCall } from './report.js';
 
 interface UntypedAgent {
   addRequest(this: object, request: ClientRequest, options: { headers?: unknown }, ...rest: unknown[]): void;
@@ -15,12 +20,14 @@ interface UntypedAgent {
  * Puts the egress guard before all calls of this process by node:http and node:https with any agent that asks the base class, and by undici and the global fetch with the global
  * dispatcher. The mesh's own clients guard themselves. What it sees no call of: agents with an `addRequest` of their own, `createConnection` without an agent, other dispatchers, node:http2, sockets.
  */
-export function guardProcess(guard: EgressGuard): Stop {
-  const stops = [guardAgents(guard), guardDispatchers(guard)];
+export function guardProcess(guard: EgressGuard, options: Auditing = {}): Stop {
+  const stops = [guardAgents(guard, options), guardDispatchers(guard, options)];
   return () => stops.forEach((stop) => stop());
 }
 
-function guardAgents(guard: EgressGuard): Stop {
+type Auditing = Pick<OutboundOptions, 'audit' | 'tokens'>;
+
+function guardAgents(guard: EgressGuard, auditing: Auditing): Stop {
   const prototype = Agent.prototype as unknown as UntypedAgent;
   const original = prototype.addRequest;
   let isActive = true;
@@ -30,6 +37,8 @@ function guardAgents(guard: EgressGuard): Stop {
       try {
         checkRequest({ guard: current, passing: undefined }, request, options.headers);
       } catch (error) {
+        const { method, path, protocol, host } = request;
+        tellGuarded(auditing, request, { method, path, origin: `${protocol}//${host}` }, error);
         return refuseRequest(request, error as Error);
       }
     }
@@ -43,7 +52,7 @@ function guardAgents(guard: EgressGuard): Stop {
   };
 }
 
-function guardDispatchers(guard: EgressGuard): Stop {
+function guardDispatchers(guard: EgressGuard, auditing: Auditing): Stop {
   const before = getGlobalDispatcher();
   let isActive = true;
   const after: Dispatcher = before.compose((dispatch) => (options, handler) => {
@@ -52,6 +61,8 @@ function guardDispatchers(guard: EgressGuard): Stop {
     try {
       return dispatch(checkDispatch({ guard: current, passing: undefined }, options), handler);
     } catch (error) {
+      const { method, path, origin } = options;
+      tellGuarded(auditing, handler, { method, path, origin: String(origin ?? '') }, error);
       return fail(handler, error as Error);
     }
   });
@@ -60,4 +71,16 @@ function guardDispatchers(guard: EgressGuard): Stop {
     isActive = false;
     if (getGlobalDispatcher() === after) setGlobalDispatcher(before);
   };
+}
+
+/** Tells of a call of somebody else's client that the guard kept back, as of one by the mesh's own. */
+function tellGuarded(
+  auditing: Auditing,
+  subject: object,
+  call: { readonly method: unknown; readonly path: unknown; readonly origin: string },
+  error: unknown,
+): void {
+  if (!isHeard() || !isEnmeshError(error)) return;
+  noteCall(auditing, subject, { ...call, headers: () => undefined });
+  reportCall({ kind: 'refused', error }, call.origin, subject);
 }
