@@ -1,11 +1,12 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { get as httpGet } from 'node:http';
+import type { Duplex } from 'node:stream';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { auditEvents, stepEvents, type AuditEvent, type StepEvent } from '@enmesh/core';
 import { createChain, type Chain, type ChainService } from '../support/hop-chain.js';
-import { connect, send, sendRaw, type Answer } from '../support/house.js';
+import { connect, createHouse, open, send, sendRaw, type Answer } from '../support/house.js';
 
 const principal = (name: string): string => `cluster.local/ns/shop/sa/${name}`;
 const uri = (name: string): string => `spiffe://${principal(name)}`;
@@ -293,6 +294,19 @@ describe('the end of an exchange', () => {
     await inside;
     socket.destroy();
     expect((await told(1))[0]).toMatchObject({ verdict: 'allowed', status: undefined, isComplete: false });
+  });
+
+  it('is told of an upgrade when its connection ends, with the status that the application answered', async () => {
+    const house = await createHouse('');
+    const server = house.mesh.createServer((_request, response) => void response.end());
+    server.on('upgrade', (_request, socket: Duplex) => {
+      socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n');
+      socket.end('bye');
+    });
+    const upgrade = 'GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n';
+    expect((await sendRaw({ port: await open(server) }, upgrade)).status).toBe(101);
+    expect((await told(1))[0]).toMatchObject({ path: '/chat', status: 101, responseBytes: undefined, verdict: 'allowed' });
+    await house.close();
   });
 
   it('is told of calls by node:http as well', async () => {

@@ -5,7 +5,7 @@ import { Readable } from 'node:stream';
 import axios from 'axios';
 import { fetch as undiciFetch, request as undiciRequest } from 'undici';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { deniedEvents, type DeniedEvent, type Mesh } from '@enmesh/core';
+import { auditEvents, deniedEvents, type AuditEvent, type DeniedEvent, type Mesh } from '@enmesh/core';
 import { createHouse, open, send, type House } from '../support/house.js';
 
 const policies = `
@@ -99,7 +99,12 @@ const others: [string, Act][] = [
 describe('guardProcess', () => {
   it.each(others)('refuses %s with the token of the request, and only while the mesh lives', async (_, act) => {
     const house = await createGuarded({ guardProcess: true });
+    const told: AuditEvent[] = [];
+    const stop = auditEvents.subscribe((event) => event.kind === 'call' && told.push(event));
     expect(await during(house, act)).toBe('ENMESH_PROPAGATION_EGRESS');
+    stop();
+    expect(told).toMatchObject([{ verdict: 'refused', code: 'ENMESH_PROPAGATION_EGRESS', user: { subject: 'alice' } }]);
+    expect(JSON.stringify(told)).not.toContain('eyJ');
     expect(targets).toEqual([]);
     expect(await during(house, () => act('nothing-of-it', house.mesh))).not.toBe('ENMESH_PROPAGATION_EGRESS');
     const token = await house.issuer.sign({ sub: 'alice' });

@@ -51,11 +51,19 @@ type Reading = () => Pick<ExchangeEnd, 'status' | 'responseBytes' | 'isComplete'
 function measureResponse(request: IncomingMessage, response: ServerResponse): Reading {
   let count = 0;
   const { write, end } = response as { write: Method; end: Method };
+  // Some `end` of another make calls `write` with what it was given.
+  let isInside = false;
   const counting =
     (method: Method): Method =>
     (...args) => {
+      if (isInside) return method.apply(response, args);
       count += sizeOf(args[0], args[1]);
-      return method.apply(response, args);
+      isInside = true;
+      try {
+        return method.apply(response, args);
+      } finally {
+        isInside = false;
+      }
     };
   Object.assign(response, { write: counting(write), end: counting(end) });
   return () => {

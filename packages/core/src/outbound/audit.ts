@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { EgressGuard } from '../propagation/egress-guard.js';
+import type { CallGuard, GuardedCall, OutgoingCall } from '../propagation/egress-guard.js';
 import type { RequestContext } from '../propagation/context.js';
 import type { TokenNote } from '../propagation/token-note.js';
 import { auditEvents, type AuditScope, type CallAudit } from '../telemetry/audit.js';
@@ -114,17 +114,36 @@ function namesIn(headers: unknown): readonly string[] {
   return Object.keys(headers);
 }
 
-/** A guard that notes what it takes off, under names that hold nothing of the token. */
-export function notingGuard(guard: ReturnType<EgressGuard['current']>, note: CallNote | undefined): typeof guard {
-  if (guard === undefined || note === undefined) return guard;
+/** The guard of one call for when somebody listens: it notes what it takes off, and tells what it refuses, which may be long after the call has begun. */
+export function heardGuard(
+  guard: CallGuard | undefined,
+  note: CallNote | undefined,
+  onRefused: (error: unknown) => void,
+): CallGuard | undefined {
+  if (guard === undefined) return undefined;
+  const { checkBody } = guard;
+  const telling =
+    <A, R>(look: (argument: A) => R) =>
+    (argument: A): R => {
+      try {
+        return look(argument);
+      } catch (error) {
+        onRefused(error);
+        throw error;
+      }
+    };
   return {
-    checkBody: guard.checkBody,
-    inspect(call) {
+    checkBody: checkBody && telling(checkBody),
+    inspect: telling((call) => {
       const found = guard.inspect(call);
-      if (found === undefined) return undefined;
-      const names = [...found.without].map((name) => (/^[\w-]{1,64}$/.test(name) ? tellText(name, 64) : '(unusual name)'));
-      note.stripped = [...note.stripped, ...names, ...(found.path === call.path ? [] : [':query'])].slice(0, mostNames);
+      if (found !== undefined && note !== undefined) noteStripped(note, found, call);
       return found;
-    },
+    }),
   };
+}
+
+/** Names of headers that hold nothing of the token, and `:query`. */
+function noteStripped(note: CallNote, { without, path }: GuardedCall, call: OutgoingCall): void {
+  const names = [...without].map((name) => (/^[\w-]{1,64}$/.test(name) ? tellText(name, 64) : '(unusual name)'));
+  note.stripped = [...note.stripped, ...names, ...(path === call.path ? [] : [':query'])].slice(0, mostNames);
 }

@@ -1,7 +1,7 @@
 import type { EnmeshError } from '../errors.js';
 import type { CallGuard } from '../propagation/egress-guard.js';
 import { transactionTokenHeader } from '../propagation/transaction-token.js';
-import { noteOf, notingGuard } from './audit.js';
+import { heardGuard, noteOf } from './audit.js';
 import type { HeaderLine } from './call-headers.js';
 import { isHeard } from './carry.js';
 import type { OutboundOptions } from './options.js';
@@ -30,16 +30,19 @@ export interface CallChecks {
 export function checked<T>({ options, plan, origin, subject }: GuardableCall, apply: (checks: CallChecks) => T, otherwise: T): T {
   if (plan.kind === 'refused') return otherwise;
   const note = noteOf(subject);
-  const checks = {
-    guard: mayForward(plan) ? undefined : notingGuard(options.egressGuard?.current(), note),
-    passing: transactionLine(options, plan),
+  let told: unknown;
+  const tell = (error: unknown): void => {
+    if (isHeard() && isOurs(error) && error !== told) reportCall({ kind: 'refused', error }, origin, subject);
+    told = error;
   };
+  const guard = mayForward(plan) ? undefined : options.egressGuard?.current();
+  const checks = { guard: isHeard() ? heardGuard(guard, note, tell) : guard, passing: transactionLine(options, plan) };
   if (checks.guard === undefined && checks.passing === undefined) return otherwise;
   if (note !== undefined) note.transactionToken = checks.passing !== undefined;
   try {
     return apply(checks);
   } catch (error) {
-    if (isHeard() && isOurs(error)) reportCall({ kind: 'refused', error }, origin, subject);
+    tell(error);
     throw error;
   }
 }

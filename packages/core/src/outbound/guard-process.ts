@@ -2,8 +2,8 @@ import { Agent, type ClientRequest } from 'node:http';
 import { getGlobalDispatcher, setGlobalDispatcher, type Dispatcher } from 'undici';
 import type { Stop } from '../identity/source.js';
 import { isEnmeshError } from '../errors.js';
-import type { EgressGuard } from '../propagation/egress-guard.js';
-import { noteCall } from './audit.js';
+import type { CallGuard, EgressGuard } from '../propagation/egress-guard.js';
+import { heardGuard, noteCall } from './audit.js';
 import { refuseRequest } from './agent-request.js';
 import { isHeard } from './carry.js';
 import { fail } from './dispatcher.js';
@@ -34,11 +34,11 @@ function guardAgents(guard: EgressGuard, auditing: Auditing): Stop {
   const guarded: UntypedAgent['addRequest'] = function (request, options, ...rest) {
     const current = isActive && !(guardsItself in this) ? guard.current() : undefined;
     if (current !== undefined) {
+      const { method, path, protocol, host } = request;
+      const call = { method, path, origin: `${protocol}//${host}` };
       try {
-        checkRequest({ guard: current, passing: undefined }, request, options.headers);
+        checkRequest({ guard: heard(current, auditing, request, call), passing: undefined }, request, options.headers);
       } catch (error) {
-        const { method, path, protocol, host } = request;
-        tellGuarded(auditing, request, { method, path, origin: `${protocol}//${host}` }, error);
         return refuseRequest(request, error as Error);
       }
     }
@@ -59,10 +59,10 @@ function guardDispatchers(guard: EgressGuard, auditing: Auditing): Stop {
     const current = isActive ? guard.current() : undefined;
     if (current === undefined) return dispatch(options, handler);
     try {
-      return dispatch(checkDispatch({ guard: current, passing: undefined }, options), handler);
-    } catch (error) {
       const { method, path, origin } = options;
-      tellGuarded(auditing, handler, { method, path, origin: String(origin ?? '') }, error);
+      const looking = heard(current, auditing, handler, { method, path, origin: String(origin ?? '') });
+      return dispatch(checkDispatch({ guard: looking, passing: undefined }, options), handler);
+    } catch (error) {
       return fail(handler, error as Error);
     }
   });
@@ -73,14 +73,16 @@ function guardDispatchers(guard: EgressGuard, auditing: Auditing): Stop {
   };
 }
 
-/** Tells of a call of somebody else's client that the guard kept back, as of one by the mesh's own. */
-function tellGuarded(
+/** The guard of a call of somebody else's client: what it keeps back is told as of one by the mesh's own. */
+function heard(
+  guard: CallGuard,
   auditing: Auditing,
   subject: object,
   call: { readonly method: unknown; readonly path: unknown; readonly origin: string },
-  error: unknown,
-): void {
-  if (!isHeard() || !isEnmeshError(error)) return;
+): CallGuard | undefined {
+  if (!isHeard()) return guard;
   noteCall(auditing, subject, { ...call, headers: () => undefined });
-  reportCall({ kind: 'refused', error }, call.origin, subject);
+  return heardGuard(guard, undefined, (error) => {
+    if (isEnmeshError(error)) reportCall({ kind: 'refused', error }, call.origin, subject);
+  });
 }
