@@ -2,7 +2,7 @@ import { isAlias, isMap, isScalar, isSeq, type Document, type Node, type Pair, t
 import type { ConfigNode, MapEntry, ScalarNode } from './node.js';
 import { quote } from './problem.js';
 import type { Report } from './report.js';
-import { densityLimit, documentLimit, findExcess, propertyLimit } from './yaml-budget.js';
+import { densityLimit, documentLimit, documentSizeLimit, findExcess, propertyLimit } from './yaml-budget.js';
 import { findForbiddenCharacter } from './yaml-characters.js';
 import { composeDocuments } from './yaml-compose.js';
 import { kubernetesReading } from './yaml-traps.js';
@@ -61,6 +61,7 @@ function reportUnreadable(text: string, report: Report): boolean {
   const message = {
     depth: `nested deeper than ${nestingLimit} levels`,
     density: `more than ${densityLimit(excess.offset)} words and signs in ${excess.offset} characters: this is no configuration`,
+    size: `a document of more than ${documentSizeLimit} words and signs: split it, and write the items of a List as documents`,
     documents: `more than ${documentLimit} documents in a file`,
     properties: `more than ${propertyLimit} anchors, aliases and tags in a document`,
   }[excess.kind];

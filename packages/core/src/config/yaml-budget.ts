@@ -3,17 +3,24 @@ import { createDepthGauge, marks, seemingDepthLimit } from './yaml-depth.js';
 
 /** Why a text is not worth reading, and where that shows. `properties` are anchors, aliases and tags. */
 export interface Excess {
-  readonly kind: 'depth' | 'density' | 'properties' | 'documents';
+  readonly kind: 'depth' | 'density' | 'size' | 'properties' | 'documents';
   readonly offset: number;
 }
 
 /**
- * Of how many words, signs, spaces and line ends a text of so many characters may be made. The shortest rules on one line come to 0.57 for each character,
- * what people write to a third; `a,a,a` and blank lines have one for each, and would take longer and more memory than any honest file.
+ * Of how many words, signs, spaces and line ends a text of so many characters may be made. What people and tools write as blocks or JSON comes to 0.14 to 0.32
+ * for each character; rules on one line come to 0.57, so the first 50 000 of them have room. `a,a,a` and blank lines have one for each, and would
+ * take longer and more memory than any honest file.
  */
 export function densityLimit(length: number): number {
-  return 100_000 + Math.floor((length * 2) / 3);
+  return 600_000 + Math.floor((length * 3) / 10);
 }
+
+/** Of so many words, signs, spaces and line ends may one document be made: a megabyte of policies, more than `kubectl apply` takes of one object. */
+export const documentSizeLimit = 300_000;
+
+/** As {@link documentSizeLimit}, for a `List`: eleven thousand policies, as kubectl prints them. */
+export const listSizeLimit = 1_200_000;
 
 /** So many documents may a file have; in 8 MiB that is a policy of 160 characters each. */
 export const documentLimit = 50_000;
@@ -23,22 +30,32 @@ export const propertyLimit = 10_000;
 
 /**
  * Looks a text over before anything is built from it, in time that grows with its length and in little memory: it may not seem deeper than
- * {@link seemingDepthLimit}, be denser anywhere from its beginning than {@link densityLimit}, have more than {@link documentLimit} documents, nor a document with more than {@link propertyLimit} anchors, aliases and tags.
- * Undefined where it may be read.
+ * {@link seemingDepthLimit}, be denser anywhere from its beginning than {@link densityLimit}, have more than {@link documentLimit} documents, nor a document that is longer
+ * than {@link documentSizeLimit} or has more than {@link propertyLimit} anchors, aliases and tags. Undefined where it may be read.
  */
 export function findExcess(text: string): Excess | undefined {
   const gauge = createDepthGauge();
   let count = 0;
+  let size = 0;
+  let isList = false;
   let properties = 0;
   let documents = 0;
   let isScalar = false;
   for (const lexeme of new Lexer().lex(text)) {
-    if (gauge.depthAfter(lexeme) > seemingDepthLimit) return { kind: 'depth', offset: gauge.offset() };
-    if (lexeme !== marks.scalar) count++;
+    const depth = gauge.depthAfter(lexeme);
+    if (depth > seemingDepthLimit) return { kind: 'depth', offset: gauge.offset() };
+    if (lexeme !== marks.scalar) {
+      count++;
+      size++;
+    }
+    if (isScalar && depth <= 2 && (lexeme === 'items' || lexeme === '"items"')) isList = true;
+    if (size > (isList ? listSizeLimit : documentSizeLimit)) return { kind: 'size', offset: gauge.offset() };
     // Junk is as dense in its beginning as it is as a whole.
     if (count > densityLimit(gauge.offset())) return { kind: 'density', offset: gauge.offset() };
     if (!isScalar && lexeme === '---') {
       properties = 0;
+      size = 0;
+      isList = false;
       if (++documents > documentLimit) return { kind: 'documents', offset: gauge.offset() };
     } else if (!isScalar && /^[&*!]/.test(lexeme)) properties++;
     if (properties > propertyLimit) return { kind: 'properties', offset: gauge.offset() };
