@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { parseServiceFile } from '@enmesh/core/config';
 import { createTestAuthority } from '@enmesh/core/testing';
 import { createFakeWorkloadApi } from '../support/workload-api.js';
@@ -35,8 +35,12 @@ function temporary(): string {
   return folder;
 }
 
-/** Starts a program and resolves with the first line that it writes to standard output. */
-function firstLine(args: readonly string[], env: Readonly<Record<string, string>>): Promise<string> {
+/** Starts a program and resolves with the first line that it writes to standard output; `onError` hears what goes to standard error. */
+function firstLine(
+  args: readonly string[],
+  env: Readonly<Record<string, string>>,
+  onError: (text: string) => void = () => {},
+): Promise<string> {
   const child: ChildProcess = spawn(process.execPath, args, {
     env: { PATH: process.env['PATH'], ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -52,18 +56,20 @@ function firstLine(args: readonly string[], env: Readonly<Record<string, string>
       out += chunk.toString();
       if (out.includes('\n')) done(out.slice(0, out.indexOf('\n')));
     });
-    child.stderr!.on('data', (chunk: Buffer) => (errors += chunk.toString()));
+    child.stderr!.on('data', (chunk: Buffer) => {
+      errors += chunk.toString();
+      onError(chunk.toString());
+    });
     child.once('close', () => fail(new Error(`ended without a line: ${errors}`)));
   });
 }
 
-const service = (file: string, env: Readonly<Record<string, string>> = {}): Promise<string> =>
-  firstLine([join(examples, 'service.mjs')], {
-    ENMESH_FILE: join(examples, file),
-    ENMESH_CONFIG: join(examples, 'mesh'),
-    PORT: '0',
-    ...env,
-  });
+const service = (file: string, env: Readonly<Record<string, string>> = {}, onError?: (text: string) => void): Promise<string> =>
+  firstLine(
+    [join(examples, 'service.mjs')],
+    { ENMESH_FILE: join(examples, file), ENMESH_CONFIG: join(examples, 'mesh'), PORT: '0', ...env },
+    onError,
+  );
 const listens = /^spiffe:\/\/cluster\.local\/ns\/shop\/sa\/product listens on \d+$/;
 const pod = { POD_NAMESPACE: 'shop', SERVICE_ACCOUNT: 'product' };
 
@@ -98,6 +104,43 @@ describe('the examples of identity', () => {
     writeFileSync(join(certs, 'ca.crt'), authority.rootPem);
     expect(await service('cert-manager.yaml', { ...pod, ENMESH_IDENTITY_DIRECTORY: certs })).toMatch(listens);
   });
+
+  it('wait for files that come later, and say what they look for', async () => {
+    const certs = temporary();
+    const starting = service('cert-manager.yaml', { ...pod, ENMESH_IDENTITY_DIRECTORY: certs });
+    const authority = await createTestAuthority();
+    const svid = await authority.issue({ namespace: 'shop', serviceAccount: 'product' });
+    writeFileSync(join(certs, 'tls.key'), svid.privateKey.export({ type: 'pkcs8', format: 'pem' }));
+    writeFileSync(join(certs, 'ca.crt'), authority.rootPem);
+    // Longer than a process lives that nothing holds.
+    await new Promise((done) => setTimeout(done, 1_500));
+    writeFileSync(join(certs, 'tls.crt'), svid.chain);
+    expect(await starting).toMatch(listens);
+  });
+
+  it.each([
+    ['a key of another certificate', 'ENMESH_X509_KEY_INVALID', 'tls.key'],
+    ['roots of nothing', 'ENMESH_ISSUANCE_FILES_UNUSABLE', 'ca.crt'],
+  ])(
+    'wait with %s until it is mended, and say so meanwhile',
+    async (_what, code, spoilt) => {
+      const [certs, authority] = [temporary(), await createTestAuthority()];
+      const [svid, other] = [
+        await authority.issue({ namespace: 'shop', serviceAccount: 'product' }),
+        await authority.issue({ namespace: 'shop', serviceAccount: 'other' }),
+      ];
+      const keyOf = ({ privateKey }: typeof svid) => privateKey.export({ type: 'pkcs8', format: 'pem' });
+      const good = { 'tls.crt': svid.chain, 'tls.key': keyOf(svid), 'ca.crt': authority.rootPem };
+      const bad = { ...good, ...(spoilt === 'tls.key' ? { 'tls.key': keyOf(other) } : { 'ca.crt': '# none\n' }) };
+      for (const [name, text] of Object.entries(bad)) writeFileSync(join(certs, name), text);
+      const said: string[] = [];
+      const starting = service('cert-manager.yaml', { ...pod, ENMESH_IDENTITY_DIRECTORY: certs }, (line) => said.push(line));
+      await vi.waitFor(() => expect(said.join('')).toContain(code), { timeout: 15_000, interval: 100 });
+      for (const [name, text] of Object.entries(good)) writeFileSync(join(certs, name), text);
+      expect(await starting).toMatch(listens);
+    },
+    40_000,
+  );
 
   it('run with a Workload API', async () => {
     const api = await createFakeWorkloadApi({ trustDomain: 'cluster.local' });

@@ -270,6 +270,8 @@ function meshOf(settings: Settings, rooms: Rooms, stops: Stops): Mesh {
     await Promise.all([rooms.identityReady(), rooms.keySets.ready()]);
     if (closing === undefined) readiness.begin();
   };
+  let end = (): void => {};
+  const ended = new Promise<void>((done) => (end = done));
   // Probes answer from the mesh's state also where nobody awaits ready().
   ready().catch(() => {});
   const { workload } = settings;
@@ -306,12 +308,24 @@ function meshOf(settings: Settings, rooms: Rooms, stops: Stops): Mesh {
     metrics: rooms.metrics,
     adminPort: rooms.adminPort,
     reload: () => store.reload(),
-    ready,
+    ready: () => keepsAlive(ready(), ended),
     close({ deadlineMs = 10_000 } = {}) {
       readiness.end();
+      end();
       return (closing ??= closeAll([...servers], stops, deadlineMs));
     },
   };
+}
+
+/** The timers of a mesh keep no process alive, but somebody who waits for it does: without them Node would end with 13 and no word. */
+async function keepsAlive(work: Promise<void>, ended: Promise<void>): Promise<void> {
+  const alive = setInterval(() => {}, 1 << 30);
+  void ended.then(() => clearInterval(alive));
+  try {
+    await work;
+  } finally {
+    clearInterval(alive);
+  }
 }
 
 /** Opens and closes the health listener with its server, on the same address. */
