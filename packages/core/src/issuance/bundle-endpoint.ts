@@ -229,7 +229,7 @@ class PolledEndpoint implements BundleEndpoint {
   }
 
   #fail(error: unknown): number {
-    const reason = isEnmeshError(error) ? error.message : 'the fetch failed';
+    const reason = isEnmeshError(error) ? error.message.replace(/^The bundle endpoint cannot be used: /, '') : 'the fetch failed';
     const kept = this.#bundles === undefined ? 'none of its peers is accepted yet' : 'the last good bundle is kept';
     const message = `No new bundle of trust domain ${this.#trustDomain} from ${this.#url.origin}: ${reason}; ${kept}`;
     const now = this.#clock();

@@ -1,4 +1,4 @@
-import { EnmeshError } from '../errors.js';
+import { EnmeshError, isEnmeshError } from '../errors.js';
 import { istioParts } from '../identity/spiffe-id.js';
 import type { X509Svid } from '../identity/svid.js';
 import type { TrustBundle } from '../identity/trust-bundle.js';
@@ -29,7 +29,7 @@ export interface FilesMaterial {
  * `ENMESH_ISSUANCE_FILES_UNUSABLE` for roots that hold none, and what `parseX509Svid` and `verifySvidChain` throw.
  */
 export function readMaterial(texts: FilesTexts, request: IdentityRequest, now: number): FilesMaterial {
-  const svid = parseX509Svid({ chain: texts.certificate, privateKey: texts.privateKey });
+  const svid = naming('the certificate chain', () => parseX509Svid({ chain: texts.certificate, privateKey: texts.privateKey }));
   const { trustDomain } = svid.id;
   const admitted = [request.trustDomain, ...(request.trustDomainAliases ?? [])];
   if (!admitted.includes(trustDomain)) {
@@ -47,6 +47,10 @@ export function readMaterial(texts: FilesTexts, request: IdentityRequest, now: n
  * `ENMESH_X509_MALFORMED` when any cannot be read: half a bundle would turn good peers away.
  */
 export function readBundle(text: string, trustDomain: string): TrustBundle {
+  return naming(`the roots of ${trustDomain}`, () => readRoots(text, trustDomain));
+}
+
+function readRoots(text: string, trustDomain: string): TrustBundle {
   const ders = parsePem(text, 'CERTIFICATE');
   if (ders.length === 0 || ders.length > maxRoots) {
     const message = `the roots of ${trustDomain} hold ${ders.length} certificates; 1 to ${maxRoots} can be used`;
@@ -54,6 +58,16 @@ export function readBundle(text: string, trustDomain: string): TrustBundle {
   }
   for (const der of ders) readCertificateFacts(der);
   return { trustDomain, roots: [...new Set(ders.map((der) => formatPem('CERTIFICATE', der)))] };
+}
+
+/** Bytes that cannot be read say nothing of the file that they are from. */
+function naming<T>(what: string, read: () => T): T {
+  try {
+    return read();
+  } catch (cause) {
+    if (!isEnmeshError(cause, 'ENMESH_X509_MALFORMED')) throw cause;
+    throw new EnmeshError('ENMESH_X509_MALFORMED', `${what}: ${cause.message}`, { cause });
+  }
 }
 
 /** Why an SVID's name is not what this workload should have, as a sentence; undefined when it is, or is not in Istio's form. */

@@ -15,7 +15,7 @@ export interface Trouble {
 
 /** Creates the voice of one thing that may fail; `sentence` makes the message of a reason, `isHeld` says whether something good is still held. */
 export function createTrouble(options: {
-  readonly sentence: (reason: string) => string;
+  readonly sentence: (reason: string, code: ErrorCode) => string;
   readonly isHeld: () => boolean;
 }): Trouble {
   let since: number | undefined;
@@ -32,7 +32,8 @@ export function createTrouble(options: {
       told = { reason, at: now };
       if (!noticeEvents.hasSubscribers) return;
       const kind = options.isHeld() ? 'identity-renewal-failed' : 'identity-waiting';
-      noticeEvents.publish({ kind, level: 'warn', code: codeOf(error), message: options.sentence(reason) });
+      const code = codeOf(error);
+      noticeEvents.publish({ kind, level: 'warn', code, message: options.sentence(reason, code) });
     },
     ended() {
       since = undefined;

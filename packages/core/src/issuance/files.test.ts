@@ -261,6 +261,31 @@ describe('createFilesIdentity', () => {
     await holds(next);
   });
 
+  it.each<[string, RegExp, () => Promise<unknown>]>([
+    [
+      'an expired certificate',
+      /files of .* cannot be used: The SVID of .* is expired: it ended at \d{4}-/,
+      async () => write(await issue({ notBefore: clock.now() - hour, notAfter: clock.now() - minute })),
+    ],
+    [
+      'half a chain',
+      /the certificate chain: Not a PEM text: a CERTIFICATE block does not end/,
+      async () => writeFile(join(folder, 'tls.crt'), (await issue()).chain.slice(0, 300)),
+    ],
+    [
+      'half the roots',
+      /the roots of cluster\.local: Not a PEM text/,
+      () => writeFile(join(folder, 'ca.crt'), authority.rootPem.slice(0, 300)),
+    ],
+  ])('says at the start what is wrong with %s, and lists no names of files that are there', async (_, words, spoil) => {
+    await write(await issue());
+    await spoil();
+    await open();
+    await until(() => told('identity-waiting').length > 0);
+    expect(told('identity-waiting')[0]!.message).toMatch(words);
+    expect(told('identity-waiting')[0]!.message).not.toContain('Looked for');
+  });
+
   it('takes a certificate once its time has come', async () => {
     const svid = await issue({ notBefore: clock.now() + 40_000, notAfter: clock.now() + hour });
     await write(svid);

@@ -1,4 +1,4 @@
-import { EnmeshError, isEnmeshError } from '../errors.js';
+import { EnmeshError, isEnmeshError, type ErrorCode } from '../errors.js';
 import type { FilesIdentitySettings } from '../identity/choice.js';
 import type { X509Svid } from '../identity/svid.js';
 import type { TrustBundle, TrustBundleSet } from '../identity/trust-bundle.js';
@@ -74,7 +74,7 @@ class FilesIdentity implements PlatformIdentity {
     this.description = `files of ${place.label}`;
     this.#watches = createFolderWatches(() => this.#lookIn(debounceMs));
     const isHeld = (): boolean => this.#held.isHeld;
-    this.#trouble = createTrouble({ isHeld, sentence: (reason) => this.#sentence(reason) });
+    this.#trouble = createTrouble({ isHeld, sentence: (reason, code) => this.#sentence(reason, code) });
   }
 
   start(): void {
@@ -93,11 +93,13 @@ class FilesIdentity implements PlatformIdentity {
     this.#current = undefined;
   }
 
-  #sentence(reason: string): string {
+  #sentence(reason: string, code: ErrorCode): string {
     const svid = this.#current?.svid;
-    return svid === undefined
-      ? `No identity yet: ${reason}. Looked for: ${this.#place.wanted}`
-      : `The files of ${this.#place.label} are not used: ${reason}. The SVID held stays, until ${new Date(svid.notAfter).toISOString()}`;
+    if (svid === undefined)
+      return code === 'ENMESH_ISSUANCE_FILES_ABSENT'
+        ? `No identity yet: ${reason}. Looked for: ${this.#place.wanted}`
+        : `No identity yet, the files of ${this.#place.label} cannot be used: ${reason}. They are read again when they change`;
+    return `The files of ${this.#place.label} are not used: ${reason}. The SVID held stays, until ${new Date(svid.notAfter).toISOString()}`;
   }
 
   #lookIn(ms: number): void {

@@ -32,6 +32,9 @@ export function isStrongKey(key: KeyObject): boolean {
   }
 }
 
+/** What {@link isStrongKey} takes, for messages. */
+export const strongKeys = 'RSA of 2048 to 8192 bits, ECDSA on P-256, P-384 or P-521 and Ed25519 are taken';
+
 /** Whether a certificate signed with this algorithm (an OID) may be believed. */
 export function isStrongSignature(oid: string): boolean {
   return signatureAlgorithms.has(oid);

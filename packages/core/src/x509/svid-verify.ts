@@ -8,7 +8,7 @@ import { isRevoked } from './crl.js';
 import { extendedKeyUsageOid } from './extensions.js';
 import { findPath, isValidAt, type Candidate } from './path.js';
 import { formatPem, parsePem, pemBlocks } from './pem.js';
-import { isStrongKey } from './strength.js';
+import { isStrongKey, isStrongSignature, strongKeys } from './strength.js';
 
 const maxIntermediates = 10;
 
@@ -60,10 +60,13 @@ export function verifySvidPath(options: Parameters<typeof verifySvidChain>[0]): 
   const leaf = readLeaf(options.leaf);
   const { id } = leaf;
   if (!isValidAt(leaf.facts, now)) {
-    throw refused(
-      'ENMESH_X509_OUT_OF_VALIDITY',
-      `The SVID of ${id.uri} is ${now < leaf.facts.notBefore ? 'not yet valid' : 'expired'}`,
-    );
+    const { notBefore, notAfter } = leaf.facts;
+    // Without the time of now: the same trouble has to have the same words.
+    const times =
+      now < notBefore
+        ? `not yet valid: it begins at ${new Date(notBefore).toISOString()} by the clock here`
+        : `expired: it ended at ${new Date(notAfter).toISOString()}`;
+    throw refused('ENMESH_X509_OUT_OF_VALIDITY', `The SVID of ${id.uri} is ${times}`);
   }
   const bundle = bundles.get(id.trustDomain);
   if (bundle === undefined) throw refused('ENMESH_X509_UNTRUSTED', `No trust bundle for the trust domain of ${id.uri}`);
@@ -71,8 +74,13 @@ export function verifySvidPath(options: Parameters<typeof verifySvidChain>[0]): 
     throw refused('ENMESH_X509_UNTRUSTED', `More than ${maxIntermediates} intermediates came with ${id.uri}`);
   const intermediates = options.intermediates.map(readCandidate);
   const path = findPath({ leaf, intermediates, roots: rootsOf(bundle), now });
-  if (path === undefined)
-    throw refused('ENMESH_X509_UNTRUSTED', `The bundle of trust domain ${id.trustDomain} does not sign the SVID of ${id.uri}`);
+  if (path === undefined) {
+    const weakness = isStrongSignature(leaf.facts.signatureAlgorithm)
+      ? ''
+      : ' by an algorithm that is believed: SHA-256, -384 or -512 with RSA or ECDSA, or Ed25519';
+    const message = `The bundle of trust domain ${id.trustDomain} does not sign the SVID of ${id.uri}${weakness}`;
+    throw refused('ENMESH_X509_UNTRUSTED', message);
+  }
   if (isRevoked(path, bundle)) throw refused('ENMESH_X509_REVOKED', `The SVID of ${id.uri}, or a signer of it, is revoked`);
   const until = Math.min(...path.map(({ facts }) => facts.notAfter));
   return { id, facts: leaf.facts, until, root: path.at(-1)?.x509.fingerprint256 ?? '' };
@@ -133,7 +141,10 @@ function readLeaf(der: Uint8Array): Candidate & SvidLeaf {
   const id = readId(uri);
   if (id.path === '') throw refused('ENMESH_X509_SVID_INVALID', `Not an X.509-SVID: ${uri} names a trust domain, not a workload`);
   if (!isStrongKey(candidate.key))
-    throw refused('ENMESH_X509_SVID_INVALID', `Not an X.509-SVID: the key of ${uri} is too weak or of another kind`);
+    throw refused(
+      'ENMESH_X509_SVID_INVALID',
+      `Not an X.509-SVID: the key of ${uri} is too weak or of another kind; ${strongKeys}`,
+    );
   return { ...candidate, id };
 }
 
