@@ -19,11 +19,12 @@ const channelOptions: grpc.ChannelOptions = {
 
 /**
  * The check of `envoyExtAuthzGrpc` (istio-semantics 3.13): `envoy.service.auth.v3.Authorization/Check` with the provider's timeout as deadline.
- * Its connections live until configuration or identity change; those of before then finish what they carry.
+ * Its connections live until configuration, identity or trust bundles change, or the certificate of the authorizer ends; those of before then finish what they
+ * carry, for 15 s at most where the authorizer is no longer trusted.
  */
-export function createGrpcAuthorizer({ provider, route }: GrpcAuthorizerOptions): CustomAuthorizer {
+export function createGrpcAuthorizer({ provider, route, watch }: GrpcAuthorizerOptions): CustomAuthorizer {
   const host = provider.service.slice(provider.service.indexOf('/') + 1);
-  const { target, credentials, options } = createRouteConnection(grpc, `${host}:${provider.port}`, route);
+  const { target, credentials, options } = createRouteConnection(grpc, `${host}:${provider.port}`, route, watch);
   const client = new grpc.Client(target, credentials, { ...channelOptions, ...options });
   return {
     check: (request, signal) => ask(client, request, provider, signal).then(outcomeOf),

@@ -20,6 +20,8 @@ export interface GrpcAuthorizerOptions {
   readonly provider: GrpcProvider;
   /** Asked at each check; the same object comes back while configuration and identity stay. Throws when the call would be refused. */
   readonly route: () => GrpcRoute;
+  /** Tells when the identity of this workload or its trust bundles have changed, until it is stopped: connections of before are then retired unasked. */
+  readonly watch?: (onChange: () => void) => () => void;
 }
 
 /** What `@enmesh/ext-authz` exports. */

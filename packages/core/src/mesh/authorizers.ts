@@ -4,6 +4,7 @@ import { createAuthorizers, type Authorizers } from '../custom/authorizers.js';
 import { createGrpcPackage, loadExtAuthz, requireGrpc, type ExtAuthzModule } from '../custom/grpc-package.js';
 import { originOf } from '../custom/http-check.js';
 import { createCheckExchange } from '../outbound/check-exchange.js';
+import { watchIdentity } from '../outbound/epoch.js';
 import { createGrpcRoute } from '../outbound/grpc-route.js';
 import type { OutboundOptions } from '../outbound/options.js';
 
@@ -25,7 +26,8 @@ export function prepareAuthorizers(given: ExtAuthzModule | undefined): Authorize
         grpc: (provider) => {
           const { hostname: host } = new URL(originOf(provider));
           const route = createGrpcRoute(outbound, { host, port: provider.port, declaredOnly: false });
-          return grpcPackage(provider).createGrpcAuthorizer({ provider, route });
+          const watch = (onChange: () => void): (() => void) => watchIdentity(outbound.identity, onChange);
+          return grpcPackage(provider).createGrpcAuthorizer({ provider, route, watch });
         },
       }),
   };

@@ -17,13 +17,19 @@ export function watchEpochs(identity: MeshIdentity, onChange: () => void): Ident
     count++;
     onChange();
   };
-  const stops = [identity.svid.watch(step), identity.bundles.watch(step)];
+  const stop = watchIdentity(identity, step);
   return {
     get current() {
       return isHeld(identity) ? count : -1;
     },
-    stop: () => stops.forEach((stop) => stop()),
+    stop,
   };
+}
+
+/** Tells of every new SVID and every change of the trust bundles. */
+export function watchIdentity(identity: MeshIdentity, onChange: () => void): Stop {
+  const stops = [identity.svid.watch(onChange), identity.bundles.watch(onChange)];
+  return () => stops.forEach((stop) => stop());
 }
 
 function isHeld(identity: MeshIdentity): boolean {

@@ -6,6 +6,7 @@ import { carryGrpc, type GrpcCall } from './grpc-carry.js';
 import { MeshChannel, type ChannelOptions } from './grpc-channel.js';
 import { createRouteCredentials, type CredentialsOf, type GrpcModule } from './grpc-credentials.js';
 import { createGrpcRoute, type CarryingRoute } from './grpc-route.js';
+import { watchIdentity } from './epoch.js';
 import { outboundOf } from './registered.js';
 import { expirySweepMs } from './servers.js';
 
@@ -43,25 +44,34 @@ export function createGrpcCredentials<G extends GrpcModule>(grpc: G, mesh: objec
   const shape = (call: object, { svid, plan }: CarryingRoute, path: string): void =>
     carryGrpc({ grpc, options, plan: plan(), svid, origin, path }, call as GrpcCall);
   return connectionOf(grpc, { authority, route, shape: shape as ChannelOptions['shape'] }, (channel) => {
-    const { svid, bundles } = options.identity;
-    const sweeper = setInterval(() => channel.refresh(), expirySweepMs).unref();
-    const stops = [svid.watch(() => channel.refresh()), bundles.watch(() => channel.refresh()), () => clearInterval(sweeper)];
+    const unattend = attended(channel, (onChange) => watchIdentity(options.identity, onChange));
     const close = (deadlineMs: number): Promise<void> => channel.finish(deadlineMs);
     closers.add(close);
     return () => {
       closers.delete(close);
-      for (const stop of stops) stop();
+      unattend();
     };
   });
 }
 
-/** {@link createGrpcCredentials} for a service whose route is given; for `@enmesh/ext-authz`. */
+/** {@link createGrpcCredentials} for a service whose route is given, and what tells of a new identity; for `@enmesh/ext-authz`. */
 export function createRouteConnection<G extends GrpcModule>(
   grpc: G,
   authority: string,
   route: () => GrpcRoute,
+  watch: (onChange: () => void) => () => void = () => () => {},
 ): GrpcConnection<G> {
-  return connectionOf(grpc, { authority, route }, () => () => {});
+  return connectionOf(grpc, { authority, route }, (channel) => attended(channel, watch));
+}
+
+/** Has a channel look again at each change, and now and then: certificates of servers end without one. */
+function attended(channel: MeshChannel, watch: (onChange: () => void) => () => void): () => void {
+  const sweeper = setInterval(() => channel.refresh(), expirySweepMs).unref();
+  const stop = watch(() => channel.refresh());
+  return () => {
+    clearInterval(sweeper);
+    stop();
+  };
 }
 
 function connectionOf<G extends GrpcModule>(
