@@ -480,6 +480,14 @@ describe('what an exchange keeps', () => {
     expect(asked).toHaveLength(0);
   });
 
+  it("gives nothing where the user's token ends while the provider is asked", async () => {
+    const { exchange, clock } = await create((response, one) => {
+      clock.advance(600_000);
+      json(given({ exp: start / 1000 + 9_999 }))(response, one);
+    });
+    await expect(exchange.tokenFor(raw)).rejects.toMatchObject({ code: 'ENMESH_PROPAGATION_USER_EXPIRED' });
+  });
+
   it('keeps a refusal for a second, so that one user cannot make every call a token request', async () => {
     const { exchange, asked, clock } = await create(json({ error: 'invalid_request' }, 400));
     for (let i = 0; i < 20; i++) await expect(exchange.tokenFor(raw)).rejects.toThrow('invalid_request');

@@ -88,8 +88,7 @@ export function createTokenExchange(options: TokenExchangeOptions): TokenExchang
     async tokenFor(raw, note) {
       if (closing.signal.aborted) throw failed('the mesh is closed');
       const now = clock();
-      // Written so that a clock that is no number refuses.
-      if (!(now < raw.expiresAt)) throw new EnmeshError('ENMESH_PROPAGATION_USER_EXPIRED', 'the token of the user has expired');
+      checkEnd(raw, now);
       const key = keyOf(raw, options);
       const known = cache.find(key, now);
       if (note !== undefined) note.token = known === undefined ? 'fetched' : 'cached';
@@ -99,13 +98,21 @@ export function createTokenExchange(options: TokenExchangeOptions): TokenExchang
         if (inFlight.size >= maxExchangesInFlight) throw failed(`${maxExchangesInFlight} exchanges are in flight`);
         inFlight.set(key, (running = begin(key, raw)));
       }
-      return (await running).text;
+      const { text } = await running;
+      // The user's may have ended while the provider was asked.
+      checkEnd(raw, clock());
+      return text;
     },
     close() {
       closing.abort();
       cache.clear();
     },
   };
+}
+
+function checkEnd({ expiresAt }: SubjectToken, now: number): void {
+  // Written so that a clock that is no number refuses.
+  if (!(now < expiresAt)) throw new EnmeshError('ENMESH_PROPAGATION_USER_EXPIRED', 'the token of the user has expired');
 }
 
 /** One attempt within its time limit, unless the endpoint is being left in peace. */
