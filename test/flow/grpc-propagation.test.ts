@@ -53,6 +53,7 @@ const entry = (spec: object): string =>
 interface Seen {
   readonly metadata: Readonly<Record<string, unknown>>;
   readonly certificate: X509Certificate;
+  readonly txn: readonly unknown[];
 }
 
 let chain: Chain;
@@ -71,7 +72,7 @@ async function startStock(): Promise<number> {
   const server = new grpc.Server();
   const note = (call: Pick<grpc.ServerUnaryCall<Buffer, Buffer>, 'metadata' | 'getAuthContext'>): void => {
     const { raw } = call.getAuthContext().sslPeerCertificate as { raw: Buffer };
-    seen.push({ metadata: call.metadata.getMap(), certificate: new X509Certificate(raw) });
+    seen.push({ metadata: call.metadata.getMap(), certificate: new X509Certificate(raw), txn: call.metadata.get('txn-token') });
   };
   server.addService(service, {
     Who(call: grpc.ServerUnaryCall<Buffer, Buffer>, answer: grpc.sendUnaryData<Buffer>) {
@@ -222,15 +223,24 @@ describe('a call of grpc-js that is made for a user', () => {
     },
   );
 
-  it('passes a transaction token on unchanged', async () => {
-    await write();
-    const { token } = await enter(
-      () => who({ metadata: { 'txn-token': 'other' } }),
-      { txn: 't-1', scope: 'pay', req_wl: 'edge' },
-      { typ: 'txntoken+jwt' },
-    );
-    expect(seen[0]?.metadata).toMatchObject({ 'txn-token': token });
-  });
+  it.each(['in its metadata', 'by its call credentials'])(
+    'passes a transaction token on unchanged and once, whatever the application sets %s',
+    async (where) => {
+      await write();
+      const call = (token: string): Promise<string> => {
+        const copies = { 'txn-token': token, 'x-mine': '1' };
+        if (where === 'in its metadata') return who({ metadata: copies });
+        const credentials = grpc.CallCredentials.createFromMetadataGenerator((_options, done) =>
+          done(null, grpc.Metadata.fromHttp2Headers(copies)),
+        );
+        return who({ metadata: { 'txn-token': 'other' }, options: { credentials } });
+      };
+      const { token, body } = await enter(call, { txn: 't-1', scope: 'pay', req_wl: 'edge' }, { typ: 'txntoken+jwt' });
+      expect(body).toBe('stock');
+      expect(seen[0]?.metadata).toMatchObject({ 'txn-token': token, 'x-mine': '1' });
+      expect(seen[0]?.txn).toEqual([token]);
+    },
+  );
 
   it('is not made where the user cannot be carried, and says why', async () => {
     const idp = await startProvider(500);

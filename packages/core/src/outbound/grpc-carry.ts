@@ -66,7 +66,9 @@ export function carryGrpc(carried: CarriedCall, call: GrpcCall): void {
   call.setCredentials = (credentials) => void (given = credentials);
   const generate = async (asked: object): Promise<GrpcMetadata> => {
     const all = (await given?.generateMetadata(asked)) ?? (new grpc.Metadata() as GrpcMetadata);
-    const { sent } = inContext(() => shapeMetadata(carried, call, all));
+    const { sent, passing } = inContext(() => shapeMetadata(carried, call, all));
+    // It stands in the metadata that the call began with, and these are added to it.
+    if (passing !== undefined) sent.remove(passing[0]);
     if (carries === undefined) return sent;
     const { options, svid, origin } = carried;
     const lines = await inContext(() => linesFor({ tokens: options.tokens, plan, svid, origin, subject: call }));
@@ -102,15 +104,17 @@ function shapeMetadata({ options, plan, origin }: CarriedCall, call: GrpcCall, m
   for (const name of Object.keys(metadata.getMap()))
     if (name === own || (plan.strips && isIdentityHeader(name))) metadata.remove(name);
   const apply = ({ guard, passing }: CallChecks): Shaped => {
+    // The application's own copy of it gives way to ours.
+    if (passing !== undefined) metadata.remove(passing[0]);
     if (guard !== undefined) guardMetadata(guard, metadata);
     if (passing !== undefined) metadata.set(...passing);
-    return { guard, sent: metadata };
+    return { guard, passing, sent: metadata };
   };
-  return checked<Shaped>({ options, plan, origin, subject: call }, apply, { guard: undefined, sent: metadata });
+  const nothing = { guard: undefined, passing: undefined, sent: metadata };
+  return checked<Shaped>({ options, plan, origin, subject: call }, apply, nothing);
 }
 
-interface Shaped {
-  readonly guard: CallGuard | undefined;
+interface Shaped extends CallChecks {
   readonly sent: GrpcMetadata;
 }
 
