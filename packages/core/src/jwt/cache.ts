@@ -10,13 +10,16 @@ export interface RuleVerdict {
   readonly generation: number;
   /** The signature's fault; undefined when a key verifies it. */
   readonly refusal: JwtRefusal | undefined;
-  /** The finished outcome by index of the rule's location, made when first needed. */
-  readonly accepted: (JwtAccepted | undefined)[];
+  /** The finished outcome, made when first needed, and the index of the rule's location that it is for: nearly all tokens come by one. */
+  accepted: JwtAccepted | undefined;
+  location: number;
 }
 
 /** A parsed token and what the rules of one rule set, by index, made of it. */
 export interface TokenEntry {
   readonly text: string;
+  /** Where the cache has it. */
+  readonly key: string;
   readonly rules: JwtRuleSet;
   readonly token: Token;
   readonly verdicts: (RuleVerdict | undefined)[];
@@ -43,16 +46,17 @@ export function createTokenMemo(): TokenMemo {
   return { text: '', entry: undefined, line: undefined };
 }
 
-/** Tokens that were judged before, by their raw text. */
+/** Tokens that were judged before, by their raw text; `key` is {@link keyOf} that text. */
 export interface TokenCache {
-  find(text: string, rules: JwtRuleSet): TokenEntry | undefined;
+  find(key: string, text: string, rules: JwtRuleSet): TokenEntry | undefined;
   /** Tokens with a good signature have a store of their own, so that a flood of bad ones cannot push them out. */
   keep(entry: TokenEntry, verified: boolean): void;
 }
 
 // Hashing all of a token costs ten times as much as comparing it, so tokens are found by their end, which is the signature's, and then compared.
 const keyLength = 64;
-const keyOf = (text: string): string => text.slice(-keyLength);
+/** What a token is found by. */
+export const keyOf = (text: string): string => text.slice(-keyLength);
 const badEntries = 1_000;
 const badBytes = 1024 * 1024;
 
@@ -68,14 +72,13 @@ export function createTokenCache({
   let good: LRUCache<string, TokenEntry> | undefined;
   let bad: LRUCache<string, TokenEntry> | undefined;
   return {
-    find(text, rules) {
-      const key = keyOf(text);
+    find(key, text, rules) {
       let entry = good?.get(key);
       if (entry?.text !== text) entry = bad?.get(key);
       return entry?.text === text && entry.rules === rules ? entry : undefined;
     },
     keep(entry, verified) {
-      const key = keyOf(entry.text);
+      const { key } = entry;
       if (verified) {
         good ??= createStore(entries, bytes);
         good.set(key, entry);

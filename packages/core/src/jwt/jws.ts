@@ -1,4 +1,4 @@
-import { decodeAnyBase64url, decodeBase64url, decodeBase64urlBriefly } from './base64url.js';
+import { decodeAnyBase64url, decodeBase64urlBriefly } from './base64url.js';
 import { refusals, type JwtRefusal } from './outcome.js';
 import { isJsonObject, parseStrictJson } from './strict-json.js';
 
@@ -11,8 +11,10 @@ export interface Jws<Claims extends object = object> {
   readonly alg: string;
   /** Empty when the header names no key. */
   readonly kid: string;
-  readonly signingInput: string;
-  readonly signature: Uint8Array;
+  /** Its three parts between dots. */
+  readonly text: string;
+  /** How many characters of it are signed; behind them stand a dot and the signature. */
+  readonly signedLength: number;
   /** The payload as it stands in the token. */
   readonly payloadSegment: string;
   readonly claims: Claims;
@@ -48,16 +50,30 @@ export function parseJws<Claims extends object>(
   if (!head || !payloadSegment || !tail || others.length > 0) return refusals.form;
   const header = parseHeader(head);
   if ('ok' in header) return header;
-  const payload = readSegment(payloadSegment, refusals.payloadBase64, decodeBase64urlBriefly);
+  const payload = readSegment(payloadSegment, refusals.payloadBase64);
   if ('ok' in payload) return payload;
   const claims = readPayload(payload.octets);
   if ('ok' in claims) return claims as JwtRefusal;
-  const signature = readSegment(tail, refusals.signatureBase64, decodeBase64url);
+  const signature = readSegment(tail, refusals.signatureBase64);
   if ('ok' in signature) return signature;
-  const ofParts = header.objection ?? payload.objection ?? signature.objection;
-  const objection = parts.length === 3 ? ofParts : refusals.form;
-  const signingInput = `${head}.${payloadSegment}`;
-  return { ok: true, ...header, objection, signingInput, signature: signature.octets, payloadSegment, claims };
+  const { alg, kid } = header;
+  const isDense = parts.length === 3;
+  return {
+    ok: true,
+    alg,
+    kid,
+    text: isDense ? text : `${head}.${payloadSegment}.${tail}`,
+    signedLength: head.length + 1 + payloadSegment.length,
+    payloadSegment,
+    claims,
+    objection: isDense ? (header.objection ?? payload.objection ?? signature.objection) : refusals.form,
+  };
+}
+
+/** The octets of the signature; they count only until the next token is read. */
+export function signatureOf({ text, signedLength }: Pick<Jws, 'text' | 'signedLength'>): Uint8Array {
+  const segment = text.slice(signedLength + 1);
+  return decodeBase64urlBriefly(segment) ?? decodeAnyBase64url(segment) ?? new Uint8Array();
 }
 
 interface Segment {
@@ -66,8 +82,8 @@ interface Segment {
 }
 
 /** A part as Envoy decodes it; what is not written in the one strict way is read on, so that Envoy's answer is found, and objected to with `refusal`. */
-function readSegment(text: string, refusal: JwtRefusal, decode: typeof decodeBase64url): Segment | JwtRefusal {
-  const strict = decode(text);
+function readSegment(text: string, refusal: JwtRefusal): Segment | JwtRefusal {
+  const strict = decodeBase64urlBriefly(text);
   if (strict !== undefined) return { octets: strict, objection: undefined };
   const octets = decodeAnyBase64url(text);
   return octets === undefined ? refusal : { octets, objection: refusal };
@@ -87,7 +103,7 @@ function parseHeader(segment: string): Header | JwtRefusal {
 }
 
 function readHeader(segment: string): Header | JwtRefusal {
-  const read = readSegment(segment, refusals.headerBase64, decodeBase64urlBriefly);
+  const read = readSegment(segment, refusals.headerBase64);
   if ('ok' in read) return read;
   const header = parseObject(read.octets);
   if (!header) return refusals.headerJson;
@@ -100,10 +116,10 @@ function readHeader(segment: string): Header | JwtRefusal {
   return { alg, kid, objection: read.objection ?? (isRefused ? refusals.headerMember : undefined) };
 }
 
-/** A JSON object in UTF-8, null for `null`, undefined for anything else. */
+/** A JSON object in UTF-8, all that is in it frozen; null for `null`, undefined for anything else. */
 export function parseObject(octets: Uint8Array): Readonly<Record<string, unknown>> | null | undefined {
   try {
-    const value = parseStrictJson(octets);
+    const value = parseStrictJson(octets, { frozen: true });
     return isJsonObject(value) || value === null ? value : undefined;
   } catch {
     return undefined;

@@ -90,7 +90,7 @@ function read(text: string): { readonly token: Token; readonly svid: JwtSvid } {
   if (!isTypeAllowed(text)) throw invalid('its typ is neither JWT nor JOSE');
   if (audiences.length === 0 || audiences.length > maxAudiences) throw invalid('it has no audience, or too many');
   if (typeof expiry !== 'number') throw invalid('it has no end');
-  return { token, svid: { spiffeId: subjectOf(subject), audiences, expiresAt: expiry * 1000, claims } };
+  return { token, svid: { spiffeId: subjectOf(subject), audiences, expiresAt: expiry * 1000, claims: Object.freeze(claims) } };
 }
 
 function isTypeAllowed(text: string): boolean {

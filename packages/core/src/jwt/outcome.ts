@@ -28,7 +28,7 @@ export interface JwtRefusal {
   readonly reason: string;
 }
 
-/** What became of the tokens of one request. Outcomes are frozen and shared between requests. */
+/** What became of the tokens of one request. Outcomes are shared between requests, and nobody changes them. */
 export type JwtOutcome = JwtAccepted | JwtRefusal;
 
 const refuse = (code: ErrorCode, body: string, reason: string, status: 401 | 403 = 401): JwtRefusal =>

@@ -32,24 +32,17 @@ export function isOutputHeader(name: string): boolean {
  * and `aud` is several audiences. Everything is frozen: handlers see the very object that later requests are judged by.
  */
 export function requestIdentity(token: Token, rule: JwtRule): RequestIdentity {
-  const claims: Record<string, unknown> = { ...token.claims.payload };
-  for (const name of rule.listClaims) {
-    const value = Object.hasOwn(claims, name) ? claims[name] : undefined;
-    if (typeof value === 'string') claims[name] = listOf(value);
-  }
-  const { issuer, subject, presenter, audiences, expiresAt } = token.claims;
-  const isText = (name: string): boolean => !Array.isArray(claims[name]);
-  const known = {
-    issuer: isText('iss') ? issuer : undefined,
-    subject: isText('sub') ? subject : undefined,
-    presenter: isText('azp') ? presenter : undefined,
-  };
-  const principal = known.issuer === undefined || known.subject === undefined ? undefined : `${known.issuer}/${known.subject}`;
+  const claims = claimsOf(token.claims.payload, rule);
+  const { presenter, audiences, expiresAt } = token.claims;
+  const issuer = Array.isArray(claims['iss']) ? undefined : token.claims.issuer;
+  const subject = Array.isArray(claims['sub']) ? undefined : token.claims.subject;
   const user: RequestIdentity = Object.freeze({
-    principal,
-    ...known,
+    principal: issuer === undefined || subject === undefined ? undefined : `${issuer}/${subject}`,
+    issuer,
+    subject,
+    presenter: Array.isArray(claims['azp']) ? undefined : presenter,
     audiences: Array.isArray(claims['aud']) ? (claims['aud'] as readonly string[]) : audiences,
-    claims: Object.freeze(claims),
+    claims,
     payload: token.payloadSegment,
     expiresAt,
   });
@@ -57,20 +50,43 @@ export function requestIdentity(token: Token, rule: JwtRule): RequestIdentity {
   return user;
 }
 
+/**
+ * Frozen. The payload itself, unless it has a claim that is a list only because the rule says so; then a copy, unless nobody but this rule reads it: a
+ * copy costs as much as all the rest.
+ */
+function claimsOf(payload: Readonly<Record<string, unknown>>, rule: JwtRule): Readonly<Record<string, unknown>> {
+  let claims: Record<string, unknown> | undefined;
+  for (const name of rule.listClaims) {
+    const value = Object.hasOwn(payload, name) ? payload[name] : undefined;
+    if (typeof value !== 'string') continue;
+    const list = listOf(value);
+    if (list === value) continue;
+    claims ??= rule.ownsPayload ? payload : { ...payload };
+    claims[name] = list;
+  }
+  return Object.freeze(claims ?? payload);
+}
+
 const tokens = new WeakMap<RequestIdentity, Token>();
 
 /** The token that proved a user, as it stood in the request; undefined for a user that no token of a rule proved. To be kept from logs and properties. */
 export function tokenTextOf(user: RequestIdentity): string | undefined {
-  const token = tokens.get(user);
-  // Strict parsing leaves one spelling only, so the parts make the whole again.
-  return token && `${token.signingInput}.${Buffer.from(token.signature).toString('base64url')}`;
+  return tokens.get(user)?.text;
 }
 
 /** The items of a space-delimited text. Envoy makes the list with its first item, so a text of nothing but blanks stays one. */
 function listOf(text: string): string | readonly string[] {
-  const items = text.split(' ').filter((part) => part !== '');
+  const items: string[] = [];
+  for (let at = 0; at < text.length;) {
+    const blank = text.indexOf(' ', at);
+    const end = blank === -1 ? text.length : blank;
+    if (end > at) items.push(text.slice(at, end));
+    at = end + 1;
+  }
   return items.length === 0 ? text : Object.freeze(items);
 }
+
+const nothing: JwtEffects['setHeaders'] = Object.freeze([]);
 
 /** What output headers are made from. */
 export interface PayloadOf {
@@ -83,6 +99,7 @@ export interface PayloadOf {
  * its name is refused by {@link isOutputHeader} or its value has control characters.
  */
 export function outputHeaders(token: PayloadOf, rule: JwtRule): JwtEffects['setHeaders'] | undefined {
+  if (rule.payloadHeader === undefined && rule.claimHeaders.length === 0) return nothing;
   const lines: [string, string][] = [];
   if (rule.payloadHeader !== undefined) lines.push([rule.payloadHeader, token.payloadSegment]);
   for (const { header, path } of rule.claimHeaders) {
@@ -92,15 +109,29 @@ export function outputHeaders(token: PayloadOf, rule: JwtRule): JwtEffects['setH
   return lines.every(([name, value]) => isOutputHeader(name) && !controls.test(value)) ? lines : undefined;
 }
 
-/** What accepting a token from `location` does to the request; undefined when nothing. */
+/** What accepting a token from `location` does to the request; undefined when nothing. `location` is one of the rule's. */
 export function effectsOf(rule: JwtRule, location: TokenLocation, setHeaders: JwtEffects['setHeaders']): JwtEffects | undefined {
+  if (rule.forwardOriginalToken) return setHeaders.length === 0 ? undefined : Object.freeze({ ...unchanged, setHeaders });
+  const removed = removalOf(location);
+  if (setHeaders.length > 0) return Object.freeze({ ...removed, setHeaders });
+  return removed === unchanged ? undefined : removed;
+}
+
+const unchanged: JwtEffects = Object.freeze({ removeHeaders: [], removeParams: [], setHeaders: [] });
+/** All tokens of one place share what is all that most of them do. */
+const removals = new WeakMap<TokenLocation, JwtEffects>();
+
+function removalOf(location: TokenLocation): JwtEffects {
+  const known = removals.get(location);
+  if (known !== undefined) return known;
   const { kind, name } = location;
-  const removes = !rule.forwardOriginalToken;
   // A pseudo-header is no field of the request, and a token in the cookie stays there as in Istio.
-  const removeHeaders = removes && kind === 'header' && !name.startsWith(':') ? [name] : [];
-  const removeParams = removes && kind === 'param' ? [name] : [];
-  if (removeHeaders.length + removeParams.length + setHeaders.length === 0) return undefined;
-  return Object.freeze({ removeHeaders, removeParams, setHeaders });
+  const removeHeaders = kind === 'header' && !name.startsWith(':') ? [name] : [];
+  const removeParams = kind === 'param' ? [name] : [];
+  const isNothing = removeHeaders.length + removeParams.length === 0;
+  const removal = isNothing ? unchanged : Object.freeze({ removeHeaders, removeParams, setHeaders: [] });
+  removals.set(location, removal);
+  return removal;
 }
 
 function claimAt(payload: Readonly<Record<string, unknown>>, path: readonly string[]): unknown {

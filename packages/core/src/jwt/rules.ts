@@ -36,6 +36,8 @@ export interface JwtRule {
   readonly claimHeaders: readonly { readonly header: string; readonly path: readonly string[] }[];
   /** Top-level claims that are split at spaces. */
   readonly listClaims: readonly string[];
+  /** Whether nothing else reads the payloads that this rule accepts: no other rule, and no output header of a claim. */
+  readonly ownsPayload: boolean;
   readonly keySource: KeySource;
 }
 
@@ -70,7 +72,8 @@ export function compileJwtRules(
   const specs = selected.flatMap(({ meta, spec }) => (spec.jwtRules ?? []).map((rule) => ({ meta, rule })));
   specs.sort((a, b) => compareText(a.rule.issuer ?? '', b.rule.issuer ?? ''));
   const outputs = new Set(specs.flatMap(({ rule }) => outputNames(rule)));
-  const rules = specs.map(({ meta, rule }, index) => compileRule(rule, meta, index, outputs));
+  const isAlone = specs.length === 1;
+  const rules = specs.map(({ meta, rule }, index) => compileRule(rule, meta, { index, outputs, isAlone }));
   return Object.freeze({ rules, outputHeaders: [...outputs].filter(isOutputHeader), soleHeader: soleHeaderOf(rules) });
 }
 
@@ -91,7 +94,15 @@ const outputNames = (rule: JwtRuleSpec): string[] =>
     .filter((name) => name !== '')
     .map((name) => name.toLowerCase());
 
-function compileRule(rule: JwtRuleSpec, meta: ResourceMeta, index: number, outputs: ReadonlySet<string>): JwtRule {
+/** What a rule's set makes of it. */
+interface RulePlace {
+  readonly index: number;
+  /** The output headers of all rules. */
+  readonly outputs: ReadonlySet<string>;
+  readonly isAlone: boolean;
+}
+
+function compileRule(rule: JwtRuleSpec, meta: ResourceMeta, { index, outputs, isAlone }: RulePlace): JwtRule {
   const { audiences = [], outputPayloadToHeader = '', outputClaimToHeaders = [], spaceDelimitedClaims = [] } = rule;
   return {
     index,
@@ -106,6 +117,7 @@ function compileRule(rule: JwtRuleSpec, meta: ResourceMeta, index: number, outpu
     payloadHeader: outputPayloadToHeader === '' ? undefined : outputPayloadToHeader.toLowerCase(),
     claimHeaders: outputClaimToHeaders.map(({ header, claim }) => ({ header: header.toLowerCase(), path: claim.split('.') })),
     listClaims: [...new Set(['scope', 'permission', ...spaceDelimitedClaims])],
+    ownsPayload: isAlone && outputClaimToHeaders.length === 0,
     keySource: compileKeySource(rule, meta),
   };
 }

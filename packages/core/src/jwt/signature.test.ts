@@ -24,7 +24,9 @@ const signers: Readonly<Record<string, (key: KeyObject) => Buffer>> = {
 
 function tokenOf(alg: string, by: Name, kid = ''): Jws {
   const signature = signers[alg]?.(pairs[by].privateKey) ?? Buffer.alloc(0);
-  return { ok: true, alg, kid, signingInput, signature, payloadSegment: 'payload', claims: {}, objection: undefined };
+  const text = `${signingInput}.${signature.toString('base64url')}`;
+  const rest = { signedLength: signingInput.length, payloadSegment: 'payload', claims: {}, objection: undefined };
+  return { ok: true, alg, kid, text, ...rest };
 }
 
 function check(token: Jws, ...keys: readonly (readonly [Name, object?])[]): JwtRefusal | undefined {

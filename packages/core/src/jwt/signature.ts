@@ -1,7 +1,7 @@
 import { constants, verify } from 'node:crypto';
 import type { JwtKey } from './jwk.js';
 import { refusals, type JwtRefusal } from './outcome.js';
-import type { Jws } from './jws.js';
+import { signatureOf, type Jws } from './jws.js';
 
 interface Algorithm {
   /** undefined: the key's own (EdDSA). */
@@ -32,6 +32,7 @@ const algorithms: Readonly<Record<string, Algorithm>> = {
  */
 export function checkSignature(token: Jws, keys: readonly JwtKey[]): JwtRefusal | undefined {
   if (keys.length === 0) return refusals.noUsableKey;
+  const signature = signatureOf(token);
   let refusal: JwtRefusal = refusals.keyUnknown;
   for (const key of keys) {
     if (token.kid !== '' && key.kid !== '' && token.kid !== key.kid) continue;
@@ -39,8 +40,8 @@ export function checkSignature(token: Jws, keys: readonly JwtKey[]): JwtRefusal 
     // A key without alg that does not fit counts as tried: Envoy's answer to such a token is that of a failed verification.
     if (refusal === refusals.keyUnknown) refusal = refusals.signature;
     // Envoy looks at no key behind an Ed25519 one whose signatures have another length, whatever the alg of the token.
-    if (key.key.asymmetricKeyType === 'ed25519' && token.signature.length !== ed25519Octets) return refusals.ed25519Length;
-    if (key.algorithms.has(token.alg) && isSignedBy(token, key)) return undefined;
+    if (key.key.asymmetricKeyType === 'ed25519' && signature.length !== ed25519Octets) return refusals.ed25519Length;
+    if (key.algorithms.has(token.alg) && isSignedBy(token, signature, key)) return undefined;
   }
   return refusal;
 }
@@ -48,26 +49,21 @@ export function checkSignature(token: Jws, keys: readonly JwtKey[]): JwtRefusal 
 // The longest token, read before anything else runs.
 const room = Buffer.allocUnsafeSlow(16 * 1024);
 
-function octetsOf(text: string): Buffer {
-  return text.length > room.length ? Buffer.from(text, 'latin1') : room.subarray(0, room.write(text, 'latin1'));
+function signedOctets(text: string): Uint8Array {
+  return text.length > room.length ? Buffer.from(text, 'latin1') : new Uint8Array(room.buffer, 0, room.write(text, 0, 'latin1'));
 }
 
-function isSignedBy(token: Jws, { key }: JwtKey): boolean {
-  const algorithm = algorithms[token.alg];
+function isSignedBy({ alg, text, signedLength }: Jws, signature: Uint8Array, { key }: JwtKey): boolean {
+  const algorithm = algorithms[alg];
   if (algorithm === undefined) return false;
-  if (algorithm.octets !== undefined && token.signature.length !== algorithm.octets) return false;
-  const data = octetsOf(token.signingInput);
+  if (algorithm.octets !== undefined && signature.length !== algorithm.octets) return false;
+  const data = signedOctets(text.slice(0, signedLength));
   try {
     if (algorithm.pss) {
       const { RSA_PKCS1_PSS_PADDING: padding, RSA_PSS_SALTLEN_DIGEST: saltLength } = constants;
-      return verify(algorithm.hash, data, { key, padding, saltLength }, token.signature);
+      return verify(algorithm.hash, data, { key, padding, saltLength }, signature);
     }
-    return verify(
-      algorithm.hash,
-      data,
-      algorithm.octets === undefined ? key : { key, dsaEncoding: 'ieee-p1363' },
-      token.signature,
-    );
+    return verify(algorithm.hash, data, algorithm.octets === undefined ? key : { key, dsaEncoding: 'ieee-p1363' }, signature);
   } catch {
     return false;
   }

@@ -48,6 +48,30 @@ describe('strict JSON', () => {
     expect(() => parseStrictJson(bytes)).toThrow(SyntaxError);
   });
 
+  it('counts names where they stand, not where strings look like them', () => {
+    const text = '{"a:b":"c\\":\\"d","e\\\\":[":",{"f":"\\\\\\""}]}';
+    expect(parseStrictJson(Buffer.from(text))).toEqual(JSON.parse(text));
+    expect(() => parseStrictJson(Buffer.from('{"é:":1,"é:":2}'))).toThrow(SyntaxError);
+  });
+
+  it('reads the same whatever stands in the prototype of all objects', () => {
+    const prototype = Object.prototype as Record<string, unknown>;
+    prototype['polluted'] = 1;
+    try {
+      expect(parseStrictJson('{"a":{"b":1}}')).toEqual({ a: { b: 1 } });
+      expect(() => parseStrictJson('{"a":1,"a":1}')).toThrow(SyntaxError);
+    } finally {
+      delete prototype['polluted'];
+    }
+  });
+
+  it('freezes what is in a value for whoever asks, and leaves the value to them', () => {
+    const value = parseStrictJson('{"a":[{"b":[]}],"c":{}}', { frozen: true }) as { a: [{ b: [] }]; c: object };
+    expect([value.a, value.a[0], value.a[0].b, value.c].every(Object.isFrozen)).toBe(true);
+    expect(Object.isFrozen(value)).toBe(false);
+    expect(Object.isFrozen((parseStrictJson('{"a":[]}') as { a: [] }).a)).toBe(false);
+  });
+
   it('never quotes what it refuses', () => {
     for (const text of ['{"secret-name":1,"secret-name":1}', '"secret', '{"a":secret}'])
       expect(() => parseStrictJson(text)).toThrow(

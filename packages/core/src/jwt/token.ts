@@ -9,7 +9,7 @@ export type Token = Jws<TokenClaims>;
 
 /** The claims that rules compare, of the right types. */
 export interface TokenClaims {
-  /** Deeply frozen, because the verified claims are shared by all requests with this token. */
+  /** What is in it is frozen, because the verified claims are shared by all requests with this token; whoever hands out the whole freezes that. */
   readonly payload: Readonly<Record<string, unknown>>;
   readonly issuer: string | undefined;
   readonly subject: string | undefined;
@@ -50,30 +50,29 @@ export function sanitizeAudience(audience: string): string {
   return audience.slice(start, audience.endsWith('/') ? -1 : undefined);
 }
 
+const isSanitized = (audience: string): boolean => sanitizeAudience(audience) === audience;
+
 function parseClaims(payload: Readonly<Record<string, unknown>>): TokenClaims | JwtRefusal {
   const issuer = own(payload, 'iss');
   const subject = own(payload, 'sub');
   if (!isOptionalString(issuer)) return refusals.issType;
   if (!isOptionalString(subject)) return refusals.subType;
-  const seconds: number[] = [];
-  for (const name of ['iat', 'nbf', 'exp'] as const) {
-    const value = own(payload, name) ?? (Object.hasOwn(payload, name) ? null : 0);
-    if (typeof value !== 'number') return refusals[`${name}Type`];
-    if (!(value >= 0 && value < 2 ** 64)) return refusals[`${name}Range`];
-    seconds.push(Math.trunc(value));
-  }
-  const [, notBefore = 0, expiry = 0] = seconds;
+  const issuedAt = secondsOf(payload, 'iat');
+  if (typeof issuedAt !== 'number') return issuedAt;
+  const notBefore = secondsOf(payload, 'nbf');
+  if (typeof notBefore !== 'number') return notBefore;
+  const expiry = secondsOf(payload, 'exp');
+  if (typeof expiry !== 'number') return expiry;
   if (!isOptionalString(own(payload, 'jti'))) return refusals.jtiType;
   const audiences = Object.hasOwn(payload, 'aud') ? stringList(payload['aud']) : [];
   if (audiences === undefined) return refusals.audType;
   const presenter = own(payload, 'azp');
-  deepFreeze(payload);
   return {
     payload,
     issuer,
     subject,
     audiences,
-    comparedAudiences: audiences.map(sanitizeAudience),
+    comparedAudiences: audiences.every(isSanitized) ? audiences : audiences.map(sanitizeAudience),
     presenter: typeof presenter === 'string' ? presenter : undefined,
     // Zero means no expiry, as in Envoy.
     expiresAt: expiry === 0 ? Infinity : expiry * 1000,
@@ -83,15 +82,17 @@ function parseClaims(payload: Readonly<Record<string, unknown>>): TokenClaims | 
   };
 }
 
+/** A time in whole seconds, zero when there is none, or why it is none. */
+function secondsOf(payload: Readonly<Record<string, unknown>>, name: 'iat' | 'nbf' | 'exp'): number | JwtRefusal {
+  if (!Object.hasOwn(payload, name)) return 0;
+  const value = payload[name];
+  if (typeof value !== 'number') return refusals[`${name}Type`];
+  return value >= 0 && value < 2 ** 64 ? Math.trunc(value) : refusals[`${name}Range`];
+}
+
 const isOptionalString = (value: unknown): value is string | undefined => value === undefined || typeof value === 'string';
 
 function stringList(value: unknown): readonly string[] | undefined {
   if (typeof value === 'string') return Object.freeze([value]);
   return Array.isArray(value) && value.every((item) => typeof item === 'string') ? (value as string[]) : undefined;
-}
-
-function deepFreeze(value: unknown): void {
-  if (typeof value !== 'object' || value === null) return;
-  for (const name in value) deepFreeze((value as Record<string, unknown>)[name]);
-  Object.freeze(value);
 }

@@ -358,6 +358,28 @@ describe('what becomes of the request', () => {
     });
   });
 
+  it('is that nobody can change the claims, and that lists are made of them for each reader anew', async () => {
+    const token = await sign(rsa, { scope: 'a b', groups: ['x'] });
+    const identityOf = (rules: JwtRuleSet, source = bearer(token)) => {
+      const outcome = verify(rules, source);
+      if (!outcome.ok || outcome.user === undefined) throw new Error('refused');
+      return outcome;
+    };
+    const alone = identityOf(compile(ruleFor(rsa))).user;
+    expect(Object.isFrozen(alone) && Object.isFrozen(alone?.claims)).toBe(true);
+    expect([alone?.claims['scope'], alone?.claims['groups']].every(Object.isFrozen)).toBe(true);
+    const written = compile(ruleFor(rsa, { outputClaimToHeaders: [{ header: 'x-scope', claim: 'scope' }] }));
+    for (let turn = 0; turn < 2; turn += 1) {
+      expect(identityOf(written).user?.claims['scope']).toEqual(['a', 'b']);
+      expect(identityOf(written).effects?.setHeaders).toEqual([['x-scope', 'a b']]);
+    }
+    const places = { fromHeaders: [{ name: 'x-jwt' }] };
+    const two = compile(ruleFor(rsa, places), ruleFor(rsa, { spaceDelimitedClaims: ['sub'] }));
+    expect(identityOf(two, request({ 'x-jwt': token })).user?.claims).toMatchObject({ scope: ['a', 'b'], sub: 'alice' });
+    expect(identityOf(two).user?.claims).toMatchObject({ scope: ['a', 'b'], sub: ['alice'] });
+    expect(identityOf(two, request({ 'x-jwt': token })).user?.claims['sub']).toBe('alice');
+  });
+
   it('is that the token is taken away from where it was, unless it is to be forwarded', async () => {
     const token = await sign(rsa);
     const places = { fromHeaders: [{ name: 'X-Jwt', prefix: 'A ' }], fromParams: ['t'], fromCookies: ['c'] };

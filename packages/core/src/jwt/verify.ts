@@ -1,4 +1,4 @@
-import { createTokenCache, type AcceptedLine, type RuleVerdict, type TokenEntry, type TokenMemo } from './cache.js';
+import { createTokenCache, keyOf, type AcceptedLine, type RuleVerdict, type TokenEntry, type TokenMemo } from './cache.js';
 import type { KeySets } from './key-sets.js';
 import { namedToken, tokenInLine, type TokenSource } from './locations.js';
 import { noToken, refusals, type JwtAccepted, type JwtEffects, type JwtOutcome, type JwtRefusal } from './outcome.js';
@@ -55,8 +55,7 @@ export function createJwtVerifier({ keySets, cacheEntries, cacheBytes }: JwtVeri
       memo.entry = entry;
       memo.line = undefined;
     }
-    const known = verdict.accepted[location];
-    if (known !== undefined) return known;
+    if (verdict.accepted !== undefined && verdict.location === location) return verdict.accepted;
     cache.keep(entry, true);
     return accept(entry, rule, location, verdict);
   };
@@ -66,11 +65,13 @@ export function createJwtVerifier({ keySets, cacheEntries, cacheBytes }: JwtVeri
     // The last token of the connection, then the last of this request: several rules look at the same one.
     if (memo?.text === text && memo.entry?.rules === rules) return memo.entry;
     if (parsed?.text === text && parsed.entry !== undefined) return parsed.entry;
-    let entry = cache.find(text, rules);
+    const key = keyOf(text);
+    let entry = cache.find(key, text, rules);
     if (entry === undefined) {
       const token = readToken(text);
       if (!token.ok) return token;
-      entry = { text, rules, token, verdicts: [] };
+      // Room for one verdict: a list that grows takes room for many.
+      entry = { text, key, rules, token, verdicts: [undefined] };
     }
     if (rules.rules.length > 1) request.parsed = { text, entry };
     return entry;
@@ -84,7 +85,8 @@ export function createJwtVerifier({ keySets, cacheEntries, cacheBytes }: JwtVeri
       return known;
     const keySet = keySets.of(rule);
     const { generation, keys } = keySet;
-    const verdict = { keySet, generation, refusal: checkSignature(entry.token, keys) ?? entry.token.objection, accepted: [] };
+    const refusal = checkSignature(entry.token, keys) ?? entry.token.objection;
+    const verdict = { keySet, generation, refusal, accepted: undefined, location: -1 };
     entry.verdicts[rule.index] = verdict;
     return verdict;
   };
@@ -216,8 +218,9 @@ function accept({ token }: TokenEntry, rule: JwtRule, location: number, verdict:
   const place = rule.locations[location];
   const setHeaders = outputHeaders(token, rule);
   if (place === undefined || setHeaders === undefined) return refusals.output;
-  const user = verdict.accepted.find((other) => other !== undefined)?.user ?? requestIdentity(token, rule);
-  const accepted: JwtAccepted = Object.freeze({ ok: true, user, effects: effectsOf(rule, place, setHeaders) });
-  verdict.accepted[location] = accepted;
+  const user = verdict.accepted?.user ?? requestIdentity(token, rule);
+  const accepted: JwtAccepted = { ok: true, user, effects: effectsOf(rule, place, setHeaders) };
+  verdict.accepted = accepted;
+  verdict.location = location;
   return accepted;
 }
