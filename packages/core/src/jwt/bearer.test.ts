@@ -38,8 +38,8 @@ describe('a verifier of bearer tokens', () => {
   it('fetches keys and has none until it could', async () => {
     const served = await issuer.serve();
     const issuers = [{ issuer: issuer.issuer, audiences: ['enmesh-ca'], jwksUri: served.uri, insecureHttp: true }];
-    const fetching = createBearerVerifier({ issuers });
     const token = await issuer.sign({ sub: 'vm-1', aud: 'enmesh-ca' });
+    const fetching = createBearerVerifier({ issuers });
     expect(fetching.verify(token, now)).toMatchObject({ ok: false, code: 'ENMESH_JWT_KEYS_UNAVAILABLE' });
     await fetching.ready();
     expect(fetching.verify(token, now)).toMatchObject({ subject: 'vm-1' });
