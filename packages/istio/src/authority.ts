@@ -53,7 +53,7 @@ export function createAuthority(options: AuthorityOptions): () => Promise<Answer
     if (proofs.length === 0)
       throw new EnmeshError(
         'ENMESH_ISSUANCE_CREDENTIAL_MISSING',
-        `there is nothing to prove to the CA who asks: ${doubts.join('; ')}`,
+        `there is nothing to prove to the CA who asks: ${doubts.join('; ') || 'JWT_POLICY speaks of no token, and there is no certificate (PROV_CERT)'}`,
       );
     if (doubts.length > 0) warn(`${doubts.join('; ')}; going on with ${proofs[0]?.description}`);
     const roots = await options.roots();
@@ -140,6 +140,7 @@ const generate = promisify(generateKeyPair);
 
 /** Off the event loop: an RSA key takes long enough to be felt. */
 async function newKey(type: KeyType): Promise<KeyObject> {
-  if (type === 'rsa-2048') return (await generate('rsa', { modulusLength: 2048 })).privateKey;
+  const [, bits] = /^rsa-(\d+)$/.exec(type) ?? [];
+  if (bits !== undefined) return (await generate('rsa', { modulusLength: Number(bits) })).privateKey;
   return (await generate('ec', { namedCurve: type === 'ecdsa-p256' ? 'prime256v1' : 'secp384r1' })).privateKey;
 }

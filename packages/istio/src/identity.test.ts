@@ -69,6 +69,7 @@ describe('createIstioIdentity', () => {
 
   it.each([
     ['rsa-2048', { modulusLength: 2048 }],
+    ['rsa-3072', { modulusLength: 3072 }],
     ['ecdsa-p256', { namedCurve: 'prime256v1' }],
     ['ecdsa-p384', { namedCurve: 'secp384r1' }],
   ] as const)('makes a key of type %s', async (keyType, details) => {

@@ -38,11 +38,12 @@ export async function collectProofs(settings: IstioSettings, { svid: held, isUse
   const [shown, provided] = await Promise.all([readToken(settings.tokenFile), readProvided(settings.provCert, now)]);
   const own: Proof[] =
     held === undefined ? [] : [{ description: 'the present SVID', certificate: { chain: held.chain, key: held.privateKey } }];
-  const once = typeof shown !== 'string' && isJoinToken(shown.token ?? '');
-  const isSpent = once && isUsed(shown.token ?? '');
+  const text = typeof shown === 'string' ? '' : (shown?.token ?? '');
+  const once = isJoinToken(text);
+  const isSpent = once && isUsed(text);
   const spent = `the join token of ${settings.tokenFile} was used, for it is good for one certificate: put a new one there`;
   // With an SVID that renews itself, a used token that still lies there is as it should be.
-  const token = isSpent ? (own.length > 0 ? [] : [spent]) : [shown];
+  const token = isSpent ? (own.length > 0 ? [] : [spent]) : shown === undefined ? [] : [shown];
   const others = provided === undefined ? [] : [provided];
   const found = once ? [...own, ...token, ...others] : [...token, ...own, ...others];
   return {
@@ -51,7 +52,8 @@ export async function collectProofs(settings: IstioSettings, { svid: held, isUse
   };
 }
 
-async function readToken(path: string): Promise<Proof | string> {
+async function readToken(path: string | undefined): Promise<Proof | string | undefined> {
+  if (path === undefined) return undefined;
   const absent = (reason: string): string => `no token in ${path}: ${reason}`;
   try {
     const token = (await readSmallFile(path, maxTokenBytes)).text.trim();

@@ -87,6 +87,39 @@ describe('readIstioSettings', () => {
     });
   });
 
+  it.each<[name: string, value: string, read: Partial<IstioSettings>]>([
+    ['CA_ADDR', 'ca.example.com:443', { host: 'ca.example.com', port: 443, serverName: 'ca.example.com' }],
+    ['PROXY_CONFIG', '{"discoveryAddress": "istiod-canary.istio-system.svc:15012"}', { host: 'istiod-canary.istio-system.svc' }],
+    ['PROXY_CONFIG', '{}', { host: 'istiod.istio-system.svc', port: 15_012 }],
+    ['CA_PROVIDER', 'Citadel', {}],
+    ['TRUST_DOMAIN', 'cluster.local', { trustDomain: 'cluster.local', uri: 'spiffe://cluster.local/ns/shop/sa/gateway' }],
+    ['ISTIOD_SAN', 'istiod.other.svc', { host: 'istiod.istio-system.svc', serverName: 'istiod.other.svc' }],
+    ['CA_ROOT_CA', '/etc/roots.pem', { rootCert: '/etc/roots.pem', isConfigMap: false }],
+    ['CA_ROOT_CA', 'SYSTEM', { rootCert: undefined, isConfigMap: false }],
+    ['PROV_CERT', '/etc/certs', { provCert: '/etc/certs' }],
+    ['JWT_POLICY', 'third-party-jwt', { tokenFile: '/var/run/secrets/tokens/istio-token' }],
+    ['JWT_POLICY', 'first-party-jwt', { tokenFile: '/var/run/secrets/kubernetes.io/serviceaccount/token' }],
+    ['JWT_POLICY', 'none', { tokenFile: undefined }],
+    ['TOKEN_AUDIENCES', 'istio-ca,other', { audience: 'istio-ca,other' }],
+    ['SECRET_TTL', '1h30m', { ttlSeconds: 5400 }],
+    ['SECRET_GRACE_PERIOD_RATIO', '0.25', { grace: { ratio: 0.25, jitter: 0.01 } }],
+    ['SECRET_GRACE_PERIOD_RATIO_JITTER', '.05', { grace: { ratio: 0.5, jitter: 0.05 } }],
+    ['WORKLOAD_RSA_KEY_SIZE', '4096', { keyType: 'rsa-4096' }],
+    ['ECC_SIGNATURE_ALGORITHM', 'ECDSA', { keyType: 'ecdsa-p256' }],
+    ['ECC_CURVE', 'P384', { keyType: 'rsa-2048' }],
+    ['PKCS8_KEY', 'true', { keyType: 'rsa-2048' }],
+    ['ISTIO_META_CLUSTER_ID', 'east', { headers: { clusterid: 'east' } }],
+    ['ISTIO_META_CERT_SIGNER', 'corp', { certSigner: 'corp' }],
+    ['CA_HEADER_TENANT', 'blue', { headers: { clusterid: 'Kubernetes', tenant: 'blue' } }],
+  ])('reads %s=%s as the agent does', (name, value, expected) => {
+    expect(read({}, { [name]: value })).toMatchObject(expected);
+  });
+
+  it('asks the CA of CA_ADDR before that of PROXY_CONFIG, and takes a curve only with ECDSA', () => {
+    const env = { CA_ADDR: 'one:1', PROXY_CONFIG: 'no JSON', ECC_SIGNATURE_ALGORITHM: 'ECDSA', ECC_CURVE: 'P384' };
+    expect(read({}, { ...env, WORKLOAD_RSA_KEY_SIZE: '1' })).toMatchObject({ host: 'one', keyType: 'ecdsa-p384' });
+  });
+
   it.each([
     ['istiod.istio-system.svc:15012', 'istiod.istio-system.svc'],
     ['istiod.istio-system.svc.cluster.local:15012', 'istiod.istio-system.svc.cluster.local'],
@@ -119,6 +152,9 @@ describe('readIstioSettings', () => {
     [{ SECRET_TTL: '999999h' }, 'SECRET_TTL'],
     [{ ECC_SIGNATURE_ALGORITHM: 'ED25519' }, 'ECC_SIGNATURE_ALGORITHM'],
     [{ ECC_SIGNATURE_ALGORITHM: 'ECDSA', ECC_CURVE: 'P521' }, 'ECC_CURVE'],
+    [{ WORKLOAD_RSA_KEY_SIZE: '1024' }, 'WORKLOAD_RSA_KEY_SIZE'],
+    [{ PROXY_CONFIG: 'discoveryAddress: a:1' }, 'PROXY_CONFIG is no JSON'],
+    [{ PROXY_CONFIG: '{"discoveryAddress": "istiod:15010"}' }, /plaintext/],
     [{ SECRET_GRACE_PERIOD_RATIO: '1.5' }, 'SECRET_GRACE_PERIOD_RATIO'],
     [{ SECRET_GRACE_PERIOD_RATIO: 'half' }, 'SECRET_GRACE_PERIOD_RATIO'],
     [{ CA_HEADER_AUTHORIZATION: 'Bearer x' }, 'authorization'],
@@ -141,8 +177,9 @@ describe('readIstioSettings', () => {
   });
 
   it('names what the agent would do and this source does not', () => {
-    expect(passedOver({ OUTPUT_CERTS: '/out', FILE_MOUNTED_CERTS: 'true', WORKLOAD_RSA_KEY_SIZE: '4096' })).toHaveLength(3);
-    expect(passedOver({ FILE_MOUNTED_CERTS: 'false', WORKLOAD_RSA_KEY_SIZE: '2048', OUTPUT_CERTS: '' })).toEqual([]);
+    const asked = { OUTPUT_CERTS: '/out', FILE_MOUNTED_CERTS: '1', CREDENTIAL_FETCHER_TYPE: 'GoogleComputeEngine' };
+    expect(passedOver(asked)).toHaveLength(3);
+    expect(passedOver({ FILE_MOUNTED_CERTS: 'false', CREDENTIAL_FETCHER_TYPE: 'JWT', OUTPUT_CERTS: '' })).toEqual([]);
   });
 });
 

@@ -27,7 +27,8 @@ export interface IstioSettings {
   readonly rootCert: string | undefined;
   /** Whether that file is Istio's ConfigMap, whose roots are the mesh's own. */
   readonly isConfigMap: boolean;
-  readonly tokenFile: string;
+  /** Undefined where the environment says that there are no tokens. */
+  readonly tokenFile: string | undefined;
   /** Names what the token is for, in messages. */
   readonly audience: string;
   readonly ttlSeconds: number;
@@ -53,7 +54,9 @@ export function readIstioSettings(options: IstioIdentitySettings & IdentityReque
   const trustDomain = parseTrustDomain(options.trustDomain);
   checkProvider(set('CA_PROVIDER'));
   checkTrustDomain(set('TRUST_DOMAIN'), trustDomain);
-  const { host, port } = readAddress(options.address ?? set('CA_ADDR') ?? `${istiod}:15012`);
+  const { host, port } = readAddress(
+    options.address ?? set('CA_ADDR') ?? readDiscoveryAddress(set('PROXY_CONFIG')) ?? `${istiod}:15012`,
+  );
   const provCert = options.provCert ?? set('PROV_CERT');
   return {
     uri: formatIstioId({ ...options.workload, trustDomain }),
@@ -62,10 +65,14 @@ export function readIstioSettings(options: IstioIdentitySettings & IdentityReque
     port,
     serverName: readServerName(options.serverName ?? set('ISTIOD_SAN'), host),
     ...readRoots(options.rootCert ?? set('CA_ROOT_CA'), provCert),
-    tokenFile: options.tokenFile ?? '/var/run/secrets/tokens/istio-token',
+    tokenFile: options.tokenFile ?? readTokenFile(set('JWT_POLICY')),
     audience: set('TOKEN_AUDIENCES') ?? 'istio-ca',
     ttlSeconds: readTtl(options.ttlSeconds, set('SECRET_TTL')),
-    keyType: readKeyType(options.keyType, set('ECC_SIGNATURE_ALGORITHM'), set('ECC_CURVE')),
+    keyType: readKeyType(options.keyType, {
+      algorithm: set('ECC_SIGNATURE_ALGORITHM'),
+      curve: set('ECC_CURVE'),
+      rsaBits: set('WORKLOAD_RSA_KEY_SIZE'),
+    }),
     provCert,
     headers: {
       clusterid: options.clusterId ?? set('ISTIO_META_CLUSTER_ID') ?? 'Kubernetes',
@@ -84,11 +91,12 @@ export function passedOver(env: NodeJS.ProcessEnv): readonly string[] {
   const sentences: string[] = [];
   if ((env['OUTPUT_CERTS'] ?? '') !== '')
     sentences.push('OUTPUT_CERTS is set, but keys and certificates are never written to files');
-  if (env['FILE_MOUNTED_CERTS'] === 'true')
+  // As Go reads a truth.
+  if (/^(1|t|T|TRUE|true|True)$/.test(env['FILE_MOUNTED_CERTS'] ?? ''))
     sentences.push('FILE_MOUNTED_CERTS is set, but this source asks the CA: choose identity files to read mounted ones');
-  if (!['', '2048'].includes(env['WORKLOAD_RSA_KEY_SIZE'] ?? ''))
+  if (!['', 'JWT'].includes(env['CREDENTIAL_FETCHER_TYPE'] ?? ''))
     sentences.push(
-      'WORKLOAD_RSA_KEY_SIZE is set, but RSA keys have 2048 bits: choose ECDSA (ECC_SIGNATURE_ALGORITHM) for stronger ones',
+      'CREDENTIAL_FETCHER_TYPE is set, but tokens are read from the file only: credentials of a platform are not fetched',
     );
   return sentences;
 }
@@ -126,6 +134,25 @@ function readAddress(address: string): { host: string; port: number } {
   return { host, port };
 }
 
+/** The address of istiod in the agent's ProxyConfig, which the injector writes as JSON: the CA of a revision, where CA_ADDR names none. */
+function readDiscoveryAddress(proxyConfig: string | undefined): string | undefined {
+  if (proxyConfig === undefined) return undefined;
+  let value: unknown;
+  try {
+    value = JSON.parse(proxyConfig);
+  } catch {
+    throw invalidSetting('PROXY_CONFIG is no JSON, and CA_ADDR names no CA; set CA_ADDR');
+  }
+  const { discoveryAddress } = (value ?? {}) as { readonly discoveryAddress?: unknown };
+  return typeof discoveryAddress === 'string' && discoveryAddress !== '' ? discoveryAddress : undefined;
+}
+
+/** The agent's policies for tokens; with any other it has none and proves itself by certificates. */
+function readTokenFile(policy = 'third-party-jwt'): string | undefined {
+  if (policy === 'third-party-jwt') return '/var/run/secrets/tokens/istio-token';
+  return policy === 'first-party-jwt' ? '/var/run/secrets/kubernetes.io/serviceaccount/token' : undefined;
+}
+
 function readServerName(named: string | undefined, host: string): string {
   if (named === undefined) return isIP(host) !== 0 || host === 'localhost' ? `${istiod}` : host;
   if (!/^[a-zA-Z0-9._:-]{1,253}$/.test(named))
@@ -155,14 +182,25 @@ function readTtl(seconds: number | undefined, text: string | undefined): number 
   return ttl;
 }
 
-const keyTypes: readonly KeyType[] = ['rsa-2048', 'ecdsa-p256', 'ecdsa-p384'];
+const keyTypes: readonly KeyType[] = ['rsa-2048', 'rsa-3072', 'rsa-4096', 'ecdsa-p256', 'ecdsa-p384'];
 
-function readKeyType(named: KeyType | undefined, algorithm: string | undefined, curve = 'P256'): KeyType {
+interface KeyVariables {
+  readonly algorithm: string | undefined;
+  readonly curve: string | undefined;
+  readonly rsaBits: string | undefined;
+}
+
+function readKeyType(named: KeyType | undefined, { algorithm, curve = 'P256', rsaBits = '2048' }: KeyVariables): KeyType {
   if (named !== undefined) {
     if (!keyTypes.includes(named)) throw invalidSetting(`keyType is one of ${keyTypes.join(', ')}`);
     return named;
   }
-  if (algorithm === undefined) return 'rsa-2048';
+  if (algorithm === undefined) {
+    const rsa = keyTypes.find((type) => type === `rsa-${rsaBits}`);
+    if (rsa === undefined)
+      throw invalidSetting(`WORKLOAD_RSA_KEY_SIZE is ${JSON.stringify(rsaBits)}, and only 2048, 3072 and 4096 are known`);
+    return rsa;
+  }
   if (algorithm !== 'ECDSA')
     throw invalidSetting(`ECC_SIGNATURE_ALGORITHM is ${JSON.stringify(algorithm)}, and only ECDSA is known`);
   if (curve !== 'P256' && curve !== 'P384')

@@ -80,7 +80,7 @@ const istio = record<IstioIdentitySettings>({
   tokenFile: path,
   ttlSeconds: integer(1, 366 * 86_400),
   clusterId: text({ min: 1, max: 253 }),
-  keyType: oneOf('rsa-2048', 'ecdsa-p256', 'ecdsa-p384'),
+  keyType: oneOf('rsa-2048', 'rsa-3072', 'rsa-4096', 'ecdsa-p256', 'ecdsa-p384'),
   provCert: path,
   headers: mapOf(text({ max: 4096 }), { max: 20 }, headerName),
 });

@@ -25,8 +25,8 @@ export interface IstioIdentitySettings {
   readonly ttlSeconds?: number;
   /** `ISTIO_META_CLUSTER_ID`; default `Kubernetes`. */
   readonly clusterId?: string;
-  /** Default `rsa-2048` as Istio's agent; `ECC_SIGNATURE_ALGORITHM=ECDSA` and `ECC_CURVE` choose the others. */
-  readonly keyType?: 'rsa-2048' | 'ecdsa-p256' | 'ecdsa-p384';
+  /** Default `rsa-2048` as Istio's agent; `WORKLOAD_RSA_KEY_SIZE`, or `ECC_SIGNATURE_ALGORITHM=ECDSA` and `ECC_CURVE`, choose the others. */
+  readonly keyType?: 'rsa-2048' | 'rsa-3072' | 'rsa-4096' | 'ecdsa-p256' | 'ecdsa-p384';
   /** A directory with `cert-chain.pem` and `key.pem` to prove oneself with when there is no token (`PROV_CERT`). */
   readonly provCert?: string;
   /** Further gRPC metadata (`CA_HEADER_*`). */
