@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { auditEvents, type AuditEvent } from '@enmesh/core';
 import { enmesh as plugin } from '@enmesh/fastify';
 import { doors, middlewares, type Application } from '../support/frameworks.js';
-import { createHouse, send, type House } from '../support/house.js';
+import { createHouse, open, send, type House } from '../support/house.js';
 
 const policies = `
 apiVersion: security.istio.io/v1
@@ -59,6 +59,21 @@ describe.each(forms)('the audit of %s', (_name, form) => {
     const answer = await send({ port: application.port }, 'GET', '/private');
     expect(await told()).toMatchObject({ verdict: 'refused', id: answer.headers['x-enmesh-decision'], status: 403 });
   });
+});
+
+it('with nobody listening nothing is gathered: request and response are as Node made them', async () => {
+  const own: boolean[] = [];
+  const server = house.mesh.createServer((request, response) => {
+    own.push(Object.hasOwn(request, 'push') || Object.hasOwn(response, 'write') || response.listenerCount('close') > 1);
+    response.end();
+  });
+  const port = await open(server);
+  stop();
+  await send({ port }, 'POST', '/echo', [], 'body');
+  stop = auditEvents.subscribe((event) => events.push(event));
+  await send({ port }, 'POST', '/echo', [], 'body');
+  expect(own).toEqual([false, true]);
+  server.close();
 });
 
 it('the audit of requests that Fastify is given by inject has an end as well', async () => {

@@ -25,7 +25,8 @@ export function measureExchange(request: IncomingMessage, reply: ServerResponse 
     tell?.(ended);
   };
   // A response that a test injects may finish without ever closing.
-  reply.once('finish', () => reply instanceof ServerResponse && end()).once('close', end);
+  if (reply instanceof ServerResponse) reply.on('finish', end);
+  reply.on('close', end);
   return {
     onEnd(told) {
       if (ended !== undefined) told(ended);

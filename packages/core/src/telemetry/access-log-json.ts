@@ -56,7 +56,7 @@ function requestOf(event: RequestAudit): Fields {
     ...userOf(event),
     'http.request.method': event.method,
     'url.path': event.path,
-    'server.address': event.host,
+    'server.address': event.host?.replace(/:\d+$/, ''),
     'server.port': event.port,
     'network.protocol.version': event.httpVersion,
     'enmesh.tls': event.tls,

@@ -151,12 +151,15 @@ export interface AuditCause {
   readonly trace: AuditTrace;
 }
 
+// On the context itself: a WeakMap with an entry for each request is dear to the garbage collector. Registered, for two copies of this package.
+const causedBy = Symbol.for('enmesh.audit-cause');
+type Caused = { [causedBy]?: AuditCause };
+
 /** Creates what the events of one mesh share. */
 export function createAuditScope(o: Pick<AuditScope, 'workload' | 'claims' | 'clock'>): AuditScope {
-  const causes = new WeakMap<object, AuditCause>();
   return {
     ...o,
-    noteCause: (context, cause) => void causes.set(context, cause),
-    causeOf: (context) => causes.get(context),
+    noteCause: (context, cause) => void ((context as Caused)[causedBy] = cause),
+    causeOf: (context) => (context as Caused)[causedBy],
   };
 }
