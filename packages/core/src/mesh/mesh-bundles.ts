@@ -27,10 +27,13 @@ export function createMeshBundles({
 }: MeshBundlesOptions): TrustBundleSource {
   let last: (Parts & { readonly joined: TrustBundleSet }) | undefined;
   const current = (): TrustBundleSet => {
-    const now: Parts = { given: identity.current(), mesh: mesh(), fetched: fetched.current() };
+    const given = identity.current();
+    const settings = mesh();
+    const roots = fetched.current();
+    if (last?.given === given && last.mesh === settings && last.fetched === roots) return last.joined;
     // A reload makes other settings of the same content; whoever compares bundles by identity would take them for new roots.
-    const isSame = last?.given === now.given && last.fetched === now.fetched && isSameTrust(last.mesh, now.mesh);
-    if (last?.mesh === now.mesh && isSame) return last.joined;
+    const isSame = last?.given === given && last.fetched === roots && isSameTrust(last.mesh, settings);
+    const now: Parts = { given, mesh: settings, fetched: roots };
     const joined = isSame && last !== undefined ? last.joined : joinBundles(now);
     last = { ...now, joined };
     return joined;
@@ -96,7 +99,6 @@ function listedRoots(
 }
 
 function isSameTrust(a: MeshSettings, b: MeshSettings): boolean {
-  if (a === b) return true;
   const textOf = ({ trustDomain, trustDomainAliases, caBundles, caBundleUrls }: MeshSettings): string =>
     JSON.stringify([trustDomain, trustDomainAliases, caBundles, caBundleUrls]);
   return textOf(a) === textOf(b);
