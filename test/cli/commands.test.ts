@@ -159,6 +159,15 @@ describe('enmesh test', () => {
     ]);
   });
 
+  it('asks the workload of the nearest enmesh.yaml where the file names none', async () => {
+    const near = join(directory, 'enmesh.yaml');
+    writeFileSync(near, 'namespace: shop\nserviceAccount: product\nlabels: {app: product}\n');
+    const { code, out } = await run('cases:\n- request: GET /items\n  expect: closed\n');
+    rmSync(near);
+    expect(out).toContain('passed');
+    expect(code).toBe(0);
+  });
+
   it('does not take a policy for cases because its file is named like them', async () => {
     const policy =
       'apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: all, namespace: shop}\nspec: {action: DENY, rules: [{}]}\n';
@@ -182,7 +191,7 @@ describe('enmesh test', () => {
       ':4: cases[0].expect is none of allowed',
     ],
     ['no expectation', 'workload: {namespace: a}\ncases:\n- request: GET /\n', ':3: cases[0].expect is no map'],
-    ['no workload', 'cases:\n- request: GET /\n  expect: allowed\n', ':1: workload is missing'],
+    ['no workload', 'cases:\n- request: GET /\n  expect: allowed\n', 'names no workload and there is no enmesh.yaml near it'],
     [
       'a request that is none',
       'workload: {namespace: a}\ncases:\n- request: items\n  expect: allowed\n',

@@ -32,10 +32,13 @@ export interface TestCase {
   readonly expected: Expected;
 }
 
-/** A `*.test.yaml`: the workload whose door is asked, as a value or as the path of its `enmesh.yaml` relative to this file, and its cases. */
+/**
+ * A `*.test.yaml`: the workload whose door is asked, as a value or as the path of its `enmesh.yaml` relative to this file, and its cases. Undefined for the
+ * workload of the nearest `enmesh.yaml`.
+ */
 export interface CaseFile {
   readonly file: string;
-  readonly workload: Workload | string;
+  readonly workload: Workload | string | undefined;
   readonly cases: readonly TestCase[];
 }
 
@@ -54,7 +57,7 @@ export function parseCaseFile(text: string, file: string): CaseFile {
   const defaults = { port: reader.port(port ?? 8080, ['port']) };
   return {
     file,
-    workload: typeof workload === 'string' ? workload : workloadOf(reader, workload),
+    workload: workload === undefined || typeof workload === 'string' ? workload : workloadOf(reader, workload),
     cases: cases.map((one, index) => caseOf(reader, one, index, defaults.port)),
   };
 }
@@ -120,8 +123,6 @@ function uriOf(reader: Reader, value: unknown, path: Path): string {
 
 function workloadOf(reader: Reader, value: unknown): Workload {
   const path = ['workload'];
-  if (value === undefined)
-    throw reader.wrong('workload is missing: {namespace, serviceAccount, labels}, or the path of an enmesh.yaml', []);
   const { namespace, serviceAccount, labels = {} } = reader.fields(value, ['namespace', 'serviceAccount', 'labels'], path);
   if (typeof labels !== 'object' || labels === null) throw reader.wrong('workload.labels is no map', [...path, 'labels']);
   const entries = Object.entries(labels).map(([name, label]) => [name, reader.text(label, [...path, 'labels', name])]);

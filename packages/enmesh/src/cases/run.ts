@@ -1,4 +1,5 @@
-import { dirname, resolve } from 'node:path';
+import { existsSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
 import {
   compileSnapshot,
   isDryRun,
@@ -46,7 +47,8 @@ export async function runCases(files: readonly CaseFile[], resources: MeshResour
   const trusted = keys.trustedBy(resources, issuers);
   const tried: Tried[] = [];
   for (const { file, workload: given, cases } of files) {
-    const workload = typeof given === 'string' ? await readWorkload(given, file) : given;
+    const named = given ?? nearestWorkload(file);
+    const workload = typeof named === 'string' ? await readWorkload(named, file) : named;
     const evaluator = createEvaluator({ snapshot: compileSnapshot(trusted, workload, 1) });
     for (const test of cases) {
       const evaluation = await tryCase(test, { evaluator, keys, resources: trusted, workload });
@@ -54,6 +56,18 @@ export async function runCases(files: readonly CaseFile[], resources: MeshResour
     }
   }
   return { tried, ...coverage(tried, resources) };
+}
+
+const levelsAbove = 4;
+
+/** The path, relative to a test file, of the first `enmesh.yaml` beside it or above it; the one of the working directory where there is none. */
+function nearestWorkload(file: string): string {
+  const folders = Array.from({ length: levelsAbove }, (_, level) => resolve(dirname(file), ...Array<string>(level).fill('..')));
+  const found = [...folders, process.cwd()].map((folder) => join(folder, 'enmesh.yaml')).find((path) => existsSync(path));
+  if (found !== undefined) return relative(dirname(resolve(file)), found);
+  throw new MisuseError(
+    `${file} names no workload and there is no enmesh.yaml near it: write workload: {namespace, serviceAccount, labels}, or the path of an enmesh.yaml`,
+  );
 }
 
 async function readWorkload(path: string, file: string): Promise<Workload> {

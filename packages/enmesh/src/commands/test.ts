@@ -19,7 +19,7 @@ Examples:
   $ enmesh test mesh --coverage  rules that no case decides by are findings too
 
 A test file:
-  workload: {namespace: shop, serviceAccount: product, labels: {app: product}}   # or the path of an enmesh.yaml
+  workload: {namespace: shop, serviceAccount: product, labels: {app: product}}   # or the path of an enmesh.yaml; absent: the nearest one
   cases:
   - request: GET /items
     caller: spiffe://cluster.local/ns/shop/sa/gateway

@@ -11,7 +11,7 @@ import { findPathFault } from './path-template.js';
 
 import { checkAttachment, targetRef, targetRefs, workloadSelector } from './selector.js';
 import { findPrincipalDoubt, findServiceAccountFault, findTrustDomainFault } from './source-values.js';
-import { isIpBlock, isPortText } from './values.js';
+import { findHostBits, isIpBlock, isPortText } from './values.js';
 
 const value = text({ min: 1 });
 const values = listOf(value);
@@ -42,7 +42,13 @@ const namespaces = valuesWarned((one) =>
 );
 const serviceAccounts = valuesWith(findServiceAccountFault, { max: 16 });
 const trustDomains = valuesWith((one) => findTrustDomainFault(one));
-const ipBlocks = valuesWith((one) => (isIpBlock(one) ? undefined : `${quote(one)} is no IP address or CIDR range`));
+const ipBlocks = listOf(
+  refined(value, (one, place) => {
+    if (!isIpBlock(one)) return void invalidAt(place, `${quote(one)} is no IP address or CIDR range`);
+    const doubt = findHostBits(one);
+    if (doubt !== undefined) warnAt(place, 'ENMESH_CONFIG_DOUBTFUL', doubt);
+  }),
+);
 const ports = valuesWith((one) => (isPortText(one) ? undefined : `${quote(one)} is no port (0 to 65535)`));
 const methods = valuesWarned((one) =>
   /[a-z]/.test(one) && one === one.toLowerCase() ? 'never matches: methods are in capitals' : undefined,

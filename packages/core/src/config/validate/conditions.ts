@@ -6,7 +6,7 @@ import { spellingHint } from '../spelling.js';
 import { isContradiction } from './contradiction.js';
 import { findServerNameDoubt } from './doubtful-host.js';
 import { findServiceAccountFault, findTrustDomainFault } from './source-values.js';
-import { isIpBlock, isPortText } from './values.js';
+import { findHostBits, isIpBlock, isPortText } from './values.js';
 
 type ValueFault = (value: string) => string | undefined;
 
@@ -50,13 +50,18 @@ export const condition: Shape<PolicyCondition> = refined(conditionFields, (value
     value[field]?.forEach((one, index) => {
       const message = fault(one);
       if (message !== undefined) invalidAt(placeAt(place, field, index), message);
-      const doubt = value.key === 'connection.sni' ? findServerNameDoubt(one) : undefined;
+      const doubt = doubtOf(value.key, one);
       if (doubt !== undefined) warnAt(placeAt(place, field, index), 'ENMESH_CONFIG_DOUBTFUL', doubt);
     });
   }
   if (isContradiction(value.key, value.values ?? [], value.notValues ?? []))
     warnAt(placeAt(place, 'values'), 'ENMESH_CONFIG_DOUBTFUL', 'never holds: every value is excluded by notValues');
 });
+
+function doubtOf(key: string, value: string): string | undefined {
+  if (key === 'connection.sni') return findServerNameDoubt(value);
+  return key.endsWith('.ip') ? findHostBits(value) : undefined;
+}
 
 /** Values that are invalid have been reported and left out; the list is not empty for that. */
 function hasItems(place: Place): boolean {

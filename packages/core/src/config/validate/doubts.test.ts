@@ -208,3 +208,28 @@ describe('PeerAuthentications that count nowhere', () => {
     expect(warnings([modes('a', 'istio-system'), modes('a', 'shop'), modes('b', 'shop', forApp), modes('c', 'web')])).toEqual([]);
   });
 });
+
+describe('an address range and a list of claims that mean something else than they say', () => {
+  it.each([
+    [
+      source({ remoteIpBlocks: ['10.0.0.0/8', '10.1.2.3/8'] }),
+      'spec.rules[0].from[0].source.remoteIpBlocks[1]: only the first 8 bits',
+    ],
+    [source({ notIpBlocks: ['2001:db8::1/32'] }), 'spec.rules[0].from[0].source.notIpBlocks[0]: only the first 32 bits'],
+    [when('remote.ip', { notValues: ['192.168.1.7/24'] }), 'spec.rules[0].when[0].notValues[0]: only the first 24 bits'],
+  ])('warns of bits behind the length of a range: %#', (policy, expected) => {
+    expect(warnings([policy])).toEqual([expect.stringContaining(expected)]);
+  });
+
+  it.each(['iss', 'sub'])('warns of %s as a list, which leaves no principal', (claim) => {
+    const rule = { issuer: 'https://idp.example', spaceDelimitedClaims: ['scope', claim] };
+    const users = {
+      apiVersion: 'security.istio.io/v1',
+      kind: 'RequestAuthentication',
+      metadata: { name: 'u', namespace: 'shop' },
+    };
+    const [told, ...others] = warnings([{ ...users, spec: { jwtRules: [rule] } }]);
+    expect(others).toEqual([]);
+    expect(told).toContain('spec.jwtRules[0].spaceDelimitedClaims[1]: users whose');
+  });
+});

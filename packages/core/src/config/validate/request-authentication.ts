@@ -81,6 +81,7 @@ const jwtRule: Shape<JwtRuleSpec> = (place) => {
   if (childOf(place, 'issuer') === undefined && !hasUri) invalidAt(place, 'needs an `issuer` or a `jwksUri`');
   if (hasUri && (rule.jwks ?? '') !== '') invalidAt(placeAt(place, 'jwks'), 'only one of jwks and jwksUri can be set');
   warnUncheckedAudience(rule, place);
+  warnListedIdentity(rule, place);
   if (rule.jwks !== '') return rule;
   // An empty `jwks` counts as absent in Istio, so that the keys are discovered from the issuer.
   const { jwks: _empty, ...discovered } = rule;
@@ -91,6 +92,16 @@ const jwtRule: Shape<JwtRuleSpec> = (place) => {
 function warnUncheckedAudience(rule: JwtRuleSpec, place: Place): void {
   if (rule.audiences !== undefined && rule.audiences.length === 0 && placeAt(place, 'audiences').node.kind === 'list') {
     warnAt(placeAt(place, 'audiences'), 'ENMESH_CONFIG_DOUBTFUL', 'an empty list of audiences accepts tokens for anybody');
+  }
+}
+
+/** As in Istio, a claim that is made a list is no text any more, and a principal is made of two texts. */
+function warnListedIdentity({ spaceDelimitedClaims = [] }: JwtRuleSpec, place: Place): void {
+  for (const [index, claim] of spaceDelimitedClaims.entries()) {
+    if (claim !== 'iss' && claim !== 'sub') continue;
+    const at = placeAt(place, 'spaceDelimitedClaims', index);
+    const message = `users whose \`${claim}\` is made a list have no principal: no requestPrincipals match them`;
+    warnAt(at, 'ENMESH_CONFIG_DOUBTFUL', message, 'leave it out');
   }
 }
 

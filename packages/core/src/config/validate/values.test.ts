@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { isDnsLabel, isHostPattern, isIpBlock, isObjectName, isPortText, parseDuration } from './values.js';
+import { findHostBits, isDnsLabel, isHostPattern, isIpBlock, isObjectName, isPortText, parseDuration } from './values.js';
 
 describe('values', () => {
   it.each(['1.2.3.4', '1.2.3.4/0', '1.2.3.4/32', '::', '::1/128', 'fe80::1%eth0', '::ffff:1.2.3.4'])(
@@ -98,5 +98,22 @@ describe('values', () => {
     ['.', false],
   ])('says of the host %j: %s', (value, expected) => {
     expect(isHostPattern(value)).toBe(expected);
+  });
+
+  it.each([
+    ['10.0.0.0/8', false],
+    ['10.1.2.3/8', true],
+    ['10.1.2.3', false],
+    ['10.1.2.3/32', false],
+    ['0.0.0.0/0', false],
+    ['1.0.0.0/0', true],
+    ['2001:db8::/32', false],
+    ['2001:db8::1/32', true],
+    ['::ffff:10.0.0.0/104', false],
+    ['::ffff:10.0.0.1/104', true],
+    ['::/0', false],
+    ['nonsense/8', false],
+  ])('sees bits behind the length of %s: %s', (value, expected) => {
+    expect(findHostBits(value) !== undefined).toBe(expected);
   });
 });

@@ -12,6 +12,32 @@ export function isIpBlock(value: string): boolean {
   return Number(bits) <= (version === 4 ? 32 : 128);
 }
 
+/** What is doubtful about a valid CIDR range: bits behind its length, which nobody looks at. Undefined where there are none. */
+export function findHostBits(value: string): string | undefined {
+  const slash = value.indexOf('/');
+  if (slash === -1 || !isIpBlock(value)) return undefined;
+  const address = value.slice(0, slash);
+  const length = Number(value.slice(slash + 1));
+  const bits = bitsOf(address);
+  if (!bits.slice(length).includes('1')) return undefined;
+  return `only the first ${length} bits of ${address} count: this is a whole range, not one address`;
+}
+
+function bitsOf(address: string): string {
+  if (isIP(address) === 4)
+    return address
+      .split('.')
+      .map((part) => Number(part).toString(2).padStart(8, '0'))
+      .join('');
+  // The parser of URLs writes an address in one way: groups of hexadecimals, the longest run of zeros left out.
+  const [head = '', tail] = new URL(`http://[${address}]`).hostname.slice(1, -1).split('::');
+  const groups = (text: string): string[] => (text === '' ? [] : text.split(':'));
+  const before = groups(head);
+  const after = groups(tail ?? '');
+  const all = [...before, ...Array<string>(8 - before.length - after.length).fill('0'), ...after];
+  return all.map((group) => Number.parseInt(group, 16).toString(2).padStart(16, '0')).join('');
+}
+
 /** Whether `value` is a port as policies write it, a string of digits from 0 to 65535; leading zeros do not count, as in Go. */
 export function isPortText(value: string): boolean {
   return value.length <= 64 && /^[0-9]+$/.test(value) && Number(value) <= 65535;
