@@ -19,6 +19,7 @@ import { recordConnection } from '../tls/peer.js';
 import { DoorRequest } from './door-request.js';
 import { explainRefusal } from './explain.js';
 import { createInbound, type Entrance, type Verdict } from './inbound.js';
+import type { InboundOptions } from './plan.js';
 import { parseGivenRequest, readText, type GivenRequest, type ParsedRequest } from './wire.js';
 
 export type { GivenRequest } from './wire.js';
@@ -72,19 +73,23 @@ export interface Evaluator {
   evaluate(connection: GivenConnection, request: GivenRequest): Evaluation | Promise<Evaluation>;
 }
 
-/** What {@link createEvaluator} decides by. `router` is a bare listener's by default; `clock` is in milliseconds. */
+/**
+ * What {@link createEvaluator} decides by. `router` is a bare listener's by default; `clock` is in milliseconds; `authorizerOf` stands for the external
+ * authorizers.
+ */
 export interface EvaluatorOptions {
   readonly snapshot: MeshSnapshot;
   readonly router?: RouterSettings;
   readonly permissiveAnyAlpn?: boolean;
   readonly maxHeaderCount?: number;
   readonly clock?: () => number;
+  readonly authorizerOf?: InboundOptions['authorizerOf'];
 }
 
 /**
  * Creates the door of a snapshot's workload without a socket: mode, trust domain, normalization, strip, JWT, policies and hand-over are the
  * very code that serves, with `istioHeaders: true`. Nothing is fetched or asked: tokens of issuers whose keys are not inline (`jwks`) are
- * refused, and an external authorizer counts as unreachable.
+ * refused, and an external authorizer counts as unreachable unless `authorizerOf` is given.
  * Throws `ENMESH_IDENTITY_SPIFFE_ID_INVALID` when the workload's names make no identity.
  */
 export function createEvaluator(o: EvaluatorOptions): Evaluator {
@@ -97,6 +102,7 @@ export function createEvaluator(o: EvaluatorOptions): Evaluator {
     clock,
     istioHeaders: true,
     maxHeaderCount: o.maxHeaderCount ?? 100,
+    authorizerOf: o.authorizerOf,
   });
   const entrance: Entrance = { router: o.router ?? bareRouter, workloadPort: undefined, mayRewrite: true };
   return {
