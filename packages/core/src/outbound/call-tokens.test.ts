@@ -111,4 +111,32 @@ describe('what calls carry', () => {
     ]);
     expect(opened).toBe(2);
   });
+
+  it('comes with word of where its token is from, for whoever tells of the call', async () => {
+    const { createTokenExchange } = await import('../propagation/exchange.js');
+    const granted = { access_token: 'at', token_type: 'Bearer', expires_in: 300 };
+    const kind = 'urn:ietf:params:oauth:token-type:access_token';
+    const body = JSON.stringify({ ...granted, issued_token_type: kind });
+    const fetchToken = async () => ({ status: 200, contentType: 'application/json', body });
+    const clientAuth = { method: 'client_secret_basic', clientId: 'gateway', clientSecretFile: 'package.json' } as const;
+    const tokens = createCallTokens({
+      clock: Date.now,
+      openExchange: async () => createTokenExchange({ spec: { ...exchange, clientAuth }, fetchToken }),
+    });
+    const context = { peer: undefined, user: userNamed('jane'), actors: nobody };
+    const hop = carriage('HOP');
+    const sourceOf = async (each: Carriage): Promise<unknown> => {
+      const note = { token: undefined };
+      await tokens.headersFor(each, svid, context, note);
+      return note.token;
+    };
+    expect([await sourceOf(hop), await sourceOf(hop), await sourceOf(carriage('FORWARD'))]).toEqual([
+      'minted',
+      'reused',
+      'forwarded',
+    ]);
+    expect([await sourceOf(carriage('EXCHANGE')), await sourceOf(carriage('EXCHANGE'))]).toEqual(['fetched', 'cached']);
+    expect(await sourceOf(carriage('NONE'))).toBeUndefined();
+    tokens.close();
+  });
 });
