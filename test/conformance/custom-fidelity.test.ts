@@ -68,7 +68,7 @@ async function* compareSeed(
 describe('the door and the linear reference with external authorizers', () => {
   it('decide alike whatever an authorizer of HTTP or gRPC says', async () => {
     const first = Number(process.env['ENMESH_SEED'] ?? 1);
-    const worlds = process.env['ENMESH_LONG'] === '1' ? 10_000 : 300;
+    const worlds = process.env['ENMESH_LONG'] === '1' ? 5_000 : 300;
     const apart: unknown[] = [];
     const kinds: Record<string, number> = {};
     for (let seed = first; seed < first + worlds && apart.length < 5; seed += 1)
@@ -79,5 +79,5 @@ describe('the door and the linear reference with external authorizers', () => {
     console.log(`custom: ${worlds * requestsPerWorld} requests in ${worlds} worlds`, kinds);
     expect(apart).toEqual([]);
     for (const kind of ['allowed 200', 'denied 401', 'denied 403', 'denied 503']) expect(kinds[kind], kind).toBeGreaterThan(20);
-  });
+  }, 480_000);
 });
