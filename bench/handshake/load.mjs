@@ -47,6 +47,36 @@ async function shake({ port, count, ...visitor }) {
   return served;
 }
 
-process.on('message', async (message) => process.send(await shake(message)));
+let held = [];
+
+/** Opens connections that never ask anything, and answers how many handshakes have ended. */
+async function hold(port, count) {
+  const open = () =>
+    new Promise((done) => {
+      const socket = connect({
+        host: '127.0.0.1',
+        port,
+        secureContext: contexts.get('client'),
+        checkServerIdentity: () => undefined,
+      });
+      socket.on('error', () => done(false));
+      socket.once('secureConnect', () => done(true));
+      held.push(socket);
+    });
+  let opened = 0;
+  while (held.length < count) if (await open()) opened += 1;
+  return opened;
+}
+
+function release() {
+  for (const socket of held) socket.destroy();
+  held = [];
+  return true;
+}
+
+process.on('message', async (message) => {
+  if (message.release) return process.send(release());
+  process.send(await (message.hold === undefined ? shake(message) : hold(message.port, message.hold)));
+});
 process.on('disconnect', () => process.exit(0));
 process.send({ ready: true });

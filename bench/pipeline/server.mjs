@@ -1,5 +1,6 @@
-// One of the twins, as its own process: `node server.mjs bare|identity|enmesh SETUP.json`. All speak mutual TLS with the same SVID and answer the same bytes;
-// `identity` is a mesh that asks for nothing but a peer of its trust domain, `enmesh` one with a token and policies.
+// One of the twins, as its own process: `node server.mjs bare|bare-root|identity|permissive|enmesh SETUP.json`. All speak mutual TLS with the same SVID and
+// answer the same bytes; `bare-root` is given its root as part of its chain, `identity` and `permissive` are meshes that ask for nothing but a peer of
+// their trust domain on a port of mode STRICT or PERMISSIVE, `enmesh` is STRICT with a token and policies.
 // The parent asks for the CPU time used so far over IPC.
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
@@ -19,7 +20,7 @@ function bare() {
   return createServer(
     {
       key: setup.key,
-      cert: setup.chain,
+      cert: kind === 'bare-root' ? setup.chain + setup.roots[0] : setup.chain,
       ca: setup.roots,
       requestCert: true,
       rejectUnauthorized: true,
@@ -45,7 +46,7 @@ async function meshed() {
     namespace: 'shop',
     serviceAccount: 'product',
     labels: { app: 'product' },
-    config: kind === 'identity' ? setup.identityConfig : setup.config,
+    config: { identity: setup.identityConfig, permissive: setup.permissiveConfig }[kind] ?? setup.config,
     identity: { svid: fixedSvidSource(svid), bundles: fixedTrustBundleSource(bundles) },
     log: false,
   });
@@ -53,7 +54,7 @@ async function meshed() {
   return mesh.createServer(handle);
 }
 
-const server = kind === 'bare' ? bare() : await meshed();
+const server = kind.startsWith('bare') ? bare() : await meshed();
 server.listen(0, '127.0.0.1', () => process.send({ port: server.address().port }));
 process.on('message', (message) => {
   if (message === 'cpu') {

@@ -7,14 +7,14 @@ import { createTestAuthority, createTestIssuer } from '@enmesh/core/testing';
 const pem = (key) => key.export({ type: 'pkcs8', format: 'pem' });
 
 /** Mutual TLS and nothing else: what a caller must prove in its handshake. */
-const strict = `apiVersion: security.istio.io/v1
+const mode = (name) => `apiVersion: security.istio.io/v1
 kind: PeerAuthentication
 metadata: {name: default, namespace: shop}
-spec: {mtls: {mode: STRICT}}
+spec: {mtls: {mode: ${name}}}
 `;
 
 /** The shop's product policies, with a user token beside them so that the whole pipeline runs. */
-const policies = (issuer) => `${strict}---
+const policies = (issuer) => `${mode('STRICT')}---
 apiVersion: security.istio.io/v1
 kind: RequestAuthentication
 metadata: {name: users, namespace: shop}
@@ -88,9 +88,12 @@ export async function prepare(rules) {
   const config = join(directory, 'mesh');
   mkdirSync(config);
   writeFileSync(join(config, 'policies.yaml'), policies(issuer) + (rules === undefined ? '' : moreRules(rules)));
-  const identityConfig = join(directory, 'identity');
-  mkdirSync(identityConfig);
-  writeFileSync(join(identityConfig, 'strict.yaml'), strict);
+  const alone = (name) => {
+    const path = join(directory, name.toLowerCase());
+    mkdirSync(path);
+    writeFileSync(join(path, 'mode.yaml'), mode(name));
+    return path;
+  };
   const setup = {
     id: server.id.uri,
     chain: server.chain,
@@ -99,7 +102,8 @@ export async function prepare(rules) {
     notAfter: server.notAfter,
     roots: [authority.rootPem],
     config,
-    identityConfig,
+    identityConfig: alone('STRICT'),
+    permissiveConfig: alone('PERMISSIVE'),
     token,
     client: { chain: client.chain, key: pem(client.privateKey) },
     stranger: { chain: stranger.chain, key: pem(stranger.privateKey) },
