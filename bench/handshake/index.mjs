@@ -12,10 +12,10 @@ import { median, medianInterval } from '../statistics.mjs';
 const goal = 1.05;
 
 /** Until all twins run compiled code: enmesh has more of it, and with fewer connections its compiling is what would be measured. */
-const warming = 6000;
+const warming = { quick: 4000, full: 8000 };
 
 /** Less for what only stands beside the goal. */
-const warmingBeside = 2500;
+const warmingBeside = { quick: 1500, full: 4000 };
 
 /** What is measured of one server: its name in the table, and what its callers ask. Neighbours are compared, so they stand together. */
 const cells = [
@@ -55,6 +55,7 @@ async function weigh(server, load) {
 }
 
 export async function run({ quick, json }) {
+  const form = quick ? 'quick' : 'full';
   const rounds = quick ? 15 : 25;
   const count = quick ? 160 : 500;
   const { directory, file } = await prepare();
@@ -74,7 +75,7 @@ export async function run({ quick, json }) {
     };
     let refused = await foreign();
     for (const { kind, request, isJudged } of cells) {
-      await measure(servers.get(kind), load, { count: isJudged ? warming : warmingBeside, request });
+      await measure(servers.get(kind), load, { count: (isJudged ? warming : warmingBeside)[form], request });
     }
     const figures = [];
     for (let round = 0; round < rounds; round++) {

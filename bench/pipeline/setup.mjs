@@ -78,13 +78,16 @@ export async function prepare(rules) {
   const server = await authority.issue({ namespace: 'shop', serviceAccount: 'product' });
   const client = await authority.issue({ namespace: 'shop', serviceAccount: 'gateway' });
   const stranger = await foreign.issue({ namespace: 'shop', serviceAccount: 'gateway' });
-  const token = await issuer.sign({
-    sub: 'jane',
-    aud: 'shop',
-    groups: ['customer'],
-    scope: 'products:read stock:read',
-    name: 'Jane',
-  });
+  const token = await issuer.sign(
+    {
+      sub: 'jane',
+      aud: 'shop',
+      groups: ['customer'],
+      scope: 'products:read stock:read',
+      name: 'Jane',
+    },
+    { expiresIn: 3600 },
+  );
   const config = join(directory, 'mesh');
   mkdirSync(config);
   writeFileSync(join(config, 'policies.yaml'), policies(issuer) + (rules === undefined ? '' : moreRules(rules)));
