@@ -79,7 +79,8 @@ async function joinMesh(serviceAccount: string, config: string, tokenFile: strin
     serverName: 'localhost',
     rootCert,
     tokenFile,
-    ttlSeconds: 4,
+    // The life left at a renewal is what a restart of the authority has: a machine that is very busy takes 2.5 s for one.
+    ttlSeconds: 8,
     keyType: 'ecdsa-p256' as const,
   };
   const mesh = await createMesh({
@@ -145,15 +146,15 @@ describe('two services with identities of enmesh ca', () => {
     expect(issuedTo('spiffe://cluster.local/ns/shop/sa/product')).toMatchObject([{ method: 'jwt' }]);
   });
 
-  it('renew by themselves, the one with the used join token by its certificate', async () => {
-    await expect.poll(() => issuedTo(gatewayUri).length, { timeout: 10_000 }).toBeGreaterThan(1);
+  it('renew by themselves, the one with the used join token by its certificate', { timeout: 30_000 }, async () => {
+    await expect.poll(() => issuedTo(gatewayUri).length, { timeout: 20_000 }).toBeGreaterThan(1);
     expect(issuedTo(gatewayUri)[1]).toMatchObject({ method: 'certificate' });
     // The used token is shown to nobody again.
     expect(caErrors).not.toContain('certificate-refused');
     expect(await call()).toBe(`200 ${gatewayUri}`);
   });
 
-  it('have no failed request while the root is rotated and the authority is restarted', { timeout: 60_000 }, async () => {
+  it('have no failed request while the root is rotated and the authority is restarted', { timeout: 120_000 }, async () => {
     let isOver = false;
     const load = (async () => {
       while (!isOver) {
@@ -166,7 +167,7 @@ describe('two services with identities of enmesh ca', () => {
     const step = async (name: string): Promise<void> => {
       // As early as it is safe: when the certificates of before the last step have ended.
       await expect
-        .poll(async () => (await runEnmesh(['ca', 'rotate-root', name], { cwd: work })).code, { timeout: 20_000, interval: 300 })
+        .poll(async () => (await runEnmesh(['ca', 'rotate-root', name], { cwd: work })).code, { timeout: 40_000, interval: 300 })
         .toBe(0);
       copyFileSync(join(work, 'ca/trust-bundle.pem'), join(work, 'roots.pem'));
     };
@@ -177,7 +178,7 @@ describe('two services with identities of enmesh ca', () => {
     await startCa();
     await step('retire');
     const renewals = issuedTo(gatewayUri).length;
-    await expect.poll(() => issuedTo(gatewayUri).length, { timeout: 10_000 }).toBeGreaterThan(renewals + 1);
+    await expect.poll(() => issuedTo(gatewayUri).length, { timeout: 30_000 }).toBeGreaterThan(renewals + 1);
     isOver = true;
     await load;
     expect(readFileSync(join(work, 'roots.pem'), 'utf8')).not.toContain(before);
