@@ -1,7 +1,7 @@
 import { createServer, type Server, type ServerOptions } from 'node:https';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { TLSSocket } from 'node:tls';
+import type { TlsOptions, TLSSocket } from 'node:tls';
 import { errorTable, isEnmeshError } from '../errors.js';
 import type { MeshIdentity, Stop } from '../identity/source.js';
 import { stepEvents } from '../telemetry/events.js';
@@ -56,6 +56,8 @@ interface Reception {
   readonly era: Era;
   readonly sweeper: Sweeper;
   readonly refreshContext: (settings: AcceptSettings) => IdentityEpoch;
+  /** Answers a client's ALPN list where the list itself is needed. */
+  readonly answerAlpn: TlsOptions['ALPNCallback'];
   /** Node's own listeners: the one that begins TLS on a raw socket, and the one that attaches the HTTP parser. */
   readonly beginTls: readonly SocketListener[];
   readonly beginHttp: readonly SocketListener[];
@@ -70,6 +72,9 @@ interface Reception {
  * client speaks what no port takes.
  */
 export function createTlsServer(options: TlsServerOptions): Server {
+  const askAlpn = function (this: unknown, offer: { readonly protocols: string[] }): string | undefined {
+    return answerAlpn(pending, this as TLSSocket, offer.protocols);
+  };
   const server = createServer({
     ...httpOptions(options.http),
     // Explicit, because a flag can make the parser of a whole process lenient.
@@ -78,9 +83,7 @@ export function createTlsServer(options: TlsServerOptions): Server {
     rejectUnauthorized: true,
     minVersion: 'TLSv1.2',
     handshakeTimeout: handshakeMs(options),
-    ALPNCallback(this: unknown, offer: { readonly protocols: string[] }) {
-      return answerAlpn(pending, this as TLSSocket, offer.protocols);
-    },
+    ALPNCallback: askAlpn,
   });
   const pending = createPendingConnections(server, {
     sniffMs: options.sniffTimeoutMs ?? 5_000,
@@ -97,6 +100,7 @@ export function createTlsServer(options: TlsServerOptions): Server {
     era,
     sweeper: createSweeper({ server, era, watchAccept, visit, everyMs, graceMs }),
     refreshContext: createContextKeeper(server, era),
+    answerAlpn: askAlpn,
     beginTls: takeListeners(server, 'connection'),
     beginHttp: takeListeners(server, 'secureConnection'),
   };
@@ -194,27 +198,19 @@ function answerTo(start: Start | undefined): string | Uint8Array {
 function startTls(reception: Reception, connection: PendingConnection, settings: AcceptSettings): void {
   reception.pending.beginHandshake(connection, reception.refreshContext(settings));
   const { server } = reception;
-  withAlpn(server, needsAlpnList(settings) ? undefined : alpnAnswers, () => {
-    for (const listener of reception.beginTls) listener.call(server, connection.socket);
-  });
+  useAlpnCallback(server, needsAlpnList(settings) ? reception.answerAlpn : undefined);
+  for (const listener of reception.beginTls) listener.call(server, connection.socket);
 }
 
 /**
- * Lets Node's listener begin TLS with a list of ALPN names in the place of the server's callback. It reads both anew for each connection; a Node that
- * did not would ask the callback, which answers the same.
+ * Has the server's callback asked for the ALPN answer in handshakes that begin from now on, or no callback and OpenSSL given the list of answers. Node reads
+ * both anew for each connection; a Node that did not would ask the callback, which answers the same.
  */
-function withAlpn(server: Server, names: Buffer | undefined, begin: () => void): void {
-  if (names === undefined) return begin();
-  const answering = server as Server & { ALPNProtocols?: Buffer | undefined; ALPNCallback?: unknown };
-  const { ALPNProtocols, ALPNCallback } = answering;
-  answering.ALPNProtocols = names;
-  answering.ALPNCallback = undefined;
-  try {
-    begin();
-  } finally {
-    answering.ALPNProtocols = ALPNProtocols;
-    answering.ALPNCallback = ALPNCallback;
-  }
+function useAlpnCallback(server: Server, callback: TlsOptions['ALPNCallback']): void {
+  const answering = server as Server & { ALPNProtocols?: Buffer | undefined; ALPNCallback?: TlsOptions['ALPNCallback'] };
+  if (answering.ALPNCallback === callback) return;
+  answering.ALPNCallback = callback;
+  answering.ALPNProtocols = callback === undefined ? alpnAnswers : undefined;
 }
 
 function startPlain(reception: Reception, connection: PendingConnection, settings: AcceptSettings): void {
