@@ -17,6 +17,7 @@ import {
   type IdentitySettings,
   type IdentitySource,
 } from './identity-settings.js';
+import { checkOptions } from './option-rules.js';
 import { quote } from './problem.js';
 import { parseServiceFile, type IssuerKeySettings, type JwksSettings, type ServiceFile } from './service-file.js';
 import { spellingHint } from './spelling.js';
@@ -121,9 +122,10 @@ export interface Settings extends AuditSettings {
 
 /**
  * Merges code, environment and enmesh.yaml, in this order of precedence.
- * Throws `ENMESH_CONFIG_NAMESPACE_MISSING`, `ENMESH_CONFIG_FILE_UNREADABLE` or what the service file's own validation finds.
+ * Throws `TypeError` for an option that there is not, `ENMESH_CONFIG_NAMESPACE_MISSING`, `ENMESH_CONFIG_FILE_UNREADABLE` or what the service file's own validation finds.
  */
 export function readSettings(options: MeshOptions): Settings {
+  checkOptions(options);
   const env = options.env ?? process.env;
   const { file, base } = readServiceFile(options.file ?? env.ENMESH_FILE);
   const namespace = options.namespace ?? env.POD_NAMESPACE ?? file.namespace;
@@ -325,6 +327,8 @@ function adminPortOf(given: number | string | undefined): number | undefined {
   if (given === undefined || given === '') return undefined;
   const port = Number(given);
   if (!Number.isInteger(port) || port < 0 || port > 65_535)
-    throw new TypeError(`createMesh: adminPort must be a port, not ${given}`);
+    throw new TypeError(
+      `${typeof given === 'string' ? 'ENMESH_ADMIN_PORT' : 'createMesh: adminPort'} must be a port, not ${given}`,
+    );
   return port;
 }
