@@ -123,9 +123,9 @@ export const errorTable = table({
     status: 403,
     public: 'The TLS handshake failed',
     meaning:
-      'A handshake ended early: no common version or cipher, a client that distrusts this server or went away, or bytes that are not TLS.',
+      'A handshake ended early: no common version or cipher, a client that distrusts this server or went away, bytes that are not TLS, or TLS at a port whose mode is DISABLE.',
     remedy:
-      "Compare versions (TLS 1.2 or better), cipher suites and trust bundles of both ends; the reason names OpenSSL's code.",
+      "Where the reason names the mode of the port, let callers speak in the clear (DestinationRule with tls DISABLE) or give the port another mode in a PeerAuthentication. Else compare versions (TLS 1.2 or better), cipher suites and trust bundles of both ends; the reason names OpenSSL's code.",
   },
   ENMESH_TLS_ACCEPT_TIMEOUT: {
     status: 408,

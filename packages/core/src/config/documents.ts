@@ -109,11 +109,16 @@ const faultMessages: Partial<Record<YAMLError['code'], string>> = {
   MULTILINE_IMPLICIT_KEY: 'a key that spans lines, or a line without its colon',
   TAB_AS_INDENT: 'a tab as indentation; YAML allows spaces only',
   TAG_RESOLVE_FAILED: 'a YAML tag that is not known here',
-  UNEXPECTED_TOKEN: 'unexpected text',
+  UNEXPECTED_TOKEN: 'unexpected text; between [ ] or { } a value that has one of [ ] { } , in it must be in quotes',
 };
 
 function reportFaults(faults: readonly YAMLError[], report: Report): void {
+  const lines = new Set<number>();
   for (const { code, pos } of faults.slice(0, syntaxErrorsPerDocument)) {
+    // What the package finds further on in a line follows from the first mistake in it.
+    const { line } = report.positionOf(pos[0]);
+    if (lines.has(line)) continue;
+    lines.add(line);
     const message = faultMessages[code] ?? `not YAML (${code.toLowerCase().replaceAll('_', ' ')})`;
     report.error(pos[0], '', 'ENMESH_CONFIG_SYNTAX', message);
   }

@@ -43,6 +43,27 @@ describe('a mistake that people make', () => {
       ['error a.yaml:5:1 spec: must be a map, not a list (remove the "- " before its fields)'],
     ],
     [
+      'brackets without quotes in a condition on one line',
+      `${head}spec:\n  rules:\n  - when: [{key: request.auth.claims[groups], values: [a]}]\n`,
+      ['error a.yaml:6:37: unexpected text; between [ ] or { } a value that has one of [ ] { } , in it must be in quotes'],
+    ],
+    [
+      'MeshConfig beside the policies',
+      'trustDomain: cluster.local\n',
+      [
+        'error a.yaml:1:1: lacks `kind` (fields of MeshConfig stand in enmesh/mesh.yaml of the configuration directory)',
+        'error a.yaml:1:1: lacks `apiVersion` (fields of MeshConfig stand in enmesh/mesh.yaml of the configuration directory)',
+      ],
+    ],
+    [
+      'the description of a workload among the policies',
+      'namespace: shop\nserviceAccount: product\n',
+      [
+        'error a.yaml:1:1: lacks `kind` (the description of a workload, enmesh.yaml, stands beside the service, not in the configuration directory)',
+        'error a.yaml:1:1: lacks `apiVersion` (the description of a workload, enmesh.yaml, stands beside the service, not in the configuration directory)',
+      ],
+    ],
+    [
       'the wrong case of a field',
       `${head}spec:\n  Action: DENY\n`,
       ['error a.yaml:5:3 spec.Action: there is no field "Action" here (did you mean "action"?)'],

@@ -164,7 +164,11 @@ async function isFolder(path: string): Promise<boolean> {
 
 async function realFolder(path: string): Promise<string> {
   const missing = (why: string, cause?: unknown): EnmeshError =>
-    new EnmeshError('ENMESH_CONFIG_DIRECTORY_MISSING', `configuration directory ${path} ${why}`, { cause, details: { path } });
+    new EnmeshError(
+      'ENMESH_CONFIG_DIRECTORY_MISSING',
+      `configuration directory ${path} ${why}; config in enmesh.yaml, ENMESH_CONFIG or createMesh({config}) names it`,
+      { cause, details: { path } },
+    );
   try {
     const real = await realpath(path);
     if (!(await stat(real)).isDirectory()) throw missing('is not a directory');

@@ -327,8 +327,6 @@ function adminPortOf(given: number | string | undefined): number | undefined {
   if (given === undefined || given === '') return undefined;
   const port = Number(given);
   if (!Number.isInteger(port) || port < 0 || port > 65_535)
-    throw new TypeError(
-      `${typeof given === 'string' ? 'ENMESH_ADMIN_PORT' : 'createMesh: adminPort'} must be a port, not ${given}`,
-    );
+    throw new TypeError(`createMesh: adminPort (ENMESH_ADMIN_PORT) must be a port, not ${given}`);
   return port;
 }

@@ -72,19 +72,33 @@ function readWord(place: Place, field: 'kind' | 'apiVersion'): string | undefine
   const at = childOf(place, field);
   const value = at?.node.kind === 'scalar' ? at.node.value : undefined;
   if (typeof value === 'string' && value !== '') return value;
-  const hint =
-    at === undefined && place.node.kind === 'map'
-      ? nearest(
-          field,
-          place.node.entries.map((entry) => entry.key),
-        )
-      : undefined;
+  const keys = at === undefined && place.node.kind === 'map' ? place.node.entries.map((entry) => entry.key) : [];
+  const hint = nearest(field, keys);
   return errorAt(
     at ?? place,
     'ENMESH_CONFIG_KIND_UNKNOWN',
     at === undefined ? `lacks \`${field}\`` : `\`${field}\` must be a string`,
-    hint === undefined ? undefined : `is ${quote(hint)} meant to be ${field}?`,
+    hint === undefined ? strayHint(keys) : `is ${quote(hint)} meant to be ${field}?`,
   );
+}
+
+const meshConfigWords = [
+  'trustDomain',
+  'trustDomainAliases',
+  'rootNamespace',
+  'extensionProviders',
+  'pathNormalization',
+  'meshMTLS',
+];
+
+/** Where to put a file that is good, and lies in the wrong folder. */
+function strayHint(keys: readonly string[]): string | undefined {
+  if (keys.includes('kind') || keys.includes('metadata')) return undefined;
+  if (keys.some((key) => meshConfigWords.includes(key)))
+    return 'fields of MeshConfig stand in enmesh/mesh.yaml of the configuration directory';
+  if (keys.includes('serviceAccount') || keys.includes('identity'))
+    return 'the description of a workload, enmesh.yaml, stands beside the service, not in the configuration directory';
+  return undefined;
 }
 
 function refuseVersion(reader: KindReader, place: Place): void {
