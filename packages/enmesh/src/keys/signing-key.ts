@@ -48,7 +48,7 @@ async function readText({ path, create }: KeyOptions): Promise<string> {
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     if (code !== 'ENOENT') throw new MisuseError(`${path} cannot be read: ${code ?? 'unknown reason'}`);
-    if (create !== true) throw new MisuseError(`${path} does not exist; --create makes a key for development there`);
+    if (create !== true) throw new MisuseError(`${path} does not exist; enmesh token --create makes a key for development there`);
   }
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const pem = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
