@@ -772,9 +772,10 @@ export const errorTable = table({
   ENMESH_CONFIG_DIRECTORY_EMPTY: {
     status: 500,
     public: 'The service is not configured',
-    meaning: 'The configuration directory holds no .yaml, .yml or .json file.',
+    meaning:
+      'The configuration directory holds no .yaml, .yml or .json file, or, at a reload, files that hold no document any more.',
     remedy:
-      'Put the policies there, or name another directory. An empty directory is no configuration: it would allow everything.',
+      'Put the policies there, or name another directory. An empty directory is no configuration: it would allow everything. To run without documents on purpose, restart the service with a file that holds none.',
   },
   ENMESH_CONFIG_TOO_BIG: {
     status: 500,

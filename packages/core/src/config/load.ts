@@ -2,7 +2,7 @@ import { EnmeshError, isEnmeshError } from '../errors.js';
 import type { Workload } from '../identity/workload.js';
 import type { ConfigSource } from './directory.js';
 import { fingerprintFiles } from './fingerprint.js';
-import { invalidConfiguration } from './notices.js';
+import { countsOf, invalidConfiguration } from './notices.js';
 import type { ConfigProblem } from './problem.js';
 import { removesAnything } from './removal.js';
 import { compileSnapshotInSlices, type MeshSnapshot } from './snapshot.js';
@@ -78,8 +78,19 @@ async function load({ source, workload, validate, quiet, inForce, admit }: LoadI
   if (removalMs > 0 && inForce !== undefined && (await removesAnything(inForce.snapshot.resources, resources))) {
     return { kind: 'unsettled', waitMs: removalMs };
   }
+  if (inForce !== undefined && saysNothing(resources) && !saysNothing(inForce.snapshot.resources)) {
+    return { kind: 'rejected', error: emptied(source.label ?? 'configuration'), fingerprint };
+  }
   const snapshot = await compileSnapshotInSlices(resources, workload, (inForce?.snapshot.generation ?? 0) + 1);
   return { kind: 'loaded', snapshot, problems, fingerprint, files: files.length };
+}
+
+const saysNothing = (resources: MeshResources): boolean => Object.keys(countsOf(resources)).length === 0;
+
+// A full disk or a careless `>` leaves an empty file, and nothing in it says that everything shall be allowed from now on.
+function emptied(label: string): EnmeshError {
+  const message = `${label} holds no document any more; to run without any, restart the service`;
+  return new EnmeshError('ENMESH_CONFIG_DIRECTORY_EMPTY', message, { details: { path: label } });
 }
 
 function missingQuiet(source: ConfigSource, wantedMs: number): number {

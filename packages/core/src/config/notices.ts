@@ -2,6 +2,7 @@ import { EnmeshError } from '../errors.js';
 import { noticeEvents } from '../telemetry/events.js';
 import { formatProblem, type ConfigProblem } from './problem.js';
 import type { MeshSnapshot } from './snapshot.js';
+import type { MeshResources } from './validate.js';
 
 const maxProblems = 20;
 const maxWarnings = 1000;
@@ -28,7 +29,7 @@ export function createLoadNotices(label: string): LoadNotices {
     loaded(snapshot, problems, files, milliseconds) {
       lastRejected = undefined;
       for (const problem of problems) warnOnce(problem, warned);
-      const counts = countsOf(snapshot);
+      const counts = countsOf(snapshot.resources);
       const listed = Object.entries(counts).map(([kind, count]) => `${count} ${kind}`);
       noticeEvents.publish({
         kind: 'config-loaded',
@@ -91,7 +92,8 @@ function warnOnce(problem: ConfigProblem, warned: Set<string>, message = problem
   });
 }
 
-function countsOf({ resources }: MeshSnapshot): Readonly<Record<string, number>> {
+/** How many documents of each kind that is read there are; a kind without any is not listed. */
+export function countsOf(resources: MeshResources): Readonly<Record<string, number>> {
   const { registry } = resources;
   const lists = {
     AuthorizationPolicy: resources.authorizationPolicies,

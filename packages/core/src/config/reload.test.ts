@@ -171,6 +171,17 @@ test('a directory that is deleted and made anew keeps the last good policies mea
   await until(() => allows('/stock'));
 });
 
+test('a last file that is emptied for good opens nothing', async () => {
+  writeOld('policies.yaml', before);
+  await open({ changedMs: 20, removedMs: 40 });
+  writeFileSync(join(root, 'policies.yaml'), '');
+  await until(() => notices.some((notice) => notice.code === 'ENMESH_CONFIG_DIRECTORY_EMPTY'));
+  expect(notices.at(-1)?.message).toMatch(/holds no document any more; to run without any, restart the service$/);
+  expect(wrongDecisions()).toEqual([]);
+  writeFileSync(join(root, 'policies.yaml'), after);
+  await until(() => allows('/stock'));
+});
+
 test('a file that is deleted takes its policies along after a while', async () => {
   writeOld('policies.yaml', policy('allow', 'ALLOW', '/products', '/admin'));
   writeOld('guard.yaml', policy('guard', 'DENY', '/admin'));
