@@ -35,7 +35,7 @@ describe('rule 12: slow and strange clients', () => {
     ['one byte of TLS', '\x16', 'PERMISSIVE', 10_000],
     ['half a ClientHello', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc', 'STRICT', 10_000],
   ])('that send %s (%j) to a %s port are cut after %i ms', async (_what, bytes, mode, deadline) => {
-    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
     const { port, server } = witness(mode);
     const accepted = once(server, 'connection');
     const socket = connectTcp(port, '127.0.0.1');

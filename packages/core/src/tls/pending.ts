@@ -1,6 +1,5 @@
 import type { Server } from 'node:https';
 import type { Socket } from 'node:net';
-import { performance } from 'node:perf_hooks';
 import type { TLSSocket } from 'node:tls';
 import type { AcceptSettings } from './accept-settings.js';
 import { unmapped } from './peer.js';
