@@ -25,6 +25,15 @@ export function decodeBase64url(text: string): Buffer | undefined {
 
 // Room for the longest token. What is decoded here is read before anything else runs: nothing is allocated for it, and no pool is kept alive by it.
 const room = Buffer.allocUnsafeSlow(16 * 1024);
+// A new view costs as much as what is read through it, and tokens of one issuer have few lengths.
+const views = new Array<Buffer | undefined>(64).fill(undefined);
+
+function viewOf(octets: number): Buffer {
+  const known = views[octets % views.length];
+  if (known?.length === octets) return known;
+  return (views[octets % views.length] = room.subarray(0, octets));
+}
+
 const wide = /[^\u0000-\u00ff]/;
 
 /** Like {@link decodeBase64url}; the octets count only until the next call. */
@@ -34,7 +43,7 @@ export function decodeBase64urlBriefly(text: string): Buffer | undefined {
   // Node's decoder passes over what is in no alphabet, so that fewer octets come of it; but it reads both alphabets, and of a wide character the lower half.
   if (length === 0 || length % 4 === 1 || wide.test(text) || text.includes('+') || text.includes('/')) return undefined;
   const octets = room.write(text, 0, 'base64url');
-  return octets === (length * 3) >> 2 && endsCanonically(text) ? room.subarray(0, octets) : undefined;
+  return octets === (length * 3) >> 2 && endsCanonically(text) ? viewOf(octets) : undefined;
 }
 
 /**

@@ -45,9 +45,11 @@ export function parseJws<Claims extends object>(
 ): Jws<Claims> | JwtRefusal {
   if (text.length > maxTokenLength) return refusals.tooLong;
   const parts = text.split('.', maxParts);
-  const [head, payloadSegment, tail, ...others] = parts.length === 3 ? parts : parts.filter((part) => part !== '');
+  const isDense = parts.length === 3;
+  const present = isDense ? parts : parts.filter((part) => part !== '');
+  const [head, payloadSegment, tail] = present;
   // Three parts, none of them empty.
-  if (!head || !payloadSegment || !tail || others.length > 0) return refusals.form;
+  if (!head || !payloadSegment || !tail || present.length > 3) return refusals.form;
   const header = parseHeader(head);
   if ('ok' in header) return header;
   const payload = readSegment(payloadSegment, refusals.payloadBase64);
@@ -57,7 +59,6 @@ export function parseJws<Claims extends object>(
   const signature = readSegment(tail, refusals.signatureBase64);
   if ('ok' in signature) return signature;
   const { alg, kid } = header;
-  const isDense = parts.length === 3;
   return {
     ok: true,
     alg,

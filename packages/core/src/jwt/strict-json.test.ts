@@ -54,6 +54,16 @@ describe('strict JSON', () => {
     expect(() => parseStrictJson(Buffer.from('{"é:":1,"é:":2}'))).toThrow(SyntaxError);
   });
 
+  it.each(['{"a" :1,"a":2,"b":":"}', '{"a"\t:1,"a"\n:2}', '{"a":1,"a"\r\n:2,"b":" : "}', '{"a" : 1 , "b":":" , "a" :2}'])(
+    'finds a repeated name whatever stands between it and its colon, and whatever strings hold: %j',
+    (text) => {
+      expect(() => parseStrictJson(text)).toThrow(SyntaxError);
+      expect(() => parseStrictJson(Buffer.from(text))).toThrow(SyntaxError);
+      const once = text.replace('"a"', '"c"');
+      expect(parseStrictJson(Buffer.from(once))).toEqual(JSON.parse(once));
+    },
+  );
+
   it('reads the same whatever stands in the prototype of all objects', () => {
     const prototype = Object.prototype as Record<string, unknown>;
     prototype['polluted'] = 1;

@@ -24,7 +24,7 @@ export function parseStrictJson(source: Uint8Array | string, { frozen = false }:
   if (typeof source === 'string' && loneSurrogate.test(text)) throw new SyntaxError('a lone surrogate');
   // Octets hold none by themselves, only as escapes.
   const members = inspect(value, 1, text.includes('\\'), frozen);
-  if (members !== countNames(typeof source === 'string' ? Buffer.from(source) : source))
+  if (members !== mostNames(text) && members !== countNames(typeof source === 'string' ? Buffer.from(source) : source))
     throw new SyntaxError('a member name stands twice in one object');
   return value;
 }
@@ -66,6 +66,19 @@ function inspect(value: unknown, depth: number, escaped: boolean, frozen: boolea
   }
   if (frozen && depth > 1) Object.freeze(value);
   return members;
+}
+
+/**
+ * As many member names as text that is known to be JSON can hold, or more: colons behind a quote or a blank, which in a string are rare. An object has no
+ * more members than its text has names, so one with this many misses none. A third of the cost of {@link countNames}.
+ */
+function mostNames(text: string): number {
+  let most = 0;
+  for (let at = text.indexOf(':'); at !== -1; at = text.indexOf(':', at + 1)) {
+    const before = text.charCodeAt(at - 1);
+    if (before === 0x22 || before <= 0x20) most++;
+  }
+  return most;
 }
 
 /**
