@@ -26,7 +26,7 @@ export function decodeBase64url(text: string): Buffer | undefined {
 // Room for the longest token. What is decoded here is read before anything else runs: nothing is allocated for it, and no pool is kept alive by it.
 const room = Buffer.allocUnsafeSlow(16 * 1024);
 // A new view costs as much as what is read through it, and tokens of one issuer have few lengths.
-const views = new Array<Buffer | undefined>(64).fill(undefined);
+const views = Array.from<Buffer | undefined>({ length: 64 });
 
 function viewOf(octets: number): Buffer {
   const known = views[octets % views.length];

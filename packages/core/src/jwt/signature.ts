@@ -50,7 +50,7 @@ export function checkSignature(token: Jws, keys: readonly JwtKey[]): JwtRefusal 
 const room = Buffer.allocUnsafeSlow(16 * 1024);
 
 // As many as tokens of one issuer have lengths, nearly: a new one costs as much as all that is written there.
-const views = new Array<Uint8Array | undefined>(64).fill(undefined);
+const views = Array.from<Uint8Array | undefined>({ length: 64 });
 
 function signedOctets(text: string): Uint8Array {
   if (text.length > room.length) return Buffer.from(text, 'latin1');
