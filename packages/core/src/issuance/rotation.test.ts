@@ -152,7 +152,7 @@ describe('createRotation', () => {
       clock.advance(10);
       await settled();
     }
-    expect(tries.length).toBeGreaterThan(5);
+    expect(tries.length).toBeGreaterThan(2);
     expect(tries.at(-1)).toBeLessThan(260);
   });
 

@@ -36,12 +36,14 @@ const shortestSleep = 250;
 const firstBackOff = 1_000;
 /** With nothing valid to show, a source that is back has to be noticed within five seconds. */
 const urgentBackOff = 4_000;
-/** With the end near, a source that is back should be noticed before it; on average still less than one try a second, but for the last seconds. */
+/** With the end near, a source that is back should be noticed before it; on average still less than one try a second. */
 const endingBackOff = 1_500;
+/** The last tries before the end: one of them is half a second before it, and an outage of a life of six seconds is still asked less than once a second. */
+const lastBackOff = 800;
 
 /**
  * Keeps an SVID fresh: renews it when half of its life is left (Istio's grace period, 0.5 +- 0.01), backs off with jitter after failures (for a minute
- * at most, less as the end comes near, down to 1.5 seconds and then to a quarter of what is left; four without a valid SVID) and keeps the old one while it lives. It looks at the clock at least once a
+ * at most, less as the end comes near, down to 1.5 seconds and then to half of what is left; four without a valid SVID) and keeps the old one while it lives. It looks at the clock at least once a
  * minute, so a clock that jumps or a laptop that slept is noticed.
  * `svid.current()` throws `ENMESH_IDENTITY_NONE` while there is none, it has expired, or the clock stands before its beginning.
  * Publishes the notices `identity-rotated`, `identity-renewal-failed` and `identity-expiring`. A `first` SVID that is not valid now
@@ -172,7 +174,7 @@ class SvidRotation implements Rotation {
 
 /** The longest pause before the next try with so much of the life left: several tries fit into it however short it is. */
 function longestPause(rest: number): number {
-  return Math.min(longestSleep, Math.max(endingBackOff, rest / 10), Math.max(shortestSleep, rest / 4));
+  return Math.min(longestSleep, Math.max(endingBackOff, rest / 10), Math.max(lastBackOff, rest / 2));
 }
 
 function checkUsable(svid: X509Svid, now: number): void {
