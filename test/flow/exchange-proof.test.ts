@@ -8,6 +8,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createMesh, noticeEvents, type ConfigSource, type Mesh } from '@enmesh/core';
 import { createTestIssuer } from '@enmesh/core/testing';
 import { createWorkloadApi, verifyJwtSvid, type JwtBundleSet } from '@enmesh/spiffe';
+import { exchangeDocuments, exchangePropagation, openProduct } from '../support/exchange-pair.js';
 import { open, send, type Answer } from '../support/house.js';
 import { createPrivateCertificate } from '../support/private-certificate.js';
 import { createFakeWorkloadApi, type FakeWorkloadApi } from '../support/workload-api.js';
@@ -39,26 +40,14 @@ const file = (name: string, text: string): string => {
 };
 
 const exchanging = (exchange: object): string =>
-  JSON.stringify({
-    apiVersion: 'enmesh.dev/v1',
-    kind: 'TokenPropagation',
-    metadata: { name: 'gateway', namespace: 'shop' },
-    spec: {
-      selector: { matchLabels: { app: 'gateway' } },
-      outbound: [
-        {
-          hosts: ['product'],
-          mode: 'EXCHANGE',
-          exchange: {
-            tokenEndpoint: `https://localhost:${(idp.address() as AddressInfo).port}/token`,
-            caFile: join(directory, 'ca.pem'),
-            audience: 'product',
-            ...exchange,
-          },
-        },
-      ],
-    },
-  });
+  JSON.stringify(
+    exchangePropagation({
+      tokenEndpoint: `https://localhost:${(idp.address() as AddressInfo).port}/token`,
+      caFile: join(directory, 'ca.pem'),
+      audience: 'product',
+      ...exchange,
+    }),
+  );
 
 const config: ConfigSource = {
   read: async () => [
@@ -110,37 +99,9 @@ beforeAll(async () => {
   );
   await agent.register({ namespace: 'shop', serviceAccount: 'gateway' });
   await startProvider();
-  const workload = { namespace: 'shop', serviceAccount: 'product', labels: { app: 'product' } };
-  const product = await createMesh({
-    ...workload,
-    config,
-    identity: await agent.authority.identity(workload),
-    log: false,
-    env: {},
-  });
-  ends.push(() => product.close());
-  const port = await open(
-    product.createServer((request, response) => {
-      seen = request.headers.authorization;
-      response.end('product');
-    }),
-  );
-  yaml = `
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: product, namespace: shop}
-spec:
-  hosts: [product.shop.svc.cluster.local]
-  location: MESH_INTERNAL
-  resolution: STATIC
-  ports: [{number: 80, name: http, protocol: HTTP, targetPort: ${port}}]
-  endpoints: [{address: 127.0.0.1, serviceAccount: product}]
----
-apiVersion: security.istio.io/v1
-kind: RequestAuthentication
-metadata: {name: users, namespace: shop}
-spec: {selector: {matchLabels: {app: gateway}}, jwtRules: [{issuer: "${issuer.issuer}", jwks: '${issuer.jwksText}'}]}
-`;
+  const product = await openProduct(agent, config, (line) => (seen = line));
+  ends.push(() => product.mesh.close());
+  yaml = exchangeDocuments(product.port, { issuer: issuer.issuer, jwks: issuer.jwksText });
   tokens = exchanging({ clientAuth: { method: 'jwt_svid' } });
   const identity = { spiffe: { socket: agent.uri } };
   const own = { namespace: 'shop', serviceAccount: 'gateway', labels: { app: 'gateway' } };

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createMesh, type ConfigSource, type Mesh } from '@enmesh/core';
 import { createWorkloadApi, type JwtBundleSet } from '@enmesh/spiffe';
+import { exchangeDocuments, exchangePropagation, openProduct } from '../support/exchange-pair.js';
 import { open, send } from '../support/house.js';
 import { startRealServer, type RealServer } from '../support/real-server.js';
 import { createFakeWorkloadApi, type FakeWorkloadApi } from '../support/workload-api.js';
@@ -54,27 +55,14 @@ describe.skipIf(server === undefined)(
       ],
       watch: () => () => {},
     };
-    const propagation = (): object => ({
-      apiVersion: 'enmesh.dev/v1',
-      kind: 'TokenPropagation',
-      metadata: { name: 'gateway', namespace: 'shop' },
-      spec: {
-        selector: { matchLabels: { app: 'gateway' } },
-        outbound: [
-          {
-            hosts: ['product'],
-            mode: 'EXCHANGE',
-            exchange: {
-              tokenEndpoint: keycloak.tokenEndpoint,
-              insecureHttp: true,
-              audience: 'product',
-              scope: ['product'],
-              clientAuth: { method: 'jwt_svid', audience },
-            },
-          },
-        ],
-      },
-    });
+    const propagation = (): object =>
+      exchangePropagation({
+        tokenEndpoint: keycloak.tokenEndpoint,
+        insecureHttp: true,
+        audience: 'product',
+        scope: ['product'],
+        clientAuth: { method: 'jwt_svid', audience },
+      });
 
     async function form(url: string, fields: Record<string, string>): Promise<Record<string, unknown>> {
       const answer = await fetch(url, { method: 'POST', body: new URLSearchParams(fields) });
@@ -137,37 +125,9 @@ describe.skipIf(server === undefined)(
       await agent.register({ namespace: 'shop', serviceAccount: 'gateway' });
       await addClient(await serveBundle());
       audience = keycloak.issuer;
-      const workload = { namespace: 'shop', serviceAccount: 'product', labels: { app: 'product' } };
-      const product = await createMesh({
-        ...workload,
-        config,
-        identity: await agent.authority.identity(workload),
-        log: false,
-        env: {},
-      });
-      ends.push(() => product.close());
-      const port = await open(
-        product.createServer((request, response) => {
-          seen = request.headers.authorization;
-          response.end('product');
-        }),
-      );
-      yaml = `
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: product, namespace: shop}
-spec:
-  hosts: [product.shop.svc.cluster.local]
-  location: MESH_INTERNAL
-  resolution: STATIC
-  ports: [{number: 80, name: http, protocol: HTTP, targetPort: ${port}}]
-  endpoints: [{address: 127.0.0.1, serviceAccount: product}]
----
-apiVersion: security.istio.io/v1
-kind: RequestAuthentication
-metadata: {name: users, namespace: shop}
-spec: {selector: {matchLabels: {app: gateway}}, jwtRules: [{issuer: "${keycloak.issuer}", jwksUri: "${keycloak.jwksUri}"}]}
-`;
+      const product = await openProduct(agent, config, (line) => (seen = line));
+      ends.push(() => product.mesh.close());
+      yaml = exchangeDocuments(product.port, { issuer: keycloak.issuer, jwksUri: keycloak.jwksUri });
       audience = keycloak.issuer;
       gateway = await createMesh({
         ...{ namespace: 'shop', serviceAccount: 'gateway', labels: { app: 'gateway' }, config, log: false, env: {} },
