@@ -11,7 +11,7 @@ interface Layer {
 type Handle = object & { readonly stack?: readonly Layer[]; readonly caseSensitive?: boolean };
 
 /** The layers of an application in the order of their registration; Express 4 has `_router`, Express 5 `router`. */
-export function layersOf(app: Application): readonly Layer[] {
+function layersOf(app: Application): readonly Layer[] {
   const of4 = (app as unknown as { _router?: Handle })._router;
   if (of4 !== undefined) return of4.stack ?? [];
   try {

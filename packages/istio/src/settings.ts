@@ -102,7 +102,7 @@ export function passedOver(env: NodeJS.ProcessEnv): readonly string[] {
 }
 
 /** An error for what can never work as it is set. */
-export function invalidSetting(reason: string): EnmeshError {
+function invalidSetting(reason: string): EnmeshError {
   return new EnmeshError('ENMESH_ISSUANCE_SETTINGS_INVALID', `Identity from Istio's CA cannot start: ${reason}`);
 }
 

@@ -98,7 +98,7 @@ function unreachable(endpoint: WorkloadEndpoint, details: string): string {
 }
 
 /** The name of a gRPC status code: `PERMISSION_DENIED`. */
-export function statusName(code: number): string {
+function statusName(code: number): string {
   return (status as unknown as Readonly<Record<number, string | undefined>>)[code] ?? `status ${code}`;
 }
 

@@ -51,7 +51,7 @@ export interface DirectorySourceOptions {
 
 /** The largest file, and the largest set of files, that is read. */
 export const maxFileBytes = 8 * 1024 * 1024;
-export const maxTotalBytes = 64 * 1024 * 1024;
+const maxTotalBytes = 64 * 1024 * 1024;
 
 /**
  * An Istio configuration directory: its `*.yaml`, `*.yml` and `*.json`, and those of its sub-folder `enmesh/`. File names are relative to it.

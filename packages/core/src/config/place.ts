@@ -17,7 +17,7 @@ export function childOf(place: Place, key: string): Place | undefined {
 }
 
 /** The place of item `index` of a list; the place itself where there is none. */
-export function itemOf(place: Place, index: number): Place {
+function itemOf(place: Place, index: number): Place {
   const item = place.node.kind === 'list' ? place.node.items[index] : undefined;
   return item === undefined ? place : { node: item, path: `${place.path}[${index}]`, report: place.report };
 }

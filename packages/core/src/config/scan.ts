@@ -7,7 +7,7 @@ import { EnmeshError } from '../errors.js';
 export const ownFolder = 'enmesh';
 
 /** How many entries one folder may have; more is refused with `ENMESH_CONFIG_TOO_BIG`. */
-export const maxEntries = 10_000;
+const maxEntries = 10_000;
 
 /** One configuration file as the directory shows it. Two scans with equal marks saw the same file with, as far as its times tell, the same content. */
 export interface ScannedFile {

@@ -9,7 +9,7 @@ import type { DoorAttributes } from './door-attributes.js';
 import { sentHeaders } from './door-request.js';
 import { measureExchange, type ExchangeEnd, type Measured } from './exchange-measure.js';
 import type { Verdict } from './inbound.js';
-import { pathOf } from './sent-path.js';
+import { pathOf } from '../request/sent-path.js';
 
 const maxPath = 1024;
 const maxLine = 256;

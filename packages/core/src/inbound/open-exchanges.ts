@@ -7,7 +7,7 @@ import { endStream } from '../tls/end-stream.js';
 import { connectionOf } from '../tls/peer.js';
 import type { Inbound } from './inbound.js';
 import type { Refusal } from './refusal.js';
-import { pathOf } from './sent-path.js';
+import { pathOf } from '../request/sent-path.js';
 
 /** A response open for less than this is an answer on its way, in milliseconds. */
 const openMs = 5_000;

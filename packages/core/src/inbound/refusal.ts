@@ -103,7 +103,7 @@ const statusTexts: Readonly<Record<number, string>> = {
 };
 
 /** A reset without a byte: what a sidecar gives plaintext at a STRICT port (curl exits 56). */
-export function resetConnection(socket: Duplex): void {
+function resetConnection(socket: Duplex): void {
   if ('resetAndDestroy' in socket && typeof socket.resetAndDestroy === 'function') {
     try {
       socket.resetAndDestroy();

@@ -9,7 +9,7 @@ import type { ConnectionRefusal } from '../tls/server.js';
 import { auditConnectionRefusal } from './audit.js';
 import { explainRefusal } from './explain.js';
 import type { Refusal } from './refusal.js';
-import { pathOf } from './sent-path.js';
+import { pathOf } from '../request/sent-path.js';
 
 /** Explaining is bounded by this many values of rules: it runs where requests are served, and anyone can be denied often. */
 const maxValues = 1000;

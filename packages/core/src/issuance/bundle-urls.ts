@@ -5,6 +5,7 @@ import {
   type BundleEndpointOptions,
   type BundleEndpointStatus,
 } from './bundle-endpoint.js';
+import { addWatcher } from './held-svid.js';
 
 /** A bundle that a configuration names by its URL, and one of the trust domains that it is for; for messages only. */
 export interface BundleUrl {
@@ -31,7 +32,7 @@ export interface BundleUrls {
  */
 export function createBundleUrls(options: Pick<BundleEndpointOptions, 'clock' | 'timer'> = {}): BundleUrls {
   const endpoints = new Map<string, BundleEndpoint>();
-  const watchers = new Set<() => void>();
+  const watchers = new Set<(change: void) => void>();
   let roots: ReadonlyMap<string, readonly string[]> = new Map();
   const collect = (): void => {
     roots = new Map([...endpoints].flatMap(([url, endpoint]) => rootsOf(url, endpoint)));
@@ -54,11 +55,7 @@ export function createBundleUrls(options: Pick<BundleEndpointOptions, 'clock' | 
       if (gone.some(([url]) => roots.has(url))) collect();
     },
     current: () => roots,
-    watch(onChange) {
-      const watcher = (): void => onChange();
-      watchers.add(watcher);
-      return () => void watchers.delete(watcher);
-    },
+    watch: (onChange) => addWatcher(watchers, onChange),
     async tried() {
       await Promise.all([...endpoints.values()].map((endpoint) => endpoint.tried()));
     },

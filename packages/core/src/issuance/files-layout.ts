@@ -13,7 +13,7 @@ export interface FilesLayout {
 }
 
 /** Every layout that is known, in the order in which a directory is searched for them. */
-export const filesLayouts: readonly FilesLayout[] = [
+const filesLayouts: readonly FilesLayout[] = [
   {
     writer: "Istio's agent (OUTPUT_CERTS) and its mounted certificates",
     certificate: 'cert-chain.pem',

@@ -3,7 +3,7 @@ import { EnmeshError, type ErrorCode } from '../errors.js';
 import { fileProblem, readSmallFile } from './small-file.js';
 
 /** The largest file that is read, in bytes; a chain or a bundle of roots is a few KiB. */
-export const maxIdentityFileBytes = 1 << 20;
+const maxIdentityFileBytes = 1 << 20;
 
 /**
  * Reads a file of an identity as text; symbolic links are followed. Rejects with `ENMESH_ISSUANCE_FILES_ABSENT` where there is none, and with

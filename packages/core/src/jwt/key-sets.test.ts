@@ -1,11 +1,12 @@
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { rulesOf } from '../../../../test/support/jwt-verifier.js';
 import { createTestClock, type TestClock } from '../testing/clock.js';
 import { createTestIssuer, type IssuerServer, type Misbehaviour, type TestIssuer } from '../testing/issuer.js';
 import { noticeEvents, type NoticeEvent } from '../telemetry/events.js';
 import type { FetchText } from './fetch-text.js';
 import { createKeySets, type KeySets, type KeySetsOptions } from './key-sets.js';
 import type { JwtRuleSpec } from './resource.js';
-import { compileJwtRules, type JwtRule, type JwtRuleSet } from './rules.js';
+import type { JwtRule, JwtRuleSet } from './rules.js';
 
 let issuer: TestIssuer;
 beforeAll(async () => {
@@ -17,21 +18,8 @@ afterEach(async () => {
   for (const end of endings.splice(0)) await end();
 });
 
-function compile(...jwtRules: readonly JwtRuleSpec[]): JwtRuleSet {
-  const source = { file: 'jwt.yaml', line: 1, column: 1 };
-  const meta = {
-    kind: 'RequestAuthentication',
-    namespace: 'shop',
-    name: 'jwt',
-    creationTimestamp: 0,
-    labels: {},
-    annotations: {},
-    source,
-  };
-  return compileJwtRules([{ meta, spec: { jwtRules } }], { namespace: 'shop', labels: {} }, 'istio-system');
-}
 const uri = 'https://idp.test/jwks';
-const remote = (rule: JwtRuleSpec = {}): JwtRuleSet => compile({ issuer: 'https://idp.test', jwksUri: uri, ...rule });
+const remote = (rule: JwtRuleSpec = {}): JwtRuleSet => rulesOf({ issuer: 'https://idp.test', jwksUri: uri, ...rule });
 const ruleIn = ({ rules }: JwtRuleSet, index = 0): JwtRule => {
   const rule = rules[index];
   if (rule === undefined) throw new Error('no rule');
@@ -230,7 +218,7 @@ describe('an issuer that does not answer', () => {
       fetchText: (url) =>
         url.includes('silent') ? new Promise(() => {}) : Promise.resolve({ status: 200, contentType: '', body: issuer.jwksText }),
     });
-    const rules = compile(
+    const rules = rulesOf(
       { issuer: 'a', jwksUri: 'https://silent.test/', timeout: '60s' },
       { issuer: 'b', jwksUri: 'https://idp.test/' },
     );
@@ -254,7 +242,7 @@ describe('an issuer that does not answer', () => {
 describe('the sets in use', () => {
   it('are shared by rules of one issuer, kept over a reload, and ended when nobody uses them', async () => {
     const { keySets, clock, fetched } = createTimed(() => issuer.jwksText);
-    const both = compile(
+    const both = rulesOf(
       { issuer: 'a', jwksUri: uri, audiences: ['x'] },
       { issuer: 'a', jwksUri: uri },
       { issuer: 'b', jwksUri: uri },
@@ -264,7 +252,7 @@ describe('the sets in use', () => {
     expect(fetched).toHaveLength(2);
     const [first, b] = [keySets.of(ruleIn(both)), keySets.of(ruleIn(both, 2))];
     expect(keySets.of(ruleIn(both, 1))).toBe(first);
-    const less = compile({ issuer: 'a', jwksUri: uri });
+    const less = rulesOf({ issuer: 'a', jwksUri: uri });
     keySets.use(less);
     expect(keySets.of(ruleIn(less))).toBe(first);
     expect(b).toMatchObject({ generation: 2, keys: [], freshUntil: -Infinity });
@@ -299,7 +287,7 @@ describe('the sets in use', () => {
 
   it('are the inline keys where a rule has them, without any fetch', async () => {
     const { keySets, fetched } = createTimed(() => new Error('never'));
-    const rules = compile({ issuer: 'a', jwks: issuer.jwksText });
+    const rules = rulesOf({ issuer: 'a', jwks: issuer.jwksText });
     keySets.use(rules);
     await keySets.ready();
     const set = keySets.of(ruleIn(rules));
@@ -312,7 +300,7 @@ describe('the sets in use', () => {
     const { keySets, fetched } = createTimed((url) =>
       url.endsWith('openid-configuration') ? JSON.stringify({ jwks_uri: uri }) : issuer.jwksText,
     );
-    const rules = compile({ issuer: 'https://idp.test/realm/' });
+    const rules = rulesOf({ issuer: 'https://idp.test/realm/' });
     keySets.use(rules);
     await keySets.ready();
     expect(fetched).toEqual(['https://idp.test/realm/.well-known/openid-configuration', uri]);
@@ -324,7 +312,7 @@ describe('the sets in use', () => {
     const { keySets, clock, fetched } = createTimed((url) =>
       url.endsWith('openid-configuration') ? JSON.stringify({ jwks_uri: uri }) : answer,
     );
-    const rules = compile({ issuer: 'https://idp.test' });
+    const rules = rulesOf({ issuer: 'https://idp.test' });
     keySets.use(rules);
     await keySets.ready();
     const set = keySets.of(ruleIn(rules));
@@ -354,7 +342,7 @@ describe('the sets in use', () => {
   ])('do not come by a discovery document with %s', async (_, document, code) => {
     const heard = listen();
     const { keySets, fetched } = createTimed(() => document);
-    keySets.use(compile({ issuer: 'https://idp.test' }));
+    keySets.use(rulesOf({ issuer: 'https://idp.test' }));
     await keySets.ready();
     expect(heard).toMatchObject([{ kind: 'key-set-failed', level: 'error', code }]);
     expect(fetched).toHaveLength(1);
@@ -365,7 +353,7 @@ describe('plain http', () => {
   it('is refused with the very line that would allow it', async () => {
     const heard = listen();
     const { keySets, fetched } = createTimed(() => issuer.jwksText);
-    keySets.use(compile({ issuer: 'say "a"', jwksUri: 'http://user:secret@idp.test/jwks?key=secret' }));
+    keySets.use(rulesOf({ issuer: 'say "a"', jwksUri: 'http://user:secret@idp.test/jwks?key=secret' }));
     await keySets.ready();
     expect(fetched).toEqual([]);
     expect(heard).toMatchObject([{ kind: 'key-set-failed', code: 'ENMESH_JWT_FETCH_REFUSED' }]);
@@ -381,7 +369,7 @@ describe('plain http', () => {
       insecureHttp: (name) => name === 'a',
       fetchText: async () => ({ status: 200, contentType: '', body: issuer.jwksText }),
     });
-    const rules = compile(
+    const rules = rulesOf(
       { issuer: 'a', jwksUri: 'http://idp.test/1' },
       { issuer: 'a', jwksUri: 'http://idp.test/2' },
       { issuer: 'b', jwksUri: 'http://idp.test/1' },
@@ -393,7 +381,7 @@ describe('plain http', () => {
   });
 
   it('is secure to a host of the mesh, if the fetch goes through the mesh', async () => {
-    const rules = compile(
+    const rules = rulesOf(
       { issuer: 'a', jwksUri: 'http://idp.shop/jwks' },
       { issuer: 'b', jwksUri: 'http://idp.shop:8080/jwks' },
     );

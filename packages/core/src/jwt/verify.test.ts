@@ -1,8 +1,9 @@
 import { beforeAll, describe, expect, it } from 'vitest';
+import { rulesOf } from '../../../../test/support/jwt-verifier.js';
 import { createTestIssuer, type SignOptions, type TestIssuer } from '../testing/issuer.js';
 import { createKeySets, type KeySet, type KeySets } from './key-sets.js';
 import type { JwtRuleSpec } from './resource.js';
-import { compileJwtRules, type JwtRuleSet } from './rules.js';
+import type { JwtRuleSet } from './rules.js';
 import { createJwtVerifier, createTokenMemo, type JwtOutcome, type TokenSource } from './verify.js';
 
 const now = Date.UTC(2026, 0, 1);
@@ -29,20 +30,6 @@ const ruleFor = (issuer: TestIssuer, rule: JwtRuleSpec = {}): JwtRuleSpec => ({
   ...rule,
 });
 
-function compile(...jwtRules: readonly JwtRuleSpec[]): JwtRuleSet {
-  const source = { file: 'jwt.yaml', line: 1, column: 1 };
-  const meta = {
-    kind: 'RequestAuthentication',
-    namespace: 'shop',
-    name: 'jwt',
-    creationTimestamp: 0,
-    labels: {},
-    annotations: {},
-    source,
-  };
-  return compileJwtRules([{ meta, spec: { jwtRules } }], { namespace: 'shop', labels: {} }, 'istio-system');
-}
-
 const inlineKeys = (): KeySets => createKeySets({ insecureHttp: () => false });
 const request = (headers: Record<string, string | readonly string[]>, query = ''): TokenSource => ({
   query,
@@ -59,18 +46,18 @@ const said = (outcome: JwtOutcome): string =>
 
 describe('one rule', () => {
   it('accepts a request without a token, as nobody', () => {
-    expect(verify(compile(ruleFor(rsa)), request({}))).toEqual({ ok: true, user: undefined, effects: undefined });
-    expect(verify(compile(ruleFor(rsa)), request({ authorization: 'Basic abc' }, 'x=1'))).toMatchObject({
+    expect(verify(rulesOf(ruleFor(rsa)), request({}))).toEqual({ ok: true, user: undefined, effects: undefined });
+    expect(verify(rulesOf(ruleFor(rsa)), request({ authorization: 'Basic abc' }, 'x=1'))).toMatchObject({
       ok: true,
       user: undefined,
     });
-    expect(verify(compile(), bearer('junk'))).toMatchObject({ ok: true, user: undefined });
+    expect(verify(rulesOf(), bearer('junk'))).toMatchObject({ ok: true, user: undefined });
   });
 
   it('accepts a good token of every kind of key and tells who it is', async () => {
     for (const issuer of [rsa, ec, ed]) {
       const token = await sign(issuer, { azp: 'web', aud: ['a', 'b'], groups: ['staff'] });
-      expect(verify(compile(ruleFor(issuer)), bearer(token))).toEqual({
+      expect(verify(rulesOf(ruleFor(issuer)), bearer(token))).toEqual({
         ok: true,
         user: {
           principal: `${issuer.issuer}/alice`,
@@ -96,7 +83,7 @@ describe('one rule', () => {
   });
 
   it('names no principal without iss or sub', async () => {
-    const anyIssuer = compile(ruleFor(rsa, { issuer: '', jwksUri: 'https://x' }));
+    const anyIssuer = rulesOf(ruleFor(rsa, { issuer: '', jwksUri: 'https://x' }));
     const noSubject = verify(anyIssuer, bearer(await sign(rsa, { sub: undefined })));
     const noIssuer = verify(anyIssuer, bearer(await sign(rsa, { iss: undefined })));
     expect([noSubject, noIssuer].map((outcome) => outcome.ok && outcome.user !== undefined && outcome.user.principal)).toEqual([
@@ -106,7 +93,7 @@ describe('one rule', () => {
   });
 
   it('refuses, each with its own answer', async () => {
-    const rules = compile(ruleFor(rsa, { audiences: ['https://shop.test/'] }));
+    const rules = rulesOf(ruleFor(rsa, { audiences: ['https://shop.test/'] }));
     const good = await sign(rsa, { aud: 'shop.test' });
     const cut = good.slice(0, -4);
     const table: readonly (readonly [string, string])[] = [
@@ -142,19 +129,19 @@ describe('one rule', () => {
 
   it('lets the key decide the algorithm, not the token', async () => {
     const withoutAlg = { keys: ec.jwks.keys.map(({ alg: _, ...key }) => key) };
-    const rules = compile({ issuer: ec.issuer, jwks: JSON.stringify(withoutAlg) });
+    const rules = rulesOf({ issuer: ec.issuer, jwks: JSON.stringify(withoutAlg) });
     const answers = ['ES256', 'EdDSA', 'RS256', 'PS256', 'HS256', 'ES384'].map((alg) =>
       said(verify(rules, bearer(ec.signText(JSON.stringify({ alg }), JSON.stringify({ iss: ec.issuer, sub: 'alice' }))))),
     );
     expect(answers).toEqual(['https://ec.test/alice', ...Array.from({ length: 5 }, () => '401 Jwt verification fails')]);
     const short = said(
-      verify(compile(ruleFor(ed)), bearer(`${ed.signText('{"alg":"EdDSA"}', JSON.stringify({ iss: ed.issuer }))}AAAA`)),
+      verify(rulesOf(ruleFor(ed)), bearer(`${ed.signText('{"alg":"EdDSA"}', JSON.stringify({ iss: ed.issuer }))}AAAA`)),
     );
     expect(short).toMatch(/^401 Jwt/);
   });
 
   it('reports what is cheap to find before the signature: issuer, time, audience, in that order', async () => {
-    const rules = compile(ruleFor(rsa, { audiences: ['a'] }));
+    const rules = rulesOf(ruleFor(rsa, { audiences: ['a'] }));
     expect(said(verify(rules, bearer(await sign(evil, { iss: 'x', exp: 1, aud: 'b' }))))).toBe(
       '401 Jwt issuer is not configured',
     );
@@ -163,7 +150,7 @@ describe('one rule', () => {
   });
 
   it('grants 60 seconds of skew to the second, and none to a broken clock', async () => {
-    const rules = compile(ruleFor(ec));
+    const rules = rulesOf(ruleFor(ec));
     const token = bearer(await sign(ec, { nbf: seconds, exp: seconds + 100 }));
     const verifier = createJwtVerifier({ keySets: inlineKeys() });
     const at = (ms: number) => said(verifier.verify(rules, token, ms));
@@ -175,7 +162,7 @@ describe('one rule', () => {
   });
 
   it('refuses when any token at its places is bad, and lets the one verified last be the user', async () => {
-    const rules = compile(
+    const rules = rulesOf(
       ruleFor(rsa, { fromHeaders: [{ name: 'x-a' }, { name: 'x-b' }], fromParams: ['t'], fromCookies: ['c'] }),
     );
     const [alice, bob, bad] = [await sign(rsa), await sign(rsa, { sub: 'bob' }), await sign(evil)];
@@ -195,7 +182,7 @@ describe('one rule', () => {
   });
 
   it('joins the effects of several good tokens', async () => {
-    const rules = compile(
+    const rules = rulesOf(
       ruleFor(rsa, { fromHeaders: [{ name: 'x-a' }, { name: 'x-b' }], fromParams: ['t'], outputPayloadToHeader: 'x-p' }),
     );
     const [alice, bob] = [await sign(rsa), await sign(rsa, { sub: 'bob' })];
@@ -214,7 +201,7 @@ describe('one rule', () => {
         throw new Error('broken');
       },
     };
-    expect(verify(compile(ruleFor(rsa)), source)).toMatchObject({ ok: false, status: 401, code: 'ENMESH_JWT_UNCHECKED' });
+    expect(verify(rulesOf(ruleFor(rsa)), source)).toMatchObject({ ok: false, status: 401, code: 'ENMESH_JWT_UNCHECKED' });
   });
 });
 
@@ -223,43 +210,43 @@ describe('several rules', () => {
     ruleFor(issuer, { fromHeaders: [{ name: header }], ...rule });
 
   it('accept what one of them accepts, and do not look further', async () => {
-    const shared = compile(ruleFor(rsa), ruleFor(ec));
+    const shared = rulesOf(ruleFor(rsa), ruleFor(ec));
     expect(said(verify(shared, bearer(await sign(ec))))).toBe('https://ec.test/alice');
     expect(said(verify(shared, bearer(await sign(rsa))))).toBe('https://rsa.test/alice');
-    const apart = compile(own(ec, 'x-ec'), own(rsa, 'x-rsa'));
+    const apart = rulesOf(own(ec, 'x-ec'), own(rsa, 'x-rsa'));
     expect(said(verify(apart, request({ 'x-ec': await sign(ec), 'x-rsa': 'junk' })))).toBe('https://ec.test/alice');
     expect(said(verify(apart, request({ 'x-ec': 'junk', 'x-rsa': await sign(rsa) })))).toBe('https://rsa.test/alice');
     expect(said(verify(apart, request({})))).toBe('nobody');
   });
 
   it('with the same issuer are alternatives: either key set suffices', async () => {
-    const rules = compile(ruleFor(rsa), ruleFor(evil));
+    const rules = rulesOf(ruleFor(rsa), ruleFor(evil));
     expect(said(verify(rules, bearer(await sign(rsa))))).toBe('https://rsa.test/alice');
     expect(said(verify(rules, bearer(await sign(evil))))).toBe('https://rsa.test/alice');
   });
 
   it('refuse a bad token when none accepts, with the answer of the first rule that knows better than the issuer', async () => {
-    const rules = compile(own(ec, 'x-ec', { audiences: ['a'] }), own(rsa, 'x-rsa'));
+    const rules = rulesOf(own(ec, 'x-ec', { audiences: ['a'] }), own(rsa, 'x-rsa'));
     const expired = await sign(rsa, { exp: 1 });
     expect(said(verify(rules, request({ 'x-rsa': expired })))).toBe('401 Jwt is expired');
     expect(said(verify(rules, request({ 'x-ec': await sign(ec), 'x-rsa': expired })))).toBe(
       '403 Audiences in Jwt are not allowed',
     );
     expect(said(verify(rules, request({ 'x-ec': await sign(rsa), 'x-rsa': expired })))).toBe('401 Jwt is expired');
-    const shared = compile(ruleFor(rsa), ruleFor(ec));
+    const shared = rulesOf(ruleFor(rsa), ruleFor(ec));
     expect(said(verify(shared, bearer(await sign(ed))))).toBe('401 Jwt issuer is not configured');
     expect(said(verify(shared, bearer(await sign(evil))))).toBe('401 Jwt verification fails');
   });
 
   it('refuse a request in which one of them finds a good token and a bad one, whatever another finds', async () => {
-    const rules = compile(ruleFor(rsa, { fromParams: ['a', 'b'] }), own(rsa, 'x-jwt'));
+    const rules = rulesOf(ruleFor(rsa, { fromParams: ['a', 'b'] }), own(rsa, 'x-jwt'));
     const good = await sign(rsa);
     expect(said(verify(rules, request({ 'x-jwt': good }, 'b=junk')))).toBe('https://rsa.test/alice');
     expect(said(verify(rules, request({ 'x-jwt': good }, `b=${good}&a=junk`)))).toMatch(/^401 Jwt is not in the form/);
   });
 
   it('do not forget a bad line of a token header because the other line was good', async () => {
-    const rules = compile(own(rsa, 'x-jwt'), own(ec, 'x-ec'));
+    const rules = rulesOf(own(rsa, 'x-jwt'), own(ec, 'x-ec'));
     expect(said(verify(rules, request({ 'x-jwt': ['junk', await sign(rsa)] })))).toMatch(/^401 Jwt is not in the form/);
   });
 });
@@ -301,7 +288,7 @@ describe('what becomes of the request', () => {
       ['constructor', undefined],
       ['scope', 'read  write'],
     ];
-    const rules = compile(
+    const rules = rulesOf(
       ruleFor(rsa, { outputClaimToHeaders: wanted.map(([claim], n) => output(claim, n)), outputPayloadToHeader: 'X-Payload' }),
     );
     const token = await sign(rsa, claims);
@@ -312,7 +299,7 @@ describe('what becomes of the request', () => {
 
   it('is that two claims for one header make two lines', async () => {
     const both = ['yes', 'whole'].map((claim) => ({ header: 'x-both', claim }));
-    const outcome = verify(compile(ruleFor(rsa, { outputClaimToHeaders: both })), bearer(await sign(rsa, claims)));
+    const outcome = verify(rulesOf(ruleFor(rsa, { outputClaimToHeaders: both })), bearer(await sign(rsa, claims)));
     expect(outcome.ok && outcome.effects?.setHeaders).toEqual([
       ['x-both', 'true'],
       ['x-both', '7'],
@@ -326,13 +313,13 @@ describe('what becomes of the request', () => {
     ['no field name as output', { outputPayloadToHeader: 'a b' }],
     ['the framing as output', { outputClaimToHeaders: [{ header: 'Transfer-Encoding', claim: 'sub' }] }],
   ])('is a refusal where it would become another request: %s', async (_, rule) => {
-    const outcome = verify(compile(ruleFor(rsa, rule)), bearer(await sign(rsa, { name: 'a\r\nx-admin: true' })));
+    const outcome = verify(rulesOf(ruleFor(rsa, rule)), bearer(await sign(rsa, { name: 'a\r\nx-admin: true' })));
     expect(outcome).toMatchObject({ ok: false, code: 'ENMESH_JWT_OUTPUT_HEADER' });
   });
 
   it('is that scope, permission and the named claims are lists in the identity, and nothing else', async () => {
     const outcome = verify(
-      compile(ruleFor(rsa, { spaceDelimitedClaims: ['roles', 'many', 'nested'] })),
+      rulesOf(ruleFor(rsa, { spaceDelimitedClaims: ['roles', 'many', 'nested'] })),
       bearer(await sign(rsa, claims)),
     );
     expect(outcome.ok && outcome.user?.claims).toMatchObject({
@@ -347,7 +334,7 @@ describe('what becomes of the request', () => {
   it('is that a claim which is a list is a list under every name', async () => {
     const names = ['iss', 'sub', 'azp', 'aud', 'blank'];
     const token = await sign(rsa, { azp: 'a b', aud: 'c  d', blank: '  ' });
-    const outcome = verify(compile(ruleFor(rsa, { spaceDelimitedClaims: names })), bearer(token));
+    const outcome = verify(rulesOf(ruleFor(rsa, { spaceDelimitedClaims: names })), bearer(token));
     expect(outcome.ok && outcome.user).toMatchObject({
       principal: undefined,
       issuer: undefined,
@@ -365,16 +352,16 @@ describe('what becomes of the request', () => {
       if (!outcome.ok || outcome.user === undefined) throw new Error('refused');
       return outcome;
     };
-    const alone = identityOf(compile(ruleFor(rsa))).user;
+    const alone = identityOf(rulesOf(ruleFor(rsa))).user;
     expect(Object.isFrozen(alone) && Object.isFrozen(alone?.claims)).toBe(true);
     expect([alone?.claims['scope'], alone?.claims['groups']].every(Object.isFrozen)).toBe(true);
-    const written = compile(ruleFor(rsa, { outputClaimToHeaders: [{ header: 'x-scope', claim: 'scope' }] }));
+    const written = rulesOf(ruleFor(rsa, { outputClaimToHeaders: [{ header: 'x-scope', claim: 'scope' }] }));
     for (let turn = 0; turn < 2; turn += 1) {
       expect(identityOf(written).user?.claims['scope']).toEqual(['a', 'b']);
       expect(identityOf(written).effects?.setHeaders).toEqual([['x-scope', 'a b']]);
     }
     const places = { fromHeaders: [{ name: 'x-jwt' }] };
-    const two = compile(ruleFor(rsa, places), ruleFor(rsa, { spaceDelimitedClaims: ['sub'] }));
+    const two = rulesOf(ruleFor(rsa, places), ruleFor(rsa, { spaceDelimitedClaims: ['sub'] }));
     expect(identityOf(two, request({ 'x-jwt': token })).user?.claims).toMatchObject({ scope: ['a', 'b'], sub: 'alice' });
     expect(identityOf(two).user?.claims).toMatchObject({ scope: ['a', 'b'], sub: ['alice'] });
     expect(identityOf(two, request({ 'x-jwt': token })).user?.claims['sub']).toBe('alice');
@@ -384,7 +371,7 @@ describe('what becomes of the request', () => {
     const token = await sign(rsa);
     const places = { fromHeaders: [{ name: 'X-Jwt', prefix: 'A ' }], fromParams: ['t'], fromCookies: ['c'] };
     const effects = (rule: JwtRuleSpec, source: TokenSource) => {
-      const outcome = verify(compile(ruleFor(rsa, { ...places, ...rule })), source);
+      const outcome = verify(rulesOf(ruleFor(rsa, { ...places, ...rule })), source);
       return outcome.ok && outcome.user ? outcome.effects : 'refused';
     };
     expect(effects({}, request({ 'x-jwt': `A ${token}` }))).toEqual({
@@ -405,7 +392,7 @@ describe('what becomes of the request', () => {
 
   it('is an identity that no handler can change for the next request', async () => {
     const verifier = createJwtVerifier({ keySets: inlineKeys() });
-    const rules = compile(ruleFor(rsa));
+    const rules = rulesOf(ruleFor(rsa));
     const source = bearer(await sign(rsa, { groups: ['guest'], scope: 'read' }));
     const outcome = verifier.verify(rules, source, now);
     const user = outcome.ok ? outcome.user : undefined;
@@ -420,7 +407,7 @@ describe('what becomes of the request', () => {
 describe('the cache', () => {
   /** Key sets of one changeable set that counts how often its keys are looked at. */
   function createFakeSets(issuer: TestIssuer) {
-    const rule = compile(ruleFor(issuer)).rules[0];
+    const rule = rulesOf(ruleFor(issuer)).rules[0];
     const keys = rule?.keySource.kind === 'inline' ? rule.keySource.keys : [];
     const state = { generation: 1, keys, freshUntil: Infinity, looks: 0, misses: 0 };
     const set: KeySet = {
@@ -445,7 +432,7 @@ describe('the cache', () => {
   it('verifies a token once, from the memo and from the map, and gives the same outcome object', async () => {
     const { state, keySets } = createFakeSets(rsa);
     const verifier = createJwtVerifier({ keySets });
-    const rules = compile(ruleFor(rsa));
+    const rules = rulesOf(ruleFor(rsa));
     const token = await sign(rsa);
     const memo = createTokenMemo();
     const outcomes = [memo, memo, undefined, createTokenMemo()].map((each) =>
@@ -457,7 +444,7 @@ describe('the cache', () => {
 
   it('looks for further tokens in the query at every use', async () => {
     const verifier = createJwtVerifier({ keySets: inlineKeys() });
-    const rules = compile(ruleFor(rsa));
+    const rules = rulesOf(ruleFor(rsa));
     const source = bearer(await sign(rsa));
     const memo = createTokenMemo();
     for (let i = 0; i < 2; i++) {
@@ -468,7 +455,7 @@ describe('the cache', () => {
 
   it('looks at the time at every use', async () => {
     const verifier = createJwtVerifier({ keySets: inlineKeys() });
-    const rules = compile(ruleFor(rsa));
+    const rules = rulesOf(ruleFor(rsa));
     const source = bearer(await sign(rsa, {}, { expiresIn: 10 }));
     const memo = createTokenMemo();
     for (const each of [memo, memo, undefined]) {
@@ -480,7 +467,7 @@ describe('the cache', () => {
   it('verifies again when the keys have changed, in both directions', async () => {
     const { state, keySets } = createFakeSets(rsa);
     const verifier = createJwtVerifier({ keySets });
-    const rules = compile(ruleFor(rsa));
+    const rules = rulesOf(ruleFor(rsa));
     const source = bearer(await sign(rsa));
     const memo = createTokenMemo();
     const { keys } = state;
@@ -495,7 +482,7 @@ describe('the cache', () => {
   it('stops accepting when the keys are too old, and asks for new ones', async () => {
     const { state, keySets } = createFakeSets(rsa);
     const verifier = createJwtVerifier({ keySets });
-    const rules = compile(ruleFor(rsa));
+    const rules = rulesOf(ruleFor(rsa));
     const [withKid, without] = [bearer(await sign(rsa)), bearer(await sign(rsa, {}, { kid: null }))];
     expect(verifier.verify(rules, withKid, now).ok).toBe(true);
     state.freshUntil = now - 1;
@@ -508,7 +495,7 @@ describe('the cache', () => {
   it('tells the set of a token with an unknown key, but not of one that is merely forged', async () => {
     const { state, keySets } = createFakeSets(rsa);
     const verifier = createJwtVerifier({ keySets });
-    const rules = compile(ruleFor(rsa));
+    const rules = rulesOf(ruleFor(rsa));
     verifier.verify(rules, bearer(await sign(evil)), now);
     expect(state.misses).toBe(0);
     verifier.verify(rules, bearer(await sign(rsa, {}, { kid: 'new' })), now);
@@ -519,25 +506,25 @@ describe('the cache', () => {
     const verifier = createJwtVerifier({ keySets: inlineKeys() });
     const source = bearer(await sign(rsa));
     const memo = withMemo ? createTokenMemo() : undefined;
-    expect(verifier.verify(compile(ruleFor(rsa)), source, now, memo).ok).toBe(true);
-    expect(said(verifier.verify(compile(ruleFor(evil)), source, now, memo))).toBe('401 Jwt verification fails');
+    expect(verifier.verify(rulesOf(ruleFor(rsa)), source, now, memo).ok).toBe(true);
+    expect(said(verifier.verify(rulesOf(ruleFor(evil)), source, now, memo))).toBe('401 Jwt verification fails');
   });
 
   it('does not carry a verdict over to other rules', async () => {
     const verifier = createJwtVerifier({ keySets: inlineKeys() });
     const source = bearer(await sign(rsa, { aud: 'a' }));
     const memo = createTokenMemo();
-    expect(verifier.verify(compile(ruleFor(rsa)), source, now, memo).ok).toBe(true);
-    expect(said(verifier.verify(compile(ruleFor(rsa, { audiences: ['b'] })), source, now, memo))).toBe(
+    expect(verifier.verify(rulesOf(ruleFor(rsa)), source, now, memo).ok).toBe(true);
+    expect(said(verifier.verify(rulesOf(ruleFor(rsa, { audiences: ['b'] })), source, now, memo))).toBe(
       '403 Audiences in Jwt are not allowed',
     );
-    expect(said(verifier.verify(compile(ruleFor(ec)), source, now, memo))).toBe('401 Jwt issuer is not configured');
+    expect(said(verifier.verify(rulesOf(ruleFor(ec)), source, now, memo))).toBe('401 Jwt issuer is not configured');
   });
 
   it('verifies a forged token once as well, and keeps good ones through a flood of bad ones', async () => {
     const { state, keySets } = createFakeSets(rsa);
     const verifier = createJwtVerifier({ keySets, cacheEntries: 2 });
-    const rules = compile(ruleFor(rsa));
+    const rules = rulesOf(ruleFor(rsa));
     const good = bearer(await sign(rsa));
     const bad = bearer(await sign(evil));
     for (let i = 0; i < 3; i++) expect(verifier.verify(rules, good, now).ok).toBe(true);
@@ -549,7 +536,7 @@ describe('the cache', () => {
   });
 
   it('tells tokens apart that end alike, in whichever order they come', async () => {
-    const rules = compile(ruleFor(rsa));
+    const rules = rulesOf(ruleFor(rsa));
     const good = await sign(rsa);
     const [header, , signature] = good.split('.');
     const payload = Buffer.from(JSON.stringify({ iss: rsa.issuer, sub: 'admin' })).toString('base64url');
@@ -569,7 +556,7 @@ describe('the cache', () => {
     for (const bounds of [{ cacheEntries: 2 }, { cacheBytes: 6_000 }]) {
       const { state, keySets } = createFakeSets(rsa);
       const verifier = createJwtVerifier({ keySets, ...bounds });
-      const rules = compile(ruleFor(rsa));
+      const rules = rulesOf(ruleFor(rsa));
       for (const token of [...tokens, ...tokens.slice(1)]) expect(verifier.verify(rules, bearer(token), now).ok).toBe(true);
       expect(state.looks).toBe(3);
       verifier.verify(rules, bearer(tokens[0] ?? ''), now);

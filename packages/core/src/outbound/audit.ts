@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { CallGuard, GuardedCall, OutgoingCall } from '../propagation/egress-guard.js';
 import type { RequestContext } from '../propagation/context.js';
 import type { TokenNote } from '../propagation/token-note.js';
+import { pathOf } from '../request/sent-path.js';
 import { auditEvents, type AuditScope, type CallAudit } from '../telemetry/audit.js';
 import { tellActors, tellText, tellUser } from '../telemetry/audit-text.js';
 import { isIdentityHeader } from './call-headers.js';
@@ -95,10 +96,6 @@ function placeOf(origin: string): Pick<CallAudit, 'host' | 'port'> {
   if (!URL.canParse(origin)) return { host: '', port: 0 };
   const { hostname, port, protocol } = new URL(origin);
   return { host: hostname.slice(0, 255), port: port === '' ? (protocol === 'https:' ? 443 : 80) : Number(port) };
-}
-
-function pathOf(target: string): string {
-  return (target.split(/[?#]/, 1)[0] ?? '').replace(/^[^/]*:\/\/[^/]*/, '');
 }
 
 function strippedOf({ stripped, headers }: CallNote, plan: CallPlan): readonly string[] {

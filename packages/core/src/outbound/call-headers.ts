@@ -2,11 +2,7 @@
  * Headers that speak for an identity inside the mesh. Application code that copies them from one request to another must not hand them to hosts
  * outside it (security.md: redirects and calls to undeclared hosts never carry identity headers).
  */
-export const identityHeaders: ReadonlySet<string> = new Set([
-  'sec-istio-auth-userinfo',
-  'x-forwarded-client-cert',
-  'enmesh-hop-token',
-]);
+const identityHeaders: ReadonlySet<string> = new Set(['sec-istio-auth-userinfo', 'x-forwarded-client-cert', 'enmesh-hop-token']);
 
 /** Whether a header name is one of {@link identityHeaders} in any spelling: without case, and `_` for `-`. */
 export function isIdentityHeader(name: string): boolean {

@@ -27,7 +27,7 @@ export interface UpstreamFacts {
 const minVersion = 'TLSv1_2';
 
 /** Istio's server name of a service's port (istio-semantics 5.4). */
-export function serverNameOf(host: string, port: number, subset: string | undefined): string {
+function serverNameOf(host: string, port: number, subset: string | undefined): string {
   return `outbound_.${port}_.${subset ?? ''}_.${host}`;
 }
 

@@ -29,7 +29,7 @@ export interface PropagationPlan {
 }
 
 /** How many services may have carried a user where `maxActors` is silent. */
-export const defaultMaxActors = 4;
+const defaultMaxActors = 4;
 
 /** Where selection happens: the mesh's own values besides the workload. */
 export interface PropagationScope {

@@ -24,7 +24,7 @@ export function takesTransactionTokens(set: JwtRuleSet): boolean {
  * Whether a token says that it is a transaction token (its `typ`, without regard to case) and holds what one must. Its signature is not looked at: this is for tokens that a
  * RequestAuthentication has verified.
  */
-export function isTransactionToken(text: string): boolean {
+function isTransactionToken(text: string): boolean {
   const [header, payload] = text.split('.', 2).map((segment) => objectIn(segment));
   if (header === undefined || payload === undefined) return false;
   const typ = own(header, 'typ');

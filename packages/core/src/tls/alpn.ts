@@ -1,5 +1,5 @@
 /** The ALPN names by which Istio's proxies mark mesh traffic; one of them anywhere in a client's list suffices. Compared with case. */
-export const istioAlpnNames: readonly string[] = ['istio', 'istio-peer-exchange', 'istio-http/1.0', 'istio-http/1.1', 'istio-h2'];
+const istioAlpnNames: readonly string[] = ['istio', 'istio-peer-exchange', 'istio-http/1.0', 'istio-http/1.1', 'istio-h2'];
 
 /** What enmesh's own client offers: Istio's HTTP/1.1 list, so that a PERMISSIVE sidecar takes the connection for mesh traffic. */
 export const clientAlpn: readonly string[] = ['istio-http/1.1', 'istio', 'http/1.1'];

@@ -52,7 +52,7 @@ export function isValidAt(facts: CertificateFacts, now: number): boolean {
  * Whether a certificate may sign SVIDs or their signers at all: CA flag, keyCertSign if usages are listed, both purposes of an SVID if purposes are,
  * a strong key, nothing critical unknown.
  */
-export function isSigner(candidate: Candidate): boolean {
+function isSigner(candidate: Candidate): boolean {
   const { isCa, keyUsage, extendedKeyUsage, unknownCritical } = candidate.facts;
   const { any, serverAuth, clientAuth } = extendedKeyUsageOid;
   const isPurposeAllowed = (oid: string): boolean => extendedKeyUsage === undefined || extendedKeyUsage.includes(oid);

@@ -19,7 +19,7 @@ export interface GivenWorld {
 const created = Date.parse('2024-01-01T00:00:00Z');
 
 /** What is wrong with a configuration, in one sentence: its first error, and how many there are. */
-export function sayErrors(problems: readonly ConfigProblem[]): string {
+function sayErrors(problems: readonly ConfigProblem[]): string {
   const errors = problems.filter(({ level }) => level === 'error');
   const [first] = errors;
   if (first === undefined) return 'the configuration has an error';

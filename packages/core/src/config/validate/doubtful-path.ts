@@ -17,7 +17,7 @@ function literalOf(value: string): { text: string; whole: readonly string[] } {
  * Why no request can ever have a path that this value of `paths` or `notPaths` matches, in a mode of MeshConfig's `pathNormalization`
  * (istio-semantics 4.1); undefined when one can.
  */
-export function findPathDoubt(value: string, mode: PathNormalization): string | undefined {
+function findPathDoubt(value: string, mode: PathNormalization): string | undefined {
   const { text, whole } = literalOf(value);
   if (/[?#]/.test(text)) return 'never matches: policies see a path without query and fragment';
   if (/[^\x21-\x7e]/.test(text)) return 'never matches: a request line holds no such character, it is percent-encoded there';
