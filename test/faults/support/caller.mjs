@@ -35,6 +35,17 @@ async function call({ url, method = 'GET', timeoutMs, body }) {
   }
 }
 
+/** The first bytes that come. A connection whose certificate has expired meanwhile only ends; one that neither answers nor ends is a fault. */
+function firstBytes(socket) {
+  const end = (code) => Object.assign(new Error(code), { code });
+  return new Promise((done, fail) => {
+    socket.once('data', done);
+    socket.once('error', fail);
+    socket.once('close', () => fail(end('ENDED_UNANSWERED')));
+    socket.setTimeout(20_000, () => fail(end('UNANSWERED')));
+  });
+}
+
 /** A connection of its own, as a client without enmesh makes it; tells which certificate the server showed. */
 async function handshake(port) {
   try {
@@ -47,8 +58,7 @@ async function handshake(port) {
     await once(socket, 'secureConnect');
     const serial = socket.getPeerX509Certificate().serialNumber.toLowerCase();
     socket.write('GET / HTTP/1.1\r\nhost: product\r\nconnection: close\r\n\r\n');
-    const [answered] = await once(socket, 'data');
-    socket.destroy();
+    const answered = await firstBytes(socket).finally(() => socket.destroy());
     if (!String(answered).startsWith('HTTP/1.1 200')) throw Object.assign(new Error(), { code: 'BAD_ANSWER' });
     counted.handshakes.push({ serial, at });
   } catch (error) {
