@@ -92,7 +92,7 @@ interface Verdict {
   readonly allowed: boolean;
   readonly decisive: string | undefined;
   readonly custom: string | undefined;
-  readonly audit: boolean;
+  readonly audit: string | undefined;
   readonly dryDeny: string | undefined;
   readonly dryAllow: string | undefined;
 }
@@ -103,7 +103,7 @@ function verdictOfEnvoy(filters: readonly RbacFilter[], request: RbacRequest): V
     allowed: true,
     decisive: undefined,
     custom: undefined,
-    audit: false,
+    audit: undefined,
     dryDeny: undefined,
     dryAllow: undefined,
   };
@@ -114,7 +114,7 @@ function verdictOfEnvoy(filters: readonly RbacFilter[], request: RbacRequest): V
       verdict = { ...verdict, ...(shadowRules?.action === 'DENY' ? { dryDeny: shadow } : shadowRules && { dryAllow: shadow }) };
     if (rules === undefined) continue;
     const found = firstRbacPolicy(rules, request);
-    if (rules.action === 'LOG') verdict = { ...verdict, audit: found !== undefined };
+    if (rules.action === 'LOG') verdict = { ...verdict, audit: found };
     else if (found?.startsWith('istio-ext-authz-')) return { ...verdict, custom: found };
     else if (rules.action !== 'DENY') verdict = { ...verdict, allowed: found !== undefined, decisive: found };
     else if (found !== undefined) return { ...verdict, allowed: false, decisive: found };
@@ -134,7 +134,7 @@ function verdictOfOurs(set: ReturnType<typeof compilePolicies>, request: RbacReq
     allowed: decision.allowed,
     decisive: idOf(decision),
     custom: matchCustom(set, attributes)?.id,
-    audit: decision.audit ?? false,
+    audit: idOf(decision.auditedBy),
     dryDeny: idOf(decision.dryRun?.deny),
     dryAllow: idOf(decision.dryRun?.allow),
   };

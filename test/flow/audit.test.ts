@@ -261,7 +261,12 @@ describe('the audit of what is refused', () => {
   it('shows what AUDIT and dry-run policies say beside', async () => {
     gateway.handle = (_request, response) => void response.end();
     await enter('/watched');
-    expect(await requestOf()).toMatchObject({ verdict: 'allowed', audit: true, dryRun: { deny: { result: 'allowed' } } });
+    expect(await requestOf()).toMatchObject({
+      verdict: 'allowed',
+      audit: true,
+      auditedBy: { policy: 'shop/watched', rule: 0 },
+      dryRun: { deny: { result: 'allowed' } },
+    });
     await enter('/drafted');
     expect(await requestOf(2)).toMatchObject({
       verdict: 'allowed',

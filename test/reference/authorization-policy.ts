@@ -59,6 +59,7 @@ export interface Verdict {
   readonly policy?: string;
   readonly rule?: number;
   readonly audit?: boolean;
+  readonly auditedBy?: Hit;
   readonly dryRun?: { readonly allow?: Shadow; readonly deny?: Shadow };
 }
 
@@ -270,7 +271,8 @@ export function decide(
     return found === undefined ? { result: other } : { result: matched, ...found };
   };
   const audits = of('AUDIT');
-  const audit = audits.length === 0 ? {} : { audit: hit(audits) !== undefined };
+  const audited = hit(audits);
+  const audit = audits.length === 0 ? {} : { audit: audited !== undefined, ...(audited && { auditedBy: audited }) };
   const denied = hit(of('DENY'));
   const deny = shadow(of('DENY', true), 'denied');
   // The filter of ALLOW is not reached behind a DENY.

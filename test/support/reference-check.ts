@@ -77,11 +77,12 @@ function compileWorld({ policies, target, mesh }: RandomWorld): PolicySet {
   });
 }
 
-const comparable = ({ allowed, policy, rule, audit, dryRun }: Omit<Decision, 'reason'>): object => ({
+const comparable = ({ allowed, policy, rule, audit, auditedBy, dryRun }: Omit<Decision, 'reason'>): object => ({
   allowed,
   policy,
   rule,
   audit,
+  auditedBy,
   dryRun,
 });
 

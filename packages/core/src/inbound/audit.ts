@@ -91,6 +91,7 @@ function decided(request: IncomingMessage, { scope, time, port, attributes }: Ar
     policy: decision?.policy,
     rule: decision?.rule,
     audit: decision?.audit,
+    auditedBy: decision?.auditedBy,
     dryRun: decision?.dryRun,
     ...askedFor(request, attributes),
     tls: connection.tls,

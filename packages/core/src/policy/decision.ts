@@ -6,6 +6,12 @@
 export type DecisionReason =
   'no-policy' | 'allow-matched' | 'deny-matched' | 'no-allow-matched' | 'evaluation-failed' | 'custom-denied';
 
+/** Where a rule stands: the policy's `namespace/name` and the rule's index. */
+export interface RulePlace {
+  readonly policy: string;
+  readonly rule: number;
+}
+
 /** What the dry-run policies of one action would have said; `policy` (`namespace/name`) and `rule` when one of their rules matched. */
 export interface DryRunResult {
   readonly result: 'allowed' | 'denied';
@@ -23,14 +29,10 @@ export interface Decision {
   readonly rule?: number;
   /** Whether an AUDIT rule matched; absent when no AUDIT policy selects the workload. */
   readonly audit?: boolean;
+  /** The AUDIT rule that matched, the first in Istio's order; absent when none did. */
+  readonly auditedBy?: RulePlace;
   /** Absent without dry-run policies; `allow` also when a DENY policy decided before ALLOW was looked at. */
   readonly dryRun?: { readonly allow?: DryRunResult; readonly deny?: DryRunResult };
-}
-
-/** Where a rule stands: the policy's `namespace/name` and the rule's index. */
-export interface RulePlace {
-  readonly policy: string;
-  readonly rule: number;
 }
 
 export const noPolicy: Decision = Object.freeze({ allowed: true, reason: 'no-policy' });

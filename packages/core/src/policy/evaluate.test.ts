@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { RequestAttributes } from '../request/attributes.js';
 import { compilePolicies } from './compile.js';
+import type { Decision } from './decision.js';
 import { evaluatePolicies } from './evaluate.js';
 import type { AuthorizationPolicy, AuthorizationPolicySpec, PolicyAction, PolicyRule } from './resource.js';
 
@@ -216,12 +217,28 @@ describe('what stands beside the decision', () => {
 
   it('AUDIT is recorded and never decides, also when another policy denies', () => {
     const audit = policy('log', { action: 'AUDIT', rules: paths('/a') });
-    expect(decide([audit], { path: '/a' })).toEqual({ allowed: true, reason: 'no-policy', audit: true });
+    const auditedBy = { policy: 'shop/log', rule: 0 };
+    expect(decide([audit], { path: '/a' })).toEqual({ allowed: true, reason: 'no-policy', audit: true, auditedBy });
     expect(decide([audit], { path: '/b' })).toEqual({ allowed: true, reason: 'no-policy', audit: false });
     expect(decide([audit, policy('d', { action: 'DENY', rules: everything })], { path: '/a' })).toMatchObject({
       allowed: false,
       audit: true,
+      auditedBy,
     });
+  });
+
+  it('AUDIT names the first rule that matches in the order of Istio, each request its own', () => {
+    const policies = [
+      policy('z', { action: 'AUDIT', rules: paths('/a', '/b', '/c') }),
+      policy('m', { action: 'AUDIT', rules: [...paths('/x'), ...paths('/b')] }),
+    ];
+    const audited = ['/a', '/b', '/x', '/b', '/none'].map((path) => (decide(policies, { path }) as Decision).auditedBy);
+    const [z, first, second] = [
+      { policy: 'shop/z', rule: 0 },
+      { policy: 'shop/m', rule: 0 },
+      { policy: 'shop/m', rule: 1 },
+    ];
+    expect(audited).toEqual([z, second, first, second, undefined]);
   });
 
   it('dry-run policies say what they would have done and count for nothing', () => {

@@ -26,21 +26,28 @@ function dryRunAt(action: 'allow' | 'deny', rules: RuleList, index: number): Dry
   return rules && (rules[index]?.dryRun ?? nothingMatched[action]);
 }
 
+function auditAt(rules: RuleList, index: number): Pick<Decision, 'audit' | 'auditedBy'> {
+  if (rules === undefined) return {};
+  const matched = rules[index];
+  if (matched === undefined) return { audit: false };
+  return { audit: true, auditedBy: Object.freeze({ policy: matched.policy, rule: matched.rule }) };
+}
+
 function join(
   decision: Decision,
-  audit: boolean | undefined,
+  audit: Pick<Decision, 'audit' | 'auditedBy'>,
   deny: DryRunResult | undefined,
   allow: DryRunResult | undefined,
 ): Decision {
   const dryRun = (deny ?? allow) && Object.freeze({ ...(allow && { allow }), ...(deny && { deny }) });
-  return Object.freeze({ ...decision, ...(audit !== undefined && { audit }), ...(dryRun && { dryRun }) });
+  return Object.freeze({ ...decision, ...audit, ...(dryRun && { dryRun }) });
 }
 
 const sizeOf = (rules: RuleList): number => (rules?.length ?? 0) + 1;
 
 /** Istio's order of filters: AUDIT, DENY, ALLOW, each with its dry-run rules; a filter behind the one that denies is never asked. */
 function evaluateWithRecords(set: PolicySet, request: RequestAttributes): Decision {
-  const audited = firstOf(set, 'audit', request) !== -1;
+  const audited = firstOf(set, 'audit', request);
   const dryDeny = firstOf(set, 'dryRunDeny', request);
   const denied = firstOf(set, 'deny', request);
   const dryAllow = denied === -1 ? firstOf(set, 'dryRunAllow', request) : -1;
@@ -49,12 +56,12 @@ function evaluateWithRecords(set: PolicySet, request: RequestAttributes): Decisi
   key = key * sizeOf(set.allow) + allowed + 1;
   key = key * sizeOf(set.dryRunDeny) + dryDeny + 1;
   key = key * sizeOf(set.dryRunAllow) + dryAllow + 1;
-  key = key * 2 + Number(audited);
+  key = key * sizeOf(set.audit) + audited + 1;
   const known = set.joined.get(key);
   if (known !== undefined) return known;
   const made = join(
     decisionAt(set, denied, allowed),
-    set.audit && audited,
+    auditAt(set.audit, audited),
     dryRunAt('deny', set.dryRunDeny, dryDeny),
     denied === -1 ? dryRunAt('allow', set.dryRunAllow, dryAllow) : undefined,
   );

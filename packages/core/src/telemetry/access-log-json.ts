@@ -51,6 +51,8 @@ function requestOf(event: RequestAudit): Fields {
     'enmesh.policy': event.policy,
     'enmesh.rule': event.rule,
     'enmesh.audit': event.audit,
+    'enmesh.audit_policy': event.auditedBy?.policy,
+    'enmesh.audit_rule': event.auditedBy?.rule,
     'enmesh.dry_run': event.dryRun,
     'enmesh.peer': event.peer,
     ...userOf(event),

@@ -29,6 +29,7 @@ const allowed: RequestAudit = {
   policy: 'shop/stock',
   rule: 0,
   audit: undefined,
+  auditedBy: undefined,
   dryRun: undefined,
   method: 'GET',
   path: '/stocks',
@@ -87,6 +88,19 @@ describe("a line in Istio's formats", () => {
   it('marks an authorizer, and a client that went away', () => {
     expect(formatIstio(refused({ code: 'ENMESH_CUSTOM_DENIED', step: 'custom' }))).toContain(' 403 UAEX ');
     expect(formatIstio({ ...allowed, status: undefined, isComplete: false })).toContain(' 0 DC downstream_remote_disconnect ');
+  });
+});
+
+describe('the line of a request that an AUDIT rule matched', () => {
+  it('names the policy and the rule beside those that decided', () => {
+    const event = { ...allowed, audit: true, auditedBy: { policy: 'shop/watched', rule: 2 } };
+    expect(JSON.parse(formatJson(event))).toMatchObject({
+      'enmesh.policy': 'shop/stock',
+      'enmesh.rule': 0,
+      'enmesh.audit': true,
+      'enmesh.audit_policy': 'shop/watched',
+      'enmesh.audit_rule': 2,
+    });
   });
 });
 

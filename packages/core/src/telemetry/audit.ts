@@ -1,5 +1,5 @@
 import type { ErrorCode } from '../errors.js';
-import type { DryRunResult } from '../policy/decision.js';
+import type { DryRunResult, RulePlace } from '../policy/decision.js';
 import type { CarriedTokenSource } from '../propagation/token-note.js';
 import { eventChannel, type Step } from './events.js';
 
@@ -58,6 +58,8 @@ export interface RequestAudit extends AuditBase, AuditedUser {
   readonly rule: number | undefined;
   /** Whether an AUDIT rule matched; undefined where no AUDIT policy selects the workload. */
   readonly audit: boolean | undefined;
+  /** The AUDIT rule that matched. */
+  readonly auditedBy: RulePlace | undefined;
   readonly dryRun: { readonly allow?: DryRunResult; readonly deny?: DryRunResult } | undefined;
   readonly method: string;
   /** The normalized path; of a request refused before it had one, the path as sent. */

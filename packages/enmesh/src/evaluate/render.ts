@@ -46,7 +46,7 @@ export function formatEvaluation(evaluation: Evaluation, asked: Asked, configura
     ['why', refusal?.reason],
     ['code', refusal?.code],
     ['remedy', refusal && remedyOf(refusal.code)],
-    ['audit', decision?.audit === undefined ? undefined : decision.audit ? 'an AUDIT rule matches' : 'no AUDIT rule matches'],
+    ['audit', decision && auditOf(decision)],
     ['dry run', decision?.dryRun === undefined ? undefined : JSON.stringify(decision.dryRun)],
     ['handed over', upstream === undefined ? undefined : withoutQuery(upstream.path)],
   ];
@@ -62,6 +62,11 @@ function remedyOf(code: ErrorCode): string {
   if (code === 'ENMESH_JWT_KEYS_UNAVAILABLE')
     return 'keys are not fetched here: give them with --jwks ISSUER=FILE, or name the user with --user';
   return errorTable[code].remedy;
+}
+
+function auditOf({ audit, auditedBy }: NonNullable<Evaluation['decision']>): string | undefined {
+  if (audit === undefined) return undefined;
+  return auditedBy === undefined ? 'no AUDIT rule matches' : `${auditedBy.policy} rule ${auditedBy.rule} matches`;
 }
 
 function decidedBy({ verdict, refusal, decision }: Evaluation): string {
