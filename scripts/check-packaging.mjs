@@ -30,7 +30,10 @@ async function expectSuccess(title, command, args, cwd) {
 /** Packs one package; its tarball, its files and its manifest. */
 async function pack(name) {
   const directory = join(root, 'packages', name);
-  const { code, stdout, output } = await runNpm(['pack', '--json', '--pack-destination', work], { cwd: directory, quiet: true });
+  const { code, stdout, output } = await runNpm(['pack', '--json', '--foreground-scripts=false', '--pack-destination', work], {
+    cwd: directory,
+    quiet: true,
+  });
   if (code !== 0) throw new Error(`npm pack of packages/${name} failed:\n${output}`);
   const parsed = JSON.parse(stdout);
   const [packed] = Array.isArray(parsed) ? parsed : Object.values(parsed);

@@ -14,9 +14,14 @@ export function contentProblems({ files, read, license }) {
   if (missing.length > 0) return missing;
   const problems = files.flatMap((file) => fileProblem(file) ?? []);
   if (read('LICENSE') !== license) problems.push('LICENSE differs from the LICENSE of the repository');
-  for (const target of targetsOf(JSON.parse(read('package.json')).exports)) {
+  const manifest = JSON.parse(read('package.json'));
+  for (const target of targetsOf(manifest.exports)) {
     if (!present.has(target)) problems.push(`package.json exports ${target}, which is missing`);
   }
+  for (const target of targetsOf(manifest.bin)) {
+    if (!present.has(target)) problems.push(`package.json has the command ${target}, which is missing`);
+  }
+  if (!/\bbuild\b|\btsc\b/.test(manifest.scripts?.prepack ?? '')) problems.push('package.json has no prepack script that builds');
   for (const file of files) problems.push(...mapProblems(file, present, read));
   return problems;
 }
@@ -24,7 +29,7 @@ export function contentProblems({ files, read, license }) {
 function fileProblem(file) {
   if (/(^|\/)(__tests__|test|tests|fixtures?|node_modules)\/|\.test\./.test(file)) return `${file} is of the tests`;
   if (/\.(pem|key|crt|p12|env|log|tsbuildinfo)$|(^|\/)\.[^/]+$/.test(file)) return `${file} has no place in a package`;
-  if (/^(package\.json|README\.md|LICENSE|(dist|src)\/.+)$/.test(file)) return undefined;
+  if (/^(package\.json|README\.md|LICENSE|(bin|dist|src)\/.+)$/.test(file)) return undefined;
   return `${file} is not expected in a package`;
 }
 

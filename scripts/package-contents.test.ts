@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { contentProblems, readmeImports } from './package-contents.mjs';
 
 const manifest = {
+  scripts: { prepack: 'tsc -b' },
   exports: { '.': { types: './dist/index.d.ts', default: './dist/index.js' }, './package.json': './package.json' },
 };
 const good: Record<string, string> = {
@@ -44,6 +45,18 @@ describe('the contents of a package', () => {
     ['a stray file', 'tsconfig.json', '', 'tsconfig.json is not expected in a package'],
     ['another licence', 'LICENSE', 'another', 'LICENSE differs from the LICENSE of the repository'],
     ['no README', 'README.md', undefined, 'README.md is missing'],
+    [
+      'no build before it is packed',
+      'package.json',
+      JSON.stringify({ ...manifest, scripts: { build: 'tsc -b' } }),
+      'package.json has no prepack script that builds',
+    ],
+    [
+      'a command that is not there',
+      'package.json',
+      JSON.stringify({ ...manifest, bin: { enmesh: 'bin/enmesh.js' } }),
+      'package.json has the command bin/enmesh.js, which is missing',
+    ],
     ['an entry without its types', 'dist/index.d.ts', undefined, 'package.json exports dist/index.d.ts, which is missing'],
     [
       'a source map without its source',

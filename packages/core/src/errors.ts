@@ -435,6 +435,13 @@ export const errorTable = table({
     meaning: 'Nothing says in which namespace this workload lives, so no policy can be selected for it.',
     remedy: 'Set namespace in enmesh.yaml, POD_NAMESPACE, or createMesh({namespace}).',
   },
+  ENMESH_CONFIG_WORKLOAD_INVALID: {
+    status: 500,
+    public: 'The service is not configured',
+    meaning:
+      'POD_NAMESPACE or SERVICE_ACCOUNT holds what Kubernetes allows for no namespace or service account, so no policy could name it.',
+    remedy: 'Correct the variable that the message names: lower-case letters, digits and "-".',
+  },
   ENMESH_CONFIG_DIRECTORY_MISSING: {
     status: 500,
     public: 'The service is not configured',

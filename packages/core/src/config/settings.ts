@@ -21,6 +21,7 @@ import { checkOptions } from './option-rules.js';
 import { quote } from './problem.js';
 import { parseServiceFile, type IssuerKeySettings, type JwksSettings, type ServiceFile } from './service-file.js';
 import { spellingHint } from './spelling.js';
+import { workloadOf } from './workload-settings.js';
 
 /**
  * Where the service's own identity comes from: a source by its word, one with settings (paths relative to the working directory), or values that
@@ -122,25 +123,14 @@ export interface Settings extends AuditSettings {
 
 /**
  * Merges code, environment and enmesh.yaml, in this order of precedence.
- * Throws `TypeError` for an option that there is not, `ENMESH_CONFIG_NAMESPACE_MISSING`, `ENMESH_CONFIG_FILE_UNREADABLE` or what the service file's own validation finds.
+ * Throws `TypeError` for an option that there is not, `ENMESH_CONFIG_FILE_UNREADABLE`, what {@link workloadOf} throws, or what the service file's own validation finds.
  */
 export function readSettings(options: MeshOptions): Settings {
   checkOptions(options);
   const env = options.env ?? process.env;
   const { file, base } = readServiceFile(options.file ?? env.ENMESH_FILE);
-  const namespace = options.namespace ?? env.POD_NAMESPACE ?? file.namespace;
-  if (namespace === undefined || namespace === '') {
-    throw new EnmeshError(
-      'ENMESH_CONFIG_NAMESPACE_MISSING',
-      'no namespace of this workload is given: set `namespace` in enmesh.yaml, POD_NAMESPACE, or createMesh({namespace})',
-    );
-  }
   return {
-    workload: {
-      namespace,
-      serviceAccount: options.serviceAccount ?? env.SERVICE_ACCOUNT ?? file.serviceAccount ?? 'default',
-      labels: options.labels ?? parseLabels(env.ENMESH_LABELS) ?? file.labels ?? {},
-    },
+    workload: workloadOf(options, env, file),
     config: configOf(options, env, file, base),
     ...identityOf(options.identity, env, file, base),
     federation: federationOf(options.federation, env, file, base),
@@ -222,7 +212,7 @@ function snapshotDirectoryOf(
 
 function configOf(options: MeshOptions, env: NodeJS.ProcessEnv, file: ServiceFile, base: string): string | ConfigSource {
   if (options.config !== undefined) return typeof options.config === 'string' ? resolve(options.config) : options.config;
-  if (env.ENMESH_CONFIG !== undefined) return resolve(env.ENMESH_CONFIG);
+  if (env.ENMESH_CONFIG !== undefined && env.ENMESH_CONFIG !== '') return resolve(env.ENMESH_CONFIG);
   if (file.config !== undefined) return resolve(base, file.config);
   throw new EnmeshError(
     'ENMESH_CONFIG_DIRECTORY_MISSING',
@@ -300,22 +290,6 @@ function federationOf(
     const message = cause.message.replace(/^(ENMESH_FEDERATION):\d+:\d+ /gm, '$1: ');
     throw new EnmeshError('ENMESH_CONFIG_FEDERATION_INVALID', message, { cause });
   }
-}
-
-/** `app=product,version=v1`, as in kubectl's -l. */
-function parseLabels(text: string | undefined): Record<string, string> | undefined {
-  if (text === undefined || text.trim() === '') return undefined;
-  const labels: Record<string, string> = {};
-  for (const item of text.split(',')) {
-    const at = item.indexOf('=');
-    if (at <= 0)
-      throw new EnmeshError(
-        'ENMESH_CONFIG_LABELS_INVALID',
-        `ENMESH_LABELS: \`${item}\` is not name=value; write app=product,version=v1`,
-      );
-    labels[item.slice(0, at).trim()] = item.slice(at + 1).trim();
-  }
-  return labels;
 }
 
 function positive(name: string, value: number): number {

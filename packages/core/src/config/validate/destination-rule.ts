@@ -1,5 +1,5 @@
 import type { ClientTlsSettings, DestinationRuleSpec, TrafficPolicy } from '../registry.js';
-import { placeAt, type Place } from '../place.js';
+import { placeAt, warnAt, type Place } from '../place.js';
 import { decimal, flag, integer, invalidAt, listOf, oneOf, record, refined, text, type Shape } from '../shape.js';
 import { quote } from '../problem.js';
 import { matchLabels } from './selector.js';
@@ -128,9 +128,15 @@ interface PassedOver {
 
 const shared = { tls, loadBalancer, connectionPool, outlierDetection };
 
+/** Istio takes every number that fits its field; settings of a port that there cannot be are never asked. */
+const portNumber = refined(integer(0, 0xffff_ffff), (value, place) => {
+  if (value < 1 || value > 65535)
+    warnAt(place, 'ENMESH_CONFIG_DOUBTFUL', `no service has a port ${value}, so these settings are never used`, '1 to 65535');
+});
+
 const portSettings = record<PortSettings & PassedOver>({
   ...shared,
-  port: record<{ number?: number }>({ number: integer(1, 65535) }),
+  port: record<{ number?: number }>({ number: portNumber }),
 });
 
 const trafficPolicyFields = record<TrafficPolicy & PassedOver>(

@@ -1,4 +1,4 @@
-import type { Place } from '../place.js';
+import { warnAt, type Place } from '../place.js';
 import { quote } from '../problem.js';
 import { invalidAt, mapOf, refined, text } from '../shape.js';
 
@@ -19,8 +19,10 @@ function checkKey(key: string, place: Place): void {
     invalidAt(place, `${quote(key)} is no key of a label`);
 }
 
-const value = refined(text({ max: 63 }), (given, place) => {
+const value = refined(text(), (given, place) => {
   if (!labelValue.test(given)) invalidAt(place, `${quote(given)} is no value of a label`, 'letters, digits, "-", "_" and "."');
+  else if (given.length > 63)
+    warnAt(place, 'ENMESH_CONFIG_DOUBTFUL', 'has more than 63 characters, so no selector can ask for it and no pod can have it');
 });
 
 /** Labels that an endpoint has or a subset asks for, as Kubernetes writes them. */

@@ -254,6 +254,24 @@ describe('kinds of the registry, PeerAuthentication and TokenPropagation', () =>
     expect(problems).toContain(expected);
   });
 
+  it.each([0, 65536])('warns of settings for a port %i, which Istio takes and never uses', (number) => {
+    const { resources, problems } = validate('DestinationRule', {
+      host: 'a',
+      trafficPolicy: { portLevelSettings: [{ port: { number }, tls: { mode: 'DISABLE' } }] },
+    });
+    expect(problems).toMatch(/^warning ENMESH_CONFIG_DOUBTFUL .*portLevelSettings\[0\]\.port\.number: no service has a port/);
+    expect(resources?.registry.destinationRules[0]?.spec.trafficPolicy?.portLevelSettings?.[0]?.port).toEqual({ number });
+  });
+
+  it.each([
+    ['WorkloadEntry', { address: '10.0.0.1', labels: { app: 'x'.repeat(64) } }],
+    ['DestinationRule', { host: 'a', subsets: [{ name: 'v', labels: { app: 'x'.repeat(64) } }] }],
+  ])('warns of a label in %s that is longer than Kubernetes allows for pods, which Istio takes', (kind, spec) => {
+    const { resources, problems } = validate(kind, spec);
+    expect(resources).toBeDefined();
+    expect(problems).toMatch(/^warning ENMESH_CONFIG_DOUBTFUL .*labels\.app: has more than 63 characters/);
+  });
+
   it('warns of a selector that selects everything', () => {
     expect(validate('PeerAuthentication', { selector: {} }).problems).toContain('warning ENMESH_CONFIG_DOUBTFUL');
   });
