@@ -4,6 +4,7 @@ import { auditEvents, type AuditEvent } from '@enmesh/core';
 import { enmesh as plugin } from '@enmesh/fastify';
 import { doors, middlewares, type Application } from '../support/frameworks.js';
 import { createHouse, open, send, type House } from '../support/house.js';
+import { until } from '../support/waiting.js';
 
 const policies = `
 apiVersion: security.istio.io/v1
@@ -24,8 +25,7 @@ beforeEach(() => {
 afterEach(() => stop());
 
 async function told(): Promise<AuditEvent> {
-  for (const until = Date.now() + 5000; events.length === 0 && Date.now() < until;)
-    await new Promise((done) => setTimeout(done, 5));
+  await until(() => events.length > 0, 'an audit event');
   expect(events).toHaveLength(1);
   return events[0] as AuditEvent;
 }

@@ -197,7 +197,7 @@ describe('enmesh', () => {
     expect(names).toEqual(expect.arrayContaining(['init', 'validate', 'convert', 'token', 'jwks', 'completion']));
     for (const name of names) expect([name, (await runEnmesh([name, '--help'])).out.includes('Examples:')]).toEqual([name, true]);
     expect((await runEnmesh(['--version'])).out).toMatch(/^\d+\.\d+\.\d+\n$/);
-  }, 120_000);
+  });
 
   it('suggests the command that was probably meant, and ends with 2', async () => {
     const { code, error } = await runEnmesh(['valdate']);

@@ -52,7 +52,7 @@ function openSocket(connection: DoorCase['connection'], port: number, certificat
   };
   const socket = connection.tls ? connectTls(options) : connectTcp(place);
   socket.on('error', () => {});
-  return socket.setTimeout(10_000, () => socket.destroy());
+  return socket.setTimeout(40_000, () => socket.destroy());
 }
 
 function keyOf(certificate: TestCertificate): string {

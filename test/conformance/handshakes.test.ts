@@ -80,7 +80,7 @@ const corpora = [
 describe.each(corpora)('%s in real handshakes', (title, corpus, every) => {
   const cases = short(corpus.cases, every);
 
-  it.skipIf(corpus.absent)('gets nobody into a STRICT port', { timeout: 120_000 }, async () => {
+  it.skipIf(corpus.absent)('gets nobody into a STRICT port', async () => {
     const outcomes: string[] = [];
     for (const one of cases) outcomes.push(await asClient(one));
     console.log(`${title}, ${cases.length} clients: ${count(outcomes)}`);
@@ -88,7 +88,7 @@ describe.each(corpora)('%s in real handshakes', (title, corpus, every) => {
     expect(outcomes.filter((outcome) => outcome.startsWith('ENMESH_')).length).toBeGreaterThan(cases.length * 0.8);
   });
 
-  it.skipIf(corpus.absent)('is taken for no service of the mesh', { timeout: 120_000 }, async () => {
+  it.skipIf(corpus.absent)('is taken for no service of the mesh', async () => {
     const outcomes: string[] = [];
     for (const one of cases) outcomes.push(await asService(one));
     console.log(`${title}, ${cases.length} servers: ${count(outcomes)}`);
@@ -100,27 +100,21 @@ describe.each(corpora)('%s in real handshakes', (title, corpus, every) => {
     (one): one is Presented & { readonly name: string } => one.name !== undefined && one.verdict !== undefined,
   );
   if (named.length === 0) return;
-  it.skipIf(corpus.absent)(
-    'is reached by TLS that a DestinationRule originates as its verdict says',
-    { timeout: 120_000 },
-    async () => {
-      const outcomes = new Map<string, string>();
-      for (const one of named) outcomes.set(one.id, await asOrigin(one));
-      const presented = named.filter(({ id }) => outcomes.get(id) !== 'not presented');
-      console.log(`${title}, ${presented.length} origins: ${count([...outcomes.values()])}`);
-      const isTaken = ({ id }: Presented): boolean => outcomes.get(id) === 'taken';
-      // A good case whose certificates have run out by now says nothing.
-      const good = presented.filter(({ verdict, isLive }) => verdict === 'pass' && isLive);
-      const bad = presented.filter(({ verdict }) => verdict === 'fail');
-      const ids = (list: readonly Presented[]): string[] => list.map(({ id }) => id).sort();
-      const listed = (list: Readonly<Record<string, readonly string[]>>, among: readonly Presented[]): string[] =>
-        ids(
-          among.filter(({ id }) => Object.values(list).flat().includes(id) && (onlyOnNode[id] ?? [nodeLine]).includes(nodeLine)),
-        );
-      expect({ taken: ids(bad.filter(isTaken)), refused: ids(good.filter((one) => !isTaken(one))) }).toEqual({
-        taken: listed(lenientOrigination, bad),
-        refused: listed(strictOrigination, good),
-      });
-    },
-  );
+  it.skipIf(corpus.absent)('is reached by TLS that a DestinationRule originates as its verdict says', async () => {
+    const outcomes = new Map<string, string>();
+    for (const one of named) outcomes.set(one.id, await asOrigin(one));
+    const presented = named.filter(({ id }) => outcomes.get(id) !== 'not presented');
+    console.log(`${title}, ${presented.length} origins: ${count([...outcomes.values()])}`);
+    const isTaken = ({ id }: Presented): boolean => outcomes.get(id) === 'taken';
+    // A good case whose certificates have run out by now says nothing.
+    const good = presented.filter(({ verdict, isLive }) => verdict === 'pass' && isLive);
+    const bad = presented.filter(({ verdict }) => verdict === 'fail');
+    const ids = (list: readonly Presented[]): string[] => list.map(({ id }) => id).sort();
+    const listed = (list: Readonly<Record<string, readonly string[]>>, among: readonly Presented[]): string[] =>
+      ids(among.filter(({ id }) => Object.values(list).flat().includes(id) && (onlyOnNode[id] ?? [nodeLine]).includes(nodeLine)));
+    expect({ taken: ids(bad.filter(isTaken)), refused: ids(good.filter((one) => !isTaken(one))) }).toEqual({
+      taken: listed(lenientOrigination, bad),
+      refused: listed(strictOrigination, good),
+    });
+  });
 });

@@ -17,6 +17,7 @@ import {
   pathSpellings,
   type RouterSettings,
 } from '../../packages/core/src/request/router.js';
+import { heard } from '../support/waiting.js';
 
 // The alias has no types of its own.
 const express4: unknown = createRequire(import.meta.url)('express4');
@@ -171,7 +172,7 @@ async function askAll(listener: RequestListener, targets: readonly string[]): Pr
   for (const target of targets) {
     received = '';
     socket.write(`GET ${target} HTTP/1.1\r\nHost: host\r\n\r\n`);
-    while (!isComplete(received)) await once(socket, 'data');
+    while (!isComplete(received)) await heard(socket, 'data');
     results.push(received.endsWith('guarded'));
   }
   socket.destroy();

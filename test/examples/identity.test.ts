@@ -4,10 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
 import { parseServiceFile } from '@enmesh/core/config';
 import { createTestAuthority } from '@enmesh/core/testing';
 import { createFakeWorkloadApi } from '../support/workload-api.js';
+import { untilHolds } from '../support/waiting.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const examples = join(root, 'examples/identity');
@@ -93,7 +94,7 @@ describe('the examples of identity', () => {
 
   it('run while the bundle endpoints of partners cannot be reached', async () => {
     expect(await service('federation.yaml', { ENMESH_DEV_DIRECTORY: join(temporary(), '.enmesh') })).toMatch(listens);
-  }, 30_000);
+  });
 
   it("run with cert-manager's files", async () => {
     const authority = await createTestAuthority();
@@ -121,26 +122,22 @@ describe('the examples of identity', () => {
   it.each([
     ['a key of another certificate', 'ENMESH_X509_KEY_INVALID', 'tls.key'],
     ['roots of nothing', 'ENMESH_ISSUANCE_FILES_UNUSABLE', 'ca.crt'],
-  ])(
-    'wait with %s until it is mended, and say so meanwhile',
-    async (_what, code, spoilt) => {
-      const [certs, authority] = [temporary(), await createTestAuthority()];
-      const [svid, other] = [
-        await authority.issue({ namespace: 'shop', serviceAccount: 'product' }),
-        await authority.issue({ namespace: 'shop', serviceAccount: 'other' }),
-      ];
-      const keyOf = ({ privateKey }: typeof svid) => privateKey.export({ type: 'pkcs8', format: 'pem' });
-      const good = { 'tls.crt': svid.chain, 'tls.key': keyOf(svid), 'ca.crt': authority.rootPem };
-      const bad = { ...good, ...(spoilt === 'tls.key' ? { 'tls.key': keyOf(other) } : { 'ca.crt': '# none\n' }) };
-      for (const [name, text] of Object.entries(bad)) writeFileSync(join(certs, name), text);
-      const said: string[] = [];
-      const starting = service('cert-manager.yaml', { ...pod, ENMESH_IDENTITY_DIRECTORY: certs }, (line) => said.push(line));
-      await vi.waitFor(() => expect(said.join('')).toContain(code), { timeout: 15_000, interval: 100 });
-      for (const [name, text] of Object.entries(good)) writeFileSync(join(certs, name), text);
-      expect(await starting).toMatch(listens);
-    },
-    40_000,
-  );
+  ])('wait with %s until it is mended, and say so meanwhile', async (_what, code, spoilt) => {
+    const [certs, authority] = [temporary(), await createTestAuthority()];
+    const [svid, other] = [
+      await authority.issue({ namespace: 'shop', serviceAccount: 'product' }),
+      await authority.issue({ namespace: 'shop', serviceAccount: 'other' }),
+    ];
+    const keyOf = ({ privateKey }: typeof svid) => privateKey.export({ type: 'pkcs8', format: 'pem' });
+    const good = { 'tls.crt': svid.chain, 'tls.key': keyOf(svid), 'ca.crt': authority.rootPem };
+    const bad = { ...good, ...(spoilt === 'tls.key' ? { 'tls.key': keyOf(other) } : { 'ca.crt': '# none\n' }) };
+    for (const [name, text] of Object.entries(bad)) writeFileSync(join(certs, name), text);
+    const said: string[] = [];
+    const starting = service('cert-manager.yaml', { ...pod, ENMESH_IDENTITY_DIRECTORY: certs }, (line) => said.push(line));
+    await untilHolds(() => expect(said.join('')).toContain(code));
+    for (const [name, text] of Object.entries(good)) writeFileSync(join(certs, name), text);
+    expect(await starting).toMatch(listens);
+  });
 
   it('run with a Workload API', async () => {
     const api = await createFakeWorkloadApi({ trustDomain: 'cluster.local' });

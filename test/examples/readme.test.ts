@@ -99,7 +99,7 @@ describe('the smallest examples', () => {
     'run: %s answers whom its policy allows, refuses others, and resets plaintext',
     async (file) => {
       server = spawn(process.execPath, [file], { cwd: minimal, env: env(), stdio: 'ignore' });
-      await expect.poll(() => isOpen(port), { timeout: 20_000 }).toBe(true);
+      await expect.poll(() => isOpen(port)).toBe(true);
       expect(await call('client')).toBe('200 hello cluster.local/ns/demo/sa/client');
       expect(await call('other')).toBe('403 RBAC: access denied');
       const plain = await sendRaw({ port }, 'GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');

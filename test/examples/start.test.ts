@@ -89,14 +89,14 @@ describe('npm run shop', () => {
     const lines = await shop.ready;
     const pids = lines.slice(0, 4).map((line) => (JSON.parse(line) as { pid: number }).pid);
     shop.child.kill('SIGKILL');
-    await expect.poll(() => pids.filter(isAlive), { timeout: 20_000 }).toEqual([]);
+    await expect.poll(() => pids.filter(isAlive)).toEqual([]);
     const { configuration } = JSON.parse(lines[3] ?? '{}') as { configuration: string };
     rmSync(dirname(configuration), { recursive: true });
   });
 
   it('ends with Ctrl-C while it is still starting', async () => {
     const shop = startShop();
-    await expect.poll(() => shop.lines.length, { timeout: 20_000 }).toBeGreaterThan(0);
+    await expect.poll(() => shop.lines.length).toBeGreaterThan(0);
     shop.child.kill('SIGINT');
     expect(await shop.ended).toEqual({ code: 0, signal: null });
   });

@@ -70,5 +70,5 @@ it(
     expect(afterwards.failures).toEqual({});
     expect(afterwards.ok).toBeGreaterThan(20);
   },
-  form(90_000, 600_000),
+  form(240_000, 600_000),
 );

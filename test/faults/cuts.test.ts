@@ -73,5 +73,5 @@ it(
     expect(healed.failures).toEqual({});
     expect(healed.ok).toBeGreaterThan(20);
   },
-  form(60_000, 300_000),
+  form(240_000, 300_000),
 );

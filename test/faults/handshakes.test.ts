@@ -69,5 +69,5 @@ it(
     expect((heap.at(-1) ?? 0) - (heap[1] ?? 0)).toBeLessThanOrEqual(form(4, 8) * 2 ** 20);
     if (form(false, true)) expect(perMillion(memory)).toBeLessThanOrEqual(5);
   },
-  form(60_000, 7_200_000),
+  form(240_000, 7_200_000),
 );

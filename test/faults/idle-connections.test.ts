@@ -73,5 +73,5 @@ it(
     expect(endedMs).toBeLessThanOrEqual(5_000);
     expect((await service.exited)[0]).toBe(0);
   },
-  form(60_000, 1_500_000),
+  form(240_000, 1_500_000),
 );

@@ -70,7 +70,7 @@ it(
     expect(cutOff).toBeLessThan(30_000);
     expect(later).toEqual(later.map(() => false));
   },
-  form(60_000, 600_000),
+  form(240_000, 600_000),
 );
 
 it('F2: a caller that has lost a root calls no server of it any more, on new and on open connections', async () => {

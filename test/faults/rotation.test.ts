@@ -57,5 +57,5 @@ it(
     expect(after / before).toBeLessThanOrEqual(form(1.5, 1.15));
     expect(callerAfter / callerBefore).toBeLessThanOrEqual(form(1.5, 1.15));
   },
-  form(60_000, 1_800_000),
+  form(240_000, 1_800_000),
 );

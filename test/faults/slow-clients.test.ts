@@ -7,6 +7,7 @@ import type { X509Svid } from '@enmesh/core';
 import { createFleet, form, type Counted, type Fleet } from './support/fleet.js';
 import { pause, printFigures, total, until } from './support/figures.js';
 import { ask, openTcp, openTls } from './support/raw-client.js';
+import { heard } from '../support/waiting.js';
 
 const slowOnes = form(200, 2_000);
 const dripMs = form(250, 1_000);
@@ -30,8 +31,8 @@ async function clientHello(): Promise<Buffer> {
   await once(server, 'listening');
   const socket = connect({ host: '127.0.0.1', port: (server.address() as AddressInfo).port });
   socket.on('error', () => {});
-  const [accepted] = (await once(server, 'connection')) as [Socket];
-  const [bytes] = (await once(accepted, 'data')) as [Buffer];
+  const [accepted] = await heard<[Socket]>(server, 'connection');
+  const [bytes] = await heard<[Buffer]>(accepted, 'data');
   for (const end of [socket, accepted]) end.destroy();
   server.close();
   return bytes;
@@ -120,5 +121,5 @@ it(
     if (form(false, true)) expect(attacked.p99).toBeLessThanOrEqual(3 * Math.max(calm.p99, 5));
     await until(async () => (await ask(openTls(service.port, await fleet.issue('gateway'), fleet.roots))) === true, 5_000);
   },
-  form(60_000, 300_000),
+  form(240_000, 300_000),
 );

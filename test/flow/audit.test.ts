@@ -7,6 +7,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { auditEvents, stepEvents, type AuditEvent, type StepEvent } from '@enmesh/core';
 import { createChain, type Chain, type ChainService } from '../support/hop-chain.js';
 import { connect, createHouse, open, send, sendRaw, type Answer } from '../support/house.js';
+import { untilHolds } from '../support/waiting.js';
 
 const principal = (name: string): string => `cluster.local/ns/shop/sa/${name}`;
 const uri = (name: string): string => `spiffe://${principal(name)}`;
@@ -65,19 +66,16 @@ type Line = Readonly<Record<string, unknown>>;
 
 /** The lines of a service's log, once so many are there. */
 async function linesOf(name: string, count: number): Promise<readonly Line[]> {
-  for (const until = Date.now() + 10_000; Date.now() < until;) {
+  return untilHolds(() => {
     const lines = readFileSync(fileOf(name), 'utf8').split('\n').slice(0, -1);
-    if (lines.length >= count) return lines.map((line) => JSON.parse(line) as Line);
-    await new Promise((done) => setTimeout(done, 10));
-  }
-  throw new Error(`${name} has not written ${count} lines: ${readFileSync(fileOf(name), 'utf8')}`);
+    expect(lines.length, `${name} has written`).toBeGreaterThanOrEqual(count);
+    return lines.map((line) => JSON.parse(line) as Line);
+  });
 }
 
 /** What was told of, once so many events are there. */
 async function told(count: number): Promise<readonly AuditEvent[]> {
-  for (const until = Date.now() + 10_000; Date.now() < until && events.length < count;)
-    await new Promise((done) => setTimeout(done, 5));
-  expect(events.length).toBeGreaterThanOrEqual(count);
+  await untilHolds(() => expect(events.length).toBeGreaterThanOrEqual(count));
   return events;
 }
 

@@ -331,5 +331,5 @@ spec: {jwtRules: [{issuer: "ISSUER", jwks: 'JWKS', fromHeaders: [{name: authoriz
     stop();
     expect(denied).toEqual(['ENMESH_TLS_ACCEPT_TIMEOUT', 'ENMESH_TLS_ACCEPT_TIMEOUT', 'ENMESH_TLS_ACCEPT_TIMEOUT']);
     expect(handled).toBe(0);
-  }, 40_000);
+  });
 });

@@ -1,6 +1,6 @@
 import { createPrivateKey, generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { connect as connectTcp, type Socket } from 'node:net';
+import { connect as connectTcp } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
@@ -10,6 +10,7 @@ import { noticeEvents, type NoticeEvent } from '@enmesh/core';
 import { createTestAuthority, createTestIssuer } from '@enmesh/core/testing';
 import { issueCertificate, rootOptions } from '@enmesh/core/x509';
 import { callCa, status, type CaAnswer, type CaCall } from '../support/ca-client.js';
+import { closed, until } from '../support/waiting.js';
 
 const trustDomain = 'cluster.local';
 const uri = 'spiffe://cluster.local/ns/shop/sa/gateway';
@@ -30,6 +31,7 @@ let late = 0;
 let notices: NoticeEvent[] = [];
 let stop = (): void => {};
 const clock = (): number => Date.now() + late;
+const hour = 3_600_000;
 
 async function start(own: object = {}): Promise<void> {
   // These tests ask in loops.
@@ -45,6 +47,14 @@ beforeEach(async () => {
   await initAuthority({ directory, trustDomain, settings: { name: 'ca.yaml', text: '' } });
   await start();
 });
+/** Another authority in the place of the first, at another time. */
+async function restartAt(time: number): Promise<void> {
+  await server.close(0);
+  rmSync(directory, { recursive: true });
+  late = time;
+  await initAuthority({ directory, trustDomain, settings: { name: 'ca.yaml', text: '' }, clock });
+  await start();
+}
 afterEach(async () => {
   stop();
   await server.close(0);
@@ -54,23 +64,12 @@ afterEach(async () => {
 const call = (more: Partial<CaCall> = {}): Promise<CaAnswer> => callCa({ port: server.port, roots: server.roots(), ...more });
 const token = (claims: object = {}, o: object = {}): Promise<string> => issuer.sign({ sub: 'vm', aud: 'ca', ...claims }, o);
 const certificateOf = ({ chain, key }: CaAnswer) => ({ chain: chain.slice(0, -1).join(''), key });
-const until = async (isTrue: () => boolean | Promise<boolean>): Promise<void> => {
-  while (!(await isTrue())) await new Promise((done) => setTimeout(done, 20));
-};
 const shake = (options: ConnectionOptions = {}): Promise<TLSSocket> =>
   new Promise((done, fail) => {
     const names = { port: server.port, host: '127.0.0.1', ca: server.roots(), servername: 'localhost', ALPNProtocols: ['h2'] };
     const socket = connectTls({ ...names, ...options }, () => done(socket));
     socket.on('error', fail);
   });
-const closed = (socket: Socket): Promise<void> =>
-  new Promise(
-    (done) =>
-      void socket
-        .resume()
-        .on('error', () => {})
-        .once('close', () => done()),
-  );
 
 describe('a certificate authority over the wire', () => {
   it('answers as istiod does: leaf, intermediate, roots, each in PEM', async () => {
@@ -139,12 +138,14 @@ describe('a certificate authority over the wire', () => {
   });
 
   it('renews by client certificate; with one that is not good any more the token decides', async () => {
-    const first = await call({ token: await token(), validitySeconds: 1 });
+    await restartAt(-2 * hour);
+    const ended = await call({ token: await token({}, { now: clock() }), validitySeconds: 600 });
+    late = 0;
+    const first = await call({ token: await token() });
     const renewed = await call({ certificate: certificateOf(first) });
-    expect([first.code, renewed.code]).toEqual([0, 0]);
-    await new Promise((done) => setTimeout(done, 2200));
-    expect((await call({ certificate: certificateOf(first) })).code).toBe(status.UNAUTHENTICATED);
-    expect((await call({ certificate: certificateOf(first), token: await token() })).code).toBe(0);
+    expect([ended.code, first.code, renewed.code]).toEqual([0, 0, 0]);
+    expect((await call({ certificate: certificateOf(ended) })).code).toBe(status.UNAUTHENTICATED);
+    expect((await call({ certificate: certificateOf(ended), token: await token() })).code).toBe(0);
     const foreign = await createTestAuthority();
     const svid = await foreign.issue({ namespace: 'shop', serviceAccount: 'admin' });
     const withForeign = await call({ certificate: { chain: svid.chain, key: svid.privateKey }, token: await token() });
@@ -163,11 +164,7 @@ describe('a certificate authority over the wire', () => {
   });
 
   it('serves names of its own and renews that certificate by itself', async () => {
-    await server.close(0);
-    rmSync(directory, { recursive: true });
-    late = -13 * 3_600_000;
-    await initAuthority({ directory, trustDomain, settings: { name: 'ca.yaml', text: '' }, clock });
-    await start();
+    await restartAt(-13 * hour);
     const first = await shake();
     const certificate = first.getPeerX509Certificate();
     expect(certificate?.subjectAltName).toBe('DNS:istiod.istio-system.svc, DNS:localhost');
@@ -254,26 +251,23 @@ describe('a certificate authority over the wire', () => {
   it('goes back to the old root when a rotation is abandoned, and believes what the new one signed until it has ended', async () => {
     const options = { directory, trustDomain };
     const old = server.roots();
-    const first = await call({ token: await token(), validitySeconds: 4 });
+    const first = await call({ token: await token(), validitySeconds: 600 });
     const signer = (answer: CaAnswer): string => answer.chain[1] ?? '';
     await rotateRoot('prepare', options);
     await rotateRoot('activate', { ...options, force: true });
     let below = first;
-    await until(async () => signer((below = await call({ token: await token(), validitySeconds: 4 }))) !== signer(first));
+    await until(async () => signer((below = await call({ token: await token(), validitySeconds: 600 }))) !== signer(first));
     await rotateRoot('abandon', options);
     let back = below;
     // A service that was given a certificate below the new root renews by it, with the old root alone to reach the authority.
-    const renewal = { certificate: certificateOf(below), roots: old, validitySeconds: 4 };
+    const renewal = { certificate: certificateOf(below), roots: old, validitySeconds: 600 };
     await until(async () => signer((back = await call(renewal))) === signer(first));
     expect(back.chain.at(-1)!.split('BEGIN').length - 1).toBe(2);
     await expect(rotateRoot('retire', options)).rejects.toThrow(/below the abandoned root live until/);
-    await until(() =>
-      rotateRoot('retire', options).then(
-        () => true,
-        () => false,
-      ),
-    );
+    await rotateRoot('retire', { ...options, clock: () => Date.now() + hour });
     await until(() => server.roots() === old);
+    // The certificate that it serves by follows its roots.
+    await until(async () => (await call({ roots: old })).code !== status.UNAVAILABLE);
     expect(readFileSync(join(directory, 'trust-bundle.pem'), 'utf8')).toBe(old);
     expect((await call({ certificate: certificateOf(below), roots: old })).code).toBe(status.UNAUTHENTICATED);
     expect((await call({ token: await token(), roots: old })).chain.at(-1)).toBe(old);
@@ -333,9 +327,8 @@ describe('a certificate authority over the wire', () => {
     const gone = closed(await shake());
     const under = Promise.all(Array.from({ length: 5 }, async () => call({ token: await token() })));
     await until(() => notices.filter(({ kind }) => kind === 'certificate-issued').length > 0);
-    const before = performance.now();
-    await server.close(3000);
-    expect(performance.now() - before).toBeLessThan(3500);
+    // Far more than the test has: it waits for the calls alone.
+    await server.close(hour);
     const codes = (await under).map(({ code }) => code);
     expect(codes.every((code) => code === 0 || code === status.UNAVAILABLE)).toBe(true);
     await gone;

@@ -2,8 +2,9 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { RequestEnmesh } from '@enmesh/core';
-import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import { createCallers, listenOn, serviceAt, type Callers } from '../support/callers.js';
+import { untilHolds } from '../support/waiting.js';
 
 const root = resolve(import.meta.dirname, '../..');
 const page = readFileSync(join(root, 'docs/clients.md'), 'utf8');
@@ -48,7 +49,7 @@ it.each(fragments.map((text, i) => [i, text.trim().split('\n')[0], text]))(
     writeFileSync(file, quiet + String(text).replace("socket.on('message'", "socket.on('error', () => {}).on('message'"));
     await import(pathToFileURL(file).href);
     const path = String(text).includes('/changes') ? '/changes' : '/items/1';
-    await vi.waitFor(() => expect(seen).toEqual([`spiffe://cluster.local/ns/shop/sa/gateway ${path}`]), 5_000);
+    await untilHolds(() => expect(seen).toEqual([`spiffe://cluster.local/ns/shop/sa/gateway ${path}`]));
   },
 );
 

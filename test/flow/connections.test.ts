@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { connect as connectTls, type ConnectionOptions } from 'node:tls';
@@ -6,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { deniedEvents, type DeniedEvent, type MeshIdentity, type TrustBundleSet } from '@enmesh/core';
 import { createTestAuthority } from '@enmesh/core/testing';
 import { connect, createHouse, open, send, type House } from '../support/house.js';
+import { closed, heard } from '../support/waiting.js';
 
 const strict = `
 apiVersion: security.istio.io/v1
@@ -40,7 +40,7 @@ describe('meshMTLS of mesh.yaml', () => {
     const agree = async (options: ConnectionOptions): Promise<string> => {
       const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false, cert, key, ...options });
       try {
-        await once(socket, 'secureConnect');
+        await heard(socket, 'secureConnect');
         return socket.getProtocol() === 'TLSv1.3' ? 'TLSv1.3' : socket.getCipher().name;
       } catch {
         return 'none';
@@ -93,16 +93,16 @@ describe('a bundle that loses a root', () => {
     socket.on('error', () => {});
     const request = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';
     socket.write(request);
-    await once(socket, 'data');
+    await heard(socket, 'data');
     // A request that is being read in the very turn in which the bundle changes.
     const emit = server.emit.bind(server) as (event: string, ...args: unknown[]) => boolean;
     server.emit = (event: string, ...args: unknown[]) => {
       if (event === 'request') change(second.bundles);
       return emit(event, ...args);
     };
-    const closed = once(socket, 'close');
+    const gone = closed(socket);
     socket.write(request);
-    await closed;
+    await gone;
     expect(handled).toBe(1);
     expect(codes()).toEqual(['ENMESH_X509_UNTRUSTED']);
     expect(denied[0]).toMatchObject({ step: 'peer-identity', peer: 'spiffe://cluster.local/ns/shop/sa/gateway' });
@@ -122,11 +122,11 @@ describe('a clock that jumps', () => {
     const socket = connect(options);
     socket.on('error', () => {});
     socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
-    await once(socket, 'data');
+    await heard(socket, 'data');
     jump = ms;
-    const closed = once(socket, 'close');
+    const gone = closed(socket);
     socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
-    await closed;
+    await gone;
     expect((await send(options, 'GET', '/')).bytes).toBe('');
     expect(codes()).toEqual(['ENMESH_INBOUND_PEER_EXPIRED', 'ENMESH_IDENTITY_NONE']);
     jump = 0;

@@ -2,11 +2,12 @@ import { mkdirSync } from 'node:fs';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { Server as GrpcServer, ServerCredentials } from '@grpc/grpc-js';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { X509Svid } from '@enmesh/core';
 import { createTestAuthority, type TestAuthority } from '@enmesh/core/testing';
 import { replaceable } from '../support/callers.js';
 import { createHouse, open, send, type House } from '../support/house.js';
+import { untilHolds } from '../support/waiting.js';
 
 const policies = `
 apiVersion: security.istio.io/v1
@@ -69,8 +70,6 @@ describe('the connections of a gRPC authorizer', () => {
   const ask = async (): Promise<number> => (await send({ port }, 'GET', '/')).status;
   const serialOf = ({ serial }: X509Svid): string => serial.toLowerCase().replace(/^0+/, '');
   const lastSerial = (): string => String(serials.at(-1)).replace(/^0+/, '');
-  const until = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 10_000, interval: 20 });
-
   beforeEach(async () => {
     authority = await createTestAuthority();
     serials = [];
@@ -107,7 +106,7 @@ describe('the connections of a gRPC authorizer', () => {
     expect([lastSerial(), sockets.size]).toEqual([serialOf(first), 1]);
     const second = await issue();
     identity.rotate(second);
-    await until(() => expect(sockets.size).toBe(0));
+    await untilHolds(() => expect(sockets.size).toBe(0));
     expect(await ask()).toBe(200);
     expect([lastSerial(), sockets.size]).toEqual([serialOf(second), 1]);
   });
@@ -115,7 +114,7 @@ describe('the connections of a gRPC authorizer', () => {
   it('end when the root of the authorizer leaves the bundle: nobody is asked, until it is back', async () => {
     expect(await ask()).toBe(200);
     identity.trust((await createTestAuthority()).bundles);
-    await until(() => expect(sockets.size).toBe(0));
+    await untilHolds(() => expect(sockets.size).toBe(0));
     expect(await ask()).toBe(403);
     expect(serials).toHaveLength(1);
     identity.trust(authority.bundles);
@@ -126,20 +125,20 @@ describe('the connections of a gRPC authorizer', () => {
   it('are made anew when they have died', async () => {
     expect(await ask()).toBe(200);
     for (const socket of sockets) socket.resetAndDestroy();
-    await until(() => expect(sockets.size).toBe(0));
-    await until(async () => expect(await ask()).toBe(200));
+    await untilHolds(() => expect(sockets.size).toBe(0));
+    await untilHolds(async () => expect(await ask()).toBe(200));
     expect(sockets.size).toBe(1);
   });
 
   it('end with the provider that a reload takes away, and with the mesh', async () => {
     expect(await ask()).toBe(200);
     await house.write('enmesh/mesh.yaml', 'extensionProviders: []');
-    await until(() => expect(sockets.size).toBe(0));
+    await untilHolds(() => expect(sockets.size).toBe(0));
     const provider = '{name: authz, envoyExtAuthzGrpc: {service: security/authz.security.svc.cluster.local, port: 80}}';
     await house.write('enmesh/mesh.yaml', `extensionProviders: [${provider}]`);
     expect(await ask()).toBe(200);
     expect(sockets.size).toBe(1);
     await house.mesh.close();
-    await until(() => expect(sockets.size).toBe(0));
+    await untilHolds(() => expect(sockets.size).toBe(0));
   });
 });

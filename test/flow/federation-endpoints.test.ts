@@ -6,11 +6,12 @@ import type { RequestListener } from 'node:http';
 import { createServer, request, type Server } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createMesh, noticeEvents, type NoticeEvent, type RequestEnmesh } from '@enmesh/core';
 import { createTestAuthority, type TestAuthority } from '@enmesh/core/testing';
 import { issueCertificate, rootOptions } from '@enmesh/core/x509';
 import { listenOn, replaceable, strict } from '../support/callers.js';
+import { untilHolds } from '../support/waiting.js';
 
 const service = join(import.meta.dirname, '../../examples/identity/service.mjs');
 const ends: (() => unknown)[] = [];
@@ -99,8 +100,6 @@ const greet: RequestListener = (request, response) => {
   response.end(`hello ${(request as unknown as { enmesh: RequestEnmesh }).enmesh.peer?.uri}`);
 };
 
-const until = (check: () => Promise<void> | void) => vi.waitFor(check, { timeout: 30_000, interval: 200 });
-
 describe('bundle endpoints named in enmesh.yaml, the environment and mesh.yaml', () => {
   let [ours, web] = [undefined as unknown as TestAuthority, undefined as unknown as Awaited<ReturnType<typeof startWeb>>];
   let folder: string;
@@ -181,18 +180,20 @@ describe('bundle endpoints named in enmesh.yaml, the environment and mesh.yaml',
       expect(await ask(port, by.authority, ours, `spiffe://${of.trustDomain}/ns/shop/sa/gateway`)).toBe('refused');
     const next = await Promise.all(partners.map((partner) => partner.roll()));
     expect(await answers(next)).toEqual(['refused', 'refused', 'refused']);
-    await until(async () => expect(await answers(next)).toEqual(names));
+    await untilHolds(async () => expect(await answers(next)).toEqual(names));
     expect(await answers(partners.map(({ authority }) => authority))).toEqual(names);
     // A bundle without the first root, shown by a server of the second.
     byId.server.setSecureContext(await bySvid(next[1]!));
     partners.forEach((partner, index) => partner.publish(next[index]!));
-    await until(async () => expect(await answers(partners.map(({ authority }) => authority))).toEqual(Array(3).fill('refused')));
+    await untilHolds(async () =>
+      expect(await answers(partners.map(({ authority }) => authority))).toEqual(Array(3).fill('refused')),
+    );
     expect(await answers(next)).toEqual(names);
     meshYaml({ caCertificates: [{ trustDomains: ['web.example', 'svid.example', 'listed.example'] }] });
-    await until(async () => expect(await ask(port, next[2]!, ours)).toBe('refused'));
+    await untilHolds(async () => expect(await ask(port, next[2]!, ours)).toBe('refused'));
     expect(await answers(next.slice(0, 2))).toEqual(names.slice(0, 2));
     expect(errors()).toContain('Holding 1 root(s) of trust domain web.example from its bundle endpoint');
-  }, 60_000);
+  });
 
   it('keep the last good bundle while the endpoint says nothing of use, and say what is wrong', async () => {
     const partner = await startPartner('web.example', web.credentials);
@@ -212,18 +213,18 @@ describe('bundle endpoints named in enmesh.yaml, the environment and mesh.yaml',
     expect(await ask(port, down, ours)).toBe('refused');
     expect(errors()).toMatch(/No new bundle of trust domain never\.example .*not JSON.*none of its peers is accepted yet/);
     expect(errors()).toMatch(/No new bundle of trust domain down\.example .*ECONNREFUSED.*none of its peers is accepted yet/);
-    const told = (words: RegExp) => until(() => expect(errors()).toMatch(words));
+    const told = (words: RegExp) => untilHolds(() => expect(errors()).toMatch(words));
     partner.answer(200, Buffer.alloc(10 << 20, 0x20));
     await told(/web\.example .*larger than 1048576 octets; the last good bundle is kept/);
     partner.answer(503, 'closed for the night');
     await told(/web\.example .*status 503; the last good bundle is kept/);
     expect(await ask(port, partner.authority, ours)).toBe('hello spiffe://web.example/ns/shop/sa/gateway');
     never.publish(never.authority);
-    await until(async () =>
+    await untilHolds(async () =>
       expect(await ask(port, never.authority, ours)).toBe('hello spiffe://never.example/ns/shop/sa/gateway'),
     );
     expect(errors()).not.toMatch(/BEGIN CERTIFICATE|Sign in|closed for the night/);
-  }, 60_000);
+  });
 });
 
 describe('federation of createMesh', () => {
@@ -305,6 +306,6 @@ describe('federation of createMesh', () => {
     const port = await listenOn(mesh.createServer((_request, response) => response.end('ok')));
     expect(await ask(port, partner.authority, ours)).toBe('refused');
     writeFileSync(roots, web.root);
-    await until(async () => expect(await ask(port, partner.authority, ours)).toBe('ok'));
+    await untilHolds(async () => expect(await ask(port, partner.authority, ours)).toBe('ok'));
   });
 });

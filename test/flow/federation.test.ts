@@ -6,8 +6,9 @@ import type { RequestEnmesh, TrustBundleSet } from '@enmesh/core';
 import { createBundleEndpoint, joinBundles } from '@enmesh/core/issuance';
 import { createTestAuthority, type TestAuthority } from '@enmesh/core/testing';
 import axios from 'axios';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createCallers, listenOn, serviceAt, type Caller, type Callers } from '../support/callers.js';
+import { untilHolds } from '../support/waiting.js';
 
 let callers: Callers;
 beforeEach(async () => {
@@ -164,14 +165,14 @@ describe('a bundle endpoint', () => {
     ]);
     published = [old, next];
     refresh();
-    await vi.waitFor(() => expect(bundles.current().get('partner.example')?.roots).toHaveLength(2), 5_000);
+    await untilHolds(() => expect(bundles.current().get('partner.example')?.roots).toHaveLength(2));
     expect([await talk(old), await talk(next)]).toEqual([
       [true, true],
       [true, true],
     ]);
     published = [next];
     refresh();
-    await vi.waitFor(() => expect(bundles.current().get('partner.example')?.roots).toHaveLength(1), 5_000);
+    await untilHolds(() => expect(bundles.current().get('partner.example')?.roots).toHaveLength(1));
     expect([await talk(old), await talk(next)]).toEqual([
       [false, false],
       [true, true],

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createMesh, noticeEvents, type Mesh, type NoticeEvent, type RequestEnmesh, type X509Svid } from '@enmesh/core';
 import { createTestAuthority } from '@enmesh/core/testing';
+import { until } from '../support/waiting.js';
 
 type Authority = Awaited<ReturnType<typeof createTestAuthority>>;
 type Judged = IncomingMessage & { readonly enmesh: RequestEnmesh };
@@ -77,11 +78,7 @@ const listen = async (mesh: Mesh, options = {}): Promise<number> => {
 };
 const svidOf = (authority: Authority, serviceAccount: string): Promise<X509Svid> =>
   authority.issue({ namespace: 'shop', serviceAccount });
-const changed = (mesh: Mesh, until: (text: string) => boolean): Promise<void> =>
-  new Promise((done) => {
-    const look = (): void => (until(mesh.metrics()) ? done() : void setTimeout(look, 20));
-    look();
-  });
+const changed = (mesh: Mesh, isSo: (text: string) => boolean): Promise<void> => until(() => isSo(mesh.metrics()));
 const callProduct = async (mesh: Mesh): Promise<string> => (await mesh.fetch('http://product.shop.svc.cluster.local/')).text();
 
 describe('an identity of files', () => {

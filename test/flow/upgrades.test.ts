@@ -1,10 +1,10 @@
-import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { noticeEvents, type NoticeEvent, type ServerOptions } from '@enmesh/core';
 import { connect, createHouse, open, type House } from '../support/house.js';
+import { closed, heard } from '../support/waiting.js';
 
 const permissive = `
 apiVersion: security.istio.io/v1
@@ -62,7 +62,7 @@ async function call(port: number, headers: Record<string, string>, as?: Awaited<
   clients.push(socket.on('error', () => {}));
   const lines = Object.entries({ Host: 'product', ...headers }).map(([name, value]) => `${name}: ${value}\r\n`);
   socket.write(`GET /chat?room=1 HTTP/1.1\r\n${lines.join('')}\r\n`);
-  const [chunk] = (await once(socket, 'data')) as [Buffer];
+  const [chunk] = await heard<[Buffer]>(socket, 'data');
   expect(chunk.toString('latin1')).toMatch(/^HTTP\/1\.1 (101|200) /);
   return socket;
 }
@@ -71,10 +71,8 @@ const upgrade = { Connection: 'upgrade', Upgrade: 'chat' };
 
 async function echo(socket: Socket, text: string): Promise<string> {
   socket.write(text);
-  return String((await once(socket, 'data'))[0]);
+  return String((await heard(socket, 'data'))[0]);
 }
-
-const closed = (socket: Socket): Promise<unknown> => (socket.destroyed ? Promise.resolve() : once(socket.resume(), 'close'));
 
 describe('an upgraded connection', () => {
   it('ends when a policy comes into force that would refuse its request, with a notice that says which; others go on', async () => {
@@ -139,7 +137,7 @@ describe('an upgraded connection', () => {
       Object.assign(socket, { [Symbol('websocket')]: { close } });
     });
     const socket = await call(port, upgrade, await house.svid('gateway'));
-    const last = once(socket, 'data');
+    const last = heard(socket, 'data');
     await house.write('policies.yaml', allow(`{${users}}`));
     expect(String((await last)[0])).toBe('goodbye');
     expect(closes).toEqual([[1008, 'no longer authorized']]);
@@ -183,5 +181,5 @@ describe('server-sent events', () => {
     expect(received).not.toContain('\r\n0\r\n');
     expect(stays.destroyed).toBe(false);
     expect(ended().map(({ message }) => message)).toEqual([expect.stringMatching(/^an open response of GET \/chat was ended/)]);
-  }, 15_000);
+  });
 });

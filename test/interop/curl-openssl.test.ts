@@ -32,7 +32,7 @@ const openssl = findProgram('openssl', 'version');
 /** Runs a program to its end; never fails, for an exit code is an answer. */
 const run = (program: Program, args: readonly string[], input = ''): Promise<{ code: number; out: string }> =>
   new Promise((done) => {
-    const child = execFile(program.path, args, { timeout: 15_000 }, (error, out) => {
+    const child = execFile(program.path, args, { timeout: 60_000 }, (error, out) => {
       done({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : -1, out });
     });
     child.stdin?.on('error', () => undefined);

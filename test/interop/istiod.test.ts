@@ -9,6 +9,7 @@ import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { open } from '../support/house.js';
 import { kubernetesToken, ownToken, publishedRoot, type IstiodReady } from '../support/istiod.js';
 import { startRealServer } from '../support/real-server.js';
+import { until } from '../support/waiting.js';
 
 const server = await startRealServer<IstiodReady>('istiod');
 
@@ -32,12 +33,6 @@ describe.skipIf(server === undefined)('a real istiod as the source of identity',
   });
 
   const told = (kind: NoticeEvent['kind']): NoticeEvent[] => notices.filter((notice) => notice.kind === kind);
-  const until = async (isSo: () => boolean, ms = 20_000): Promise<void> => {
-    for (const end = Date.now() + ms; !isSo();) {
-      if (Date.now() > end) throw new Error('it never came');
-      await new Promise((wake) => setTimeout(wake, 20));
-    }
-  };
   const place = (text: string): string => {
     const path = join(directory, `file-${files++}`);
     writeFileSync(path, text);
@@ -168,7 +163,7 @@ describe.skipIf(server === undefined)('a real istiod as the source of identity',
     expect(named.message).toMatch(/not one of istiod\.elsewhere\.svc/);
   });
 
-  it('rotates underneath two meshes that talk, and no request fails', { timeout: 60_000 }, async () => {
+  it('rotates underneath two meshes that talk, and no request fails', async () => {
     const start = async (serviceAccount: string, yaml: string): Promise<Mesh> => {
       const config = mkdtempSync(join(directory, 'mesh-'));
       mkdirSync(join(config, 'enmesh'));

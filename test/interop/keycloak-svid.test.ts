@@ -144,7 +144,7 @@ describe.skipIf(server === undefined)(
           );
         }),
       );
-    }, 60_000);
+    });
     afterAll(async () => {
       for (const end of ends.splice(0).reverse()) await end();
     });

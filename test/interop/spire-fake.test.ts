@@ -1,5 +1,4 @@
 import { generateKeyPairSync } from 'node:crypto';
-import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,6 +10,7 @@ import { writeCrl } from '../support/crl.js';
 import { connect, open, send } from '../support/house.js';
 import { createFakeWorkloadApi, derOf } from '../support/workload-api.js';
 import { describeWorkloadWorld, peerOf } from './spire-scenarios.js';
+import { heard } from '../support/waiting.js';
 
 // What SPIRE was measured to do, where SPIRE itself is not there: the same scenarios, in seconds.
 describeWorkloadWorld('two services of an agent that behaves as SPIRE’s', async () => {
@@ -67,7 +67,7 @@ it('refuses a peer that its trust domain revokes, also on a connection that is o
     const call = (as: X509Svid) => send({ port, as, roots: [agent.authority.rootPem] }, 'GET', '/', []);
     expect(await call(revoked)).toMatchObject({ status: 200, body: 'spiffe://other.test/revoked' });
     const idle = connect({ port, as: revoked, roots: [agent.authority.rootPem] });
-    await once(idle, 'secureConnect');
+    await heard(idle, 'secureConnect');
     const closed = new Promise((done) => void idle.on('error', () => {}).on('close', done));
     idle.resume();
     agent.revoke(writeCrl({ issuer: root, key, serials: [revoked.serial] }));

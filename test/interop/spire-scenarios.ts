@@ -3,10 +3,11 @@ import type { IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createMesh, noticeEvents, type Mesh, type NoticeEvent, type PeerIdentity, type X509Svid } from '@enmesh/core';
 import { createTestAuthority } from '@enmesh/core/testing';
 import { send } from '../support/house.js';
+import { untilHolds } from '../support/waiting.js';
 
 /** A Workload API with two identities for this process, the second with the hint `second`, and one federated trust domain. */
 export interface WorkloadWorld {
@@ -145,10 +146,7 @@ export function describeWorkloadWorld(name: string, start: () => Promise<Workloa
         await new Promise((done) => setTimeout(done, 50));
       }
       await restarted;
-      await vi.waitFor(() => expect(rotations(id).length).toBeGreaterThan(before), {
-        timeout: world.renewalMs * 2 + 30_000,
-        interval: 50,
-      });
+      await untilHolds(() => expect(rotations(id).length).toBeGreaterThan(before), world.renewalMs * 2 + 30_000);
       expect(notices.filter(({ kind }) => kind === 'identity-expiring')).toEqual([]);
     }, 240_000);
 
@@ -157,13 +155,13 @@ export function describeWorkloadWorld(name: string, start: () => Promise<Workloa
       const before = lost();
       expect(await (await second.request(url)).body.text()).toBe(world.ids[1]);
       await world.removeSecond();
-      await vi.waitFor(() => expect(lost()).toBeGreaterThan(before), { timeout: 30_000, interval: 50 });
+      await untilHolds(() => expect(lost()).toBeGreaterThan(before));
       const as = await world.foreignSvid();
       expect((await send({ port, as, roots: [world.roots] }, 'GET', '/', [])).status).toBe(0);
       // On a connection that is open, too.
       await expect(second.request(url)).rejects.toThrow(expect.objectContaining({ code: 'ENMESH_IDENTITY_NONE' }));
       await world.restoreSecond();
-      await vi.waitFor(async () => expect(await call()).toBe(world.ids[0]), { timeout: 60_000, interval: 250 });
+      await untilHolds(async () => expect(await call()).toBe(world.ids[0]), 60_000);
     }, 120_000);
   });
 }

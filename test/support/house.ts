@@ -114,7 +114,7 @@ export function sendRaw(options: CallOptions, bytes: string | readonly string[])
     socket.on('data', (chunk: Buffer) => (received += chunk.toString('latin1')));
     socket.on('error', (error: NodeJS.ErrnoException) => (ended = error.code ?? error.message));
     socket.on('close', () => done(parseAnswer(received, ended)));
-    socket.setTimeout(10_000, () => socket.destroy(new Error('no answer within 10 s')));
+    socket.setTimeout(40_000, () => socket.destroy(new Error('no answer within 40 s')));
     for (const part of typeof bytes === 'string' ? [bytes] : bytes) socket.write(part, 'latin1');
   });
 }

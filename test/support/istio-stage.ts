@@ -6,6 +6,7 @@ import { issueCertificate } from '@enmesh/core/x509';
 import { afterEach, beforeEach } from 'vitest';
 import { openIstioIdentity, type IstioIdentityWorld } from '../../packages/istio/src/identity.js';
 import { newKey, startTestCa, type Signer, type TestCa, type TestCaOptions } from './istio-ca.js';
+import { until } from './waiting.js';
 
 /** The identity that the tests ask for. */
 export const uri = 'spiffe://cluster.local/ns/shop/sa/gateway';
@@ -74,13 +75,6 @@ export const openOnClock = (ca: TestCa, env: NodeJS.ProcessEnv = {}): { identity
   return { identity, clock };
 };
 
-/** Waits until something is so, ten seconds at most. */
-export const until = async (isSo: () => boolean): Promise<void> => {
-  for (let tries = 0; !isSo(); tries++) {
-    if (tries > 1000) throw new Error('it never came');
-    await new Promise((wake) => setTimeout(wake, 10));
-  }
-};
 /** The notices of a kind. */
 export const told = (kind: NoticeEvent['kind']): NoticeEvent[] => notices.filter((notice) => notice.kind === kind);
 

@@ -97,8 +97,3 @@ export function readToEnd(socket: Socket): Promise<Outcome> {
   socket.on('error', (error: Error & { code?: string }) => (end = error.code ?? error.message));
   return new Promise((resolve) => socket.once('close', () => resolve({ text, end })));
 }
-
-/** Resolves when `isTrue` holds, looking again at each turn of the event loop. */
-export async function until(isTrue: () => boolean): Promise<void> {
-  while (!isTrue()) await new Promise((resolve) => setTimeout(resolve, 2));
-}

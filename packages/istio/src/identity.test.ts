@@ -17,10 +17,10 @@ import {
   soon,
   start,
   told,
-  until,
   uri,
   useIstioStage,
 } from '../../../test/support/istio-stage.js';
+import { until } from '../../../test/support/waiting.js';
 
 useIstioStage();
 

@@ -13,10 +13,10 @@ import {
   openOnClock,
   start,
   told,
-  until,
   useIstioStage,
   writeProvided,
 } from '../../../test/support/istio-stage.js';
+import { until } from '../../../test/support/waiting.js';
 
 useIstioStage();
 

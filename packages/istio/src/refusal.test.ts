@@ -4,7 +4,8 @@ import { status } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
 import type { IstioIdentityWorld } from './identity.js';
 import { CaRefusal, good, signFor } from '../../../test/support/istio-ca.js';
-import { atEnd, failure, open, soon, start, told, until, useIstioStage } from '../../../test/support/istio-stage.js';
+import { atEnd, failure, open, soon, start, told, useIstioStage } from '../../../test/support/istio-stage.js';
+import { until } from '../../../test/support/waiting.js';
 
 useIstioStage();
 

@@ -9,6 +9,7 @@ import { createTestAuthority, createTestClock } from '@enmesh/core/testing';
 import { issueCertificate, rootOptions, svidOptions } from '@enmesh/core/x509';
 import { createFakeWorkloadApi, derOf, type FakeWorkloadApi, type X509Entry } from '../../../test/support/workload-api.js';
 import { createSpiffeIdentity, type SpiffeIdentityOptions } from './identity.js';
+import { untilHolds } from '../../../test/support/waiting.js';
 
 const none = expect.objectContaining({ code: 'ENMESH_IDENTITY_NONE' }) as unknown;
 const workload = { namespace: 'shop', serviceAccount: 'web', labels: {} };
@@ -39,7 +40,6 @@ const start = async (options: Partial<SpiffeIdentityOptions> = {}): Promise<Plat
   ends.push(() => identity.close());
   return identity;
 };
-const until = (check: () => void) => vi.waitFor(check, { timeout: 5000, interval: 5 });
 const told = (kind: NoticeEvent['kind']) => notices.filter((notice) => notice.kind === kind);
 const replaced = (entry: Partial<X509Entry>) => {
   const message = api.message();
@@ -69,7 +69,7 @@ describe('createSpiffeIdentity', () => {
     await identity.ready();
     expect(identity.svid.current().id.uri).toBe(uri);
     api.remove(uri);
-    await until(() => expect(told('identity-lost')).toHaveLength(1));
+    await untilHolds(() => expect(told('identity-lost')).toHaveLength(1));
     expect(() => identity.svid.current()).toThrow(/no SVID has the hint "second" any more/);
   });
 
@@ -95,7 +95,7 @@ describe('createSpiffeIdentity', () => {
     await api.rotate(other);
     await api.rotate(other);
     await api.rotate(uri);
-    await until(() => expect(heard).toHaveLength(1));
+    await untilHolds(() => expect(heard).toHaveLength(1));
     expect(identity.svid.current()).not.toBe(held);
     expect(heardBundles).not.toHaveBeenCalled();
     expect(told('identity-rotated')).toHaveLength(2);
@@ -119,31 +119,31 @@ describe('createSpiffeIdentity', () => {
     await identity.ready();
     const other = await createTestAuthority({ trustDomain: 'other.test' });
     api.federate('other.test', other);
-    await until(() => expect(identity.bundles.current().has('other.test')).toBe(true));
+    await untilHolds(() => expect(identity.bundles.current().has('other.test')).toBe(true));
     const next = await createTestAuthority({ trustDomain: 'td.test' });
     api.override(replaced({ bundle: derOf(api.authority.rootPem + next.rootPem) }));
-    await until(() => expect(identity.bundles.current().get('td.test')?.roots).toHaveLength(2));
+    await untilHolds(() => expect(identity.bundles.current().get('td.test')?.roots).toHaveLength(2));
     api.override(undefined);
     api.federate('other.test', undefined);
-    await until(() => expect([...identity.bundles.current().keys()]).toEqual(['td.test']));
+    await untilHolds(() => expect([...identity.bundles.current().keys()]).toEqual(['td.test']));
     expect(told('identity-rotated')).toHaveLength(1);
   });
 
   it('waits while the agent knows of no identity, which is an alarm after 10 seconds only', async () => {
     const clock = createTestClock(Date.now());
     const identity = await start({ clock: clock.now, timer: clock.timer });
-    await until(() => expect(told('identity-waiting')).toHaveLength(1));
+    await untilHolds(() => expect(told('identity-waiting')).toHaveLength(1));
     expect(notices[0]).toMatchObject({ level: 'info', code: 'ENMESH_ISSUANCE_WORKLOAD_API' });
     expect(notices[0]?.message).toMatch(/register an entry whose selectors match/);
     // After 1, 2, 3 and 4 seconds.
     for (let pause = 1; pause <= 4; pause++) {
-      await until(() => expect(clock.pending).toBe(1));
+      await untilHolds(() => expect(clock.pending).toBe(1));
       clock.advance(pause * 1000);
-      await until(() => expect(api.opened).toBe(pause + 1));
+      await untilHolds(() => expect(api.opened).toBe(pause + 1));
     }
-    await until(() => expect(told('identity-waiting').map(({ level }) => level)).toEqual(['info', 'warn']));
+    await untilHolds(() => expect(told('identity-waiting').map(({ level }) => level)).toEqual(['info', 'warn']));
     await api.register(web);
-    await until(() => expect(clock.pending).toBe(1));
+    await untilHolds(() => expect(clock.pending).toBe(1));
     clock.advance(5000);
     await identity.ready();
   });
@@ -153,7 +153,7 @@ describe('createSpiffeIdentity', () => {
     const identity = await start();
     await identity.ready();
     api.remove(uri);
-    await until(() => expect(told('identity-lost')).toHaveLength(1));
+    await untilHolds(() => expect(told('identity-lost')).toHaveLength(1));
     expect(() => identity.svid.current()).toThrow(none);
     expect(() => identity.bundles.current()).toThrow(none);
     const ready = identity.ready();
@@ -168,21 +168,25 @@ describe('createSpiffeIdentity', () => {
     await identity.ready();
     const { serial } = identity.svid.current();
     api.kill();
-    await until(() => expect(told('identity-renewal-failed')).not.toHaveLength(0));
+    await untilHolds(() => expect(told('identity-renewal-failed')).not.toHaveLength(0));
     expect(identity.svid.current().serial).toBe(serial);
     await api.start();
     await api.rotate(uri);
-    await until(() => expect(identity.svid.current().serial).not.toBe(serial));
+    await untilHolds(() => expect(identity.svid.current().serial).not.toBe(serial));
     expect(told('identity-lost')).toEqual([]);
   });
 
   it('opens the stream again at once when the agent ends it well', async () => {
     await api.register(web);
-    const identity = await start();
+    const pauses: number[] = [];
+    const identity = await start({ timer: (run, ms) => (pauses.push(ms), hasty(run, ms)) });
     await identity.ready();
     await new Promise((done) => setTimeout(done, 1100));
+    pauses.length = 0;
     api.endStreams();
-    await vi.waitFor(() => expect(api.opened).toBe(2), { timeout: 500, interval: 5 });
+    await untilHolds(() => expect(api.opened).toBe(2));
+    expect(pauses).toContain(0);
+    expect(pauses).not.toContain(1000);
   });
 
   it.each([
@@ -205,7 +209,7 @@ describe('createSpiffeIdentity', () => {
     await api.register(web);
     api.kill();
     const identity = await start({ env: { SPIFFE_ENDPOINT_SOCKET: api.uri }, socket: undefined as never });
-    await until(() => expect(told('identity-waiting')).not.toHaveLength(0));
+    await untilHolds(() => expect(told('identity-waiting')).not.toHaveLength(0));
     expect(notices[0]?.message).toContain(`${api.uri} (SPIFFE_ENDPOINT_SOCKET) cannot be reached: there is no such socket`);
     await api.start();
     await identity.ready();
@@ -254,7 +258,7 @@ describe('createSpiffeIdentity', () => {
     const identity = await start({ clock: clock.now, timer: clock.timer });
     await identity.ready();
     clock.advance(2_300_000);
-    await until(() => expect(api.opened).toBe(2));
+    await untilHolds(() => expect(api.opened).toBe(2));
     clock.advance(200_000);
     expect(told('identity-expiring').map(({ level }) => level)).toEqual(['warn']);
     clock.advance(600_000);
@@ -269,7 +273,7 @@ describe('createSpiffeIdentity', () => {
     const identity = await start();
     await identity.ready();
     await api.rotate(uri);
-    await until(() => expect(told('identity-rotated')).toHaveLength(2));
+    await untilHolds(() => expect(told('identity-rotated')).toHaveLength(2));
     expect(told('identity-doubtful').map(({ message }) => message)).toEqual([
       expect.stringContaining('ns/shop/sa/web: peers see'),
     ]);
@@ -279,7 +283,7 @@ describe('createSpiffeIdentity', () => {
     await api.register(web);
     const identity = await start({ trustDomain: 'mesh.test', ...(aliases && { trustDomainAliases: aliases }) });
     if (aliases !== undefined) return identity.ready();
-    await until(() => expect(told('identity-renewal-failed')).toHaveLength(1));
+    await untilHolds(() => expect(told('identity-renewal-failed')).toHaveLength(1));
     expect(notices[0]).toMatchObject({
       code: 'ENMESH_ISSUANCE_TRUST_DOMAIN',
       message: expect.stringContaining('td.test') as unknown,
@@ -311,7 +315,7 @@ it('an SVID comes with the intermediate that signed it, and is not taken without
   await identity.ready();
   expect(identity.svid.current().chain).toBe(leaf + signer);
   api.override({ svids: [{ ...entry, x509_svid: derOf(leaf) }] });
-  await until(() => expect(notices.at(-1)?.code).toBe('ENMESH_X509_UNTRUSTED'));
+  await untilHolds(() => expect(notices.at(-1)?.code).toBe('ENMESH_X509_UNTRUSTED'));
 });
 
 describe('bad content of a message', () => {
@@ -359,13 +363,13 @@ describe('bad content of a message', () => {
     await identity.ready();
     const { serial } = identity.svid.current();
     api.override(replaced(await change(api.message().svids[0]!)));
-    await until(() => expect(told('identity-renewal-failed')).toHaveLength(1));
+    await untilHolds(() => expect(told('identity-renewal-failed')).toHaveLength(1));
     expect(notices.at(-1)).toMatchObject({ code, level: 'warn', message: expect.stringContaining('last good') as unknown });
     expect(identity.svid.current().serial).toBe(serial);
     expect(JSON.stringify(notices)).not.toMatch(/PRIVATE|BEGIN|MII/);
     api.override(undefined);
     await api.rotate(uri);
-    await until(() => expect(identity.svid.current().serial).not.toBe(serial));
+    await untilHolds(() => expect(identity.svid.current().serial).not.toBe(serial));
   });
 
   it('garbage and a message of more than 4 MiB end the stream, which is opened again; an empty message is put aside', async () => {
@@ -381,12 +385,12 @@ describe('bad content of a message', () => {
     ];
     for (const [message, words] of bad) {
       api.override(message);
-      await until(() => expect(told('identity-renewal-failed').at(-1)?.message).toMatch(words));
+      await untilHolds(() => expect(told('identity-renewal-failed').at(-1)?.message).toMatch(words));
       expect(identity.svid.current().serial).toBe(serial);
     }
     api.override(undefined);
     await api.rotate(uri);
-    await until(() => expect(identity.svid.current().serial).not.toBe(serial));
+    await untilHolds(() => expect(identity.svid.current().serial).not.toBe(serial));
   });
 
   it('a federated bundle that is bad or claims the own trust domain costs nobody else', async () => {
@@ -423,14 +427,14 @@ describe('bad content of a message', () => {
     await identity.ready();
     const [svid] = api.message().svids;
     api.override({ svids: Array.from({ length: 65 }, () => svid!) });
-    await until(() => expect(notices.at(-1)?.message).toMatch(/more than 64 X\.509-SVIDs/));
+    await untilHolds(() => expect(notices.at(-1)?.message).toMatch(/more than 64 X\.509-SVIDs/));
     api.override({
       ...api.message(),
       federated_bundles: Object.fromEntries(Array.from({ length: 257 }, (_, n) => [`t${n}`, svid!.bundle])),
     });
-    await until(() => expect(notices.at(-1)?.message).toMatch(/more than 256 trust domains/));
+    await untilHolds(() => expect(notices.at(-1)?.message).toMatch(/more than 256 trust domains/));
     api.override(replaced({ bundle: Buffer.concat(Array.from({ length: 65 }, () => svid!.bundle)) }));
-    await until(() => expect(notices.at(-1)?.code).toBe('ENMESH_X509_MALFORMED'));
+    await untilHolds(() => expect(notices.at(-1)?.code).toBe('ENMESH_X509_MALFORMED'));
     expect(identity.svid.current().id.uri).toBe('spiffe://td.test/ns/shop/sa/web');
   });
 

@@ -3,6 +3,7 @@ import { unrefTimer } from '@enmesh/core/issuance';
 import { createTestAuthority } from '@enmesh/core/testing';
 import { createFakeWorkloadApi, type FakeWorkloadApi } from '../../../test/support/workload-api.js';
 import { createWorkloadApi, verifyJwtSvid, type JwtBundleSet, type WorkloadApi, type X509Context } from './index.js';
+import { untilHolds } from '../../../test/support/waiting.js';
 
 const web = 'spiffe://td.test/ns/shop/sa/web';
 const second = 'spiffe://td.test/ns/shop/sa/second';
@@ -21,7 +22,6 @@ afterEach(async () => {
   await agent.stop();
 });
 
-const until = (check: () => void) => vi.waitFor(check, { timeout: 5000, interval: 5 });
 const refused = (words: RegExp) =>
   expect.objectContaining({ code: 'ENMESH_ISSUANCE_WORKLOAD_API', message: expect.stringMatching(words) as unknown }) as unknown;
 
@@ -92,17 +92,17 @@ describe('JWT-SVIDs', () => {
     agent.federate('other.test', await createTestAuthority({ trustDomain: 'other.test' }));
     let bundles: JwtBundleSet = new Map();
     api.watchJwtBundles({ onChange: (state) => (bundles = state) });
-    await until(() => expect([...bundles.keys()]).toEqual(['td.test', 'other.test']));
+    await untilHolds(() => expect([...bundles.keys()]).toEqual(['td.test', 'other.test']));
     expect(bundles.get('other.test')?.keys).toEqual([]);
     const { token } = await api.fetchJwtSvid({ audience: 'stock' });
     const verify = (audience = 'stock') => verifyJwtSvid({ token, audience, bundles, now: Date.now() });
     expect(verify().spiffeId.uri).toBe(web);
     expect(() => verify('product')).toThrow(/another audience/);
     agent.rotateJwtKey(true);
-    await until(() => expect(bundles.get('td.test')?.keys).toHaveLength(2));
+    await untilHolds(() => expect(bundles.get('td.test')?.keys).toHaveLength(2));
     expect(verify().spiffeId.uri).toBe(web);
     agent.rotateJwtKey();
-    await until(() => expect(bundles.get('td.test')?.keys).toHaveLength(1));
+    await untilHolds(() => expect(bundles.get('td.test')?.keys).toHaveLength(1));
     expect(() => verify()).toThrow(/no key of its trust domain/);
   });
 });
@@ -115,17 +115,17 @@ describe('watchX509', () => {
       onChange: (state) => void states.push(state),
       onProblem: (_, { isLost }) => void lost.push(isLost),
     });
-    await until(() => expect(states).toHaveLength(1));
+    await untilHolds(() => expect(states).toHaveLength(1));
     expect(states[0]?.svids.map(({ svid, hint }) => [svid.id.uri, hint])).toEqual([
       [web, ''],
       [second, 'second'],
     ]);
     await agent.rotate(second);
-    await until(() => expect(states).toHaveLength(2));
+    await untilHolds(() => expect(states).toHaveLength(2));
     expect(states[1]?.bundles).toBe(states[0]?.bundles);
     agent.remove(web);
     agent.remove(second);
-    await until(() => expect(lost).toEqual([true, false]));
+    await untilHolds(() => expect(lost).toEqual([true, false]));
     stop();
   });
 
@@ -142,10 +142,10 @@ describe('watchX509', () => {
         throw new Error('secret');
       },
     });
-    await until(() => expect(count).toBe(1));
+    await untilHolds(() => expect(count).toBe(1));
     agent.override({ svids: [] });
-    await until(() => expect(problems).toEqual(['ENMESH_ISSUANCE_WORKLOAD_MESSAGE', 'ENMESH_ISSUANCE_WORKLOAD_MESSAGE']));
+    await untilHolds(() => expect(problems).toEqual(['ENMESH_ISSUANCE_WORKLOAD_MESSAGE', 'ENMESH_ISSUANCE_WORKLOAD_MESSAGE']));
     agent.override(undefined);
-    await until(() => expect(count).toBe(2));
+    await untilHolds(() => expect(count).toBe(2));
   });
 });

@@ -1,9 +1,9 @@
-import { once } from 'node:events';
 import { connect as connectTcp, createServer, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { bytesOf, gatewayOnly, istioAlpn, openWitness, statusesIn, type Witness } from '../../support/attack.js';
 import { createHouse, open, send, type House } from '../../support/house.js';
+import { closed, heard } from '../../support/waiting.js';
 
 // Dripping bytes and the deadlines of the server alone: packages/core/src/tls/pending.test.ts. Caches: packages/core/src/jwt/verify.test.ts.
 const modes = ['STRICT', 'PERMISSIVE'] as const;
@@ -37,7 +37,7 @@ describe('rule 12: slow and strange clients', () => {
   ])('that send %s (%j) to a %s port are cut after %i ms', async (_what, bytes, mode, deadline) => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
     const { port, server } = witness(mode);
-    const accepted = once(server, 'connection');
+    const accepted = heard(server, 'connection');
     const socket = connectTcp(port, '127.0.0.1');
     const closed = bytesOf(socket, bytes);
     await accepted;
@@ -71,7 +71,7 @@ describe('rule 12: slow and strange clients', () => {
       const socket = connectTcp(witness('STRICT').port, '127.0.0.1');
       socket.on('error', () => {});
       socket.write(hello.subarray(0, length), () => socket.resetAndDestroy());
-      await once(socket, 'close');
+      await closed(socket);
     }
     const as = await house('STRICT').svid('gateway');
     expect(
@@ -133,8 +133,8 @@ async function clientHello(): Promise<Buffer> {
   const port = await open(server);
   const client = connectTls({ port, host: '127.0.0.1', ALPNProtocols: [...istioAlpn], rejectUnauthorized: false });
   client.on('error', () => {});
-  const [socket] = (await once(server, 'connection')) as [Socket];
-  const [hello] = (await once(socket, 'data')) as [Buffer];
+  const [socket] = await heard<[Socket]>(server, 'connection');
+  const [hello] = await heard<[Buffer]>(socket, 'data');
   client.destroy();
   socket.destroy();
   server.close();

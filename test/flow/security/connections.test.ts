@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { createServer as createHttpsServer } from 'node:https';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -15,6 +14,7 @@ import {
   type Witness,
 } from '../../support/attack.js';
 import { createHouse, open, send, sendRaw, type House } from '../../support/house.js';
+import { heard } from '../../support/waiting.js';
 
 // Modes, ALPN lists, TLS versions and ciphers of the server alone: packages/core/src/tls/server.test.ts.
 // Redirects, host headers and proxies of calls: packages/core/src/outbound/outbound.test.ts.
@@ -95,7 +95,7 @@ describe.each(modes)('rule 1: where TLS is ended a certificate of the mesh is as
       ['gateway', 200],
     ] as const) {
       const second = connectTls({ ...options, ...(await clientOf(account)), ...(session && { session }) });
-      const shaken = once(second, 'secureConnect').then(() => second.isSessionReused());
+      const shaken = heard(second, 'secureConnect').then(() => second.isSessionReused());
       expect(statusesIn(await bytesOf(second, get))).toEqual([status]);
       expect(await shaken).toBe(false);
     }

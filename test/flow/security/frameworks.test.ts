@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { createServer, type IncomingMessage } from 'node:http';
 import { connect as connectHttp2 } from 'node:http2';
 import express5 from 'express';
@@ -9,6 +8,7 @@ import { enmesh, listen } from '@enmesh/express';
 import { enmesh as fastifyPlugin, serverFactory } from '@enmesh/fastify';
 import { refusals } from '../../support/attack.js';
 import { createHouse, open, send, type House } from '../../support/house.js';
+import { heard } from '../../support/waiting.js';
 
 let house: House;
 beforeAll(async () => {
@@ -38,7 +38,7 @@ describe('rule 3: frameworks that rewrite', () => {
     await app.listen({ port: 0, host: '127.0.0.1' });
     const session = connectHttp2(`http://127.0.0.1:${(app.server.address() as { port: number }).port}`);
     const stream = session.request({ ':path': '/public', ':authority': 'admin.shop' });
-    const [headers] = (await once(stream, 'response')) as [{ ':status': number }];
+    const [headers] = await heard<[{ ':status': number }]>(stream, 'response');
     expect(headers[':status']).toBe(500);
     session.destroy();
     await app.close();

@@ -1,8 +1,8 @@
-import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { X509Svid } from '@enmesh/core';
 import { gatewayOnly, openWitness, type Witness } from '../../support/attack.js';
 import { connect, createHouse, send, sendRaw, type House } from '../../support/house.js';
+import { closed, heard } from '../../support/waiting.js';
 
 // Chains, bundles and hostile certificates: packages/core/src/x509, test/conformance/x509-*.test.ts.
 let house: House;
@@ -58,10 +58,10 @@ describe('rule 2: an identity is one URI that the authority signed', () => {
     const socket = connect({ port, as, roots: [one.authority.rootPem] });
     socket.on('error', () => {});
     socket.write('GET /1 HTTP/1.1\r\nHost: a\r\n\r\n');
-    await once(socket, 'data');
+    await heard(socket, 'data');
     now += 61_000;
     socket.write('GET /2 HTTP/1.1\r\nHost: a\r\n\r\n');
-    await once(socket, 'close');
+    await closed(socket);
     expect(reached.map(({ url }) => url)).toEqual(['/1']);
     await one.close();
   });

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
+import { until } from '../../support/waiting.js';
 
 /** A program that a suite starts, and what its environment needs. */
 export interface Program {
@@ -71,12 +72,10 @@ export function startProgram({ path, env }: Program, args: readonly string[]): R
 
 /** Waits until somebody listens at a port of loopback; fails with what the program said when it has ended. */
 export async function listening(running: Running, port: number): Promise<void> {
-  for (const end = Date.now() + 15_000; Date.now() < end;) {
-    if (running.child.exitCode !== null) break;
-    if (await answers(port)) return;
-    await new Promise((wake) => setTimeout(wake, 25));
-  }
-  throw new Error(`nobody listens at ${port}: ${running.said()}`);
+  let isListening = false;
+  const said = `somebody listens at ${port}`;
+  await until(async () => running.child.exitCode !== null || (isListening = await answers(port)), said);
+  if (!isListening) throw new Error(`nobody listens at ${port}: ${running.said()}`);
 }
 
 function answers(port: number): Promise<boolean> {

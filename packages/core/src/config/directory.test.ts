@@ -13,10 +13,11 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { noticeEvents, type NoticeEvent } from '../telemetry/events.js';
 import { validateDocuments } from './validate.js';
 import { createDirectorySource, maxFileBytes, type ConfigSource } from './directory.js';
+import { untilHolds } from '../../../../test/support/waiting.js';
 
 let root: string;
 let stops: (() => void)[];
@@ -206,14 +207,14 @@ describe('watching', () => {
     changes = 0;
     stops.push(source.watch(() => changes++));
     // The first look, and the one after the watches stand.
-    await vi.waitFor(() => expect(changes).toBeGreaterThanOrEqual(2));
+    await untilHolds(() => expect(changes).toBeGreaterThanOrEqual(2));
     return source;
   };
   const heard = async (change: () => void): Promise<void> => {
     await new Promise((settled) => setTimeout(settled, 60));
     const before = changes;
     change();
-    await vi.waitFor(() => expect(changes).toBeGreaterThan(before), { timeout: 5000, interval: 5 });
+    await untilHolds(() => expect(changes).toBeGreaterThan(before));
   };
 
   test.each<[string, () => void]>([
@@ -269,7 +270,7 @@ describe('watching', () => {
     const source = await watched();
     for (const version of [2, 3, 4]) {
       await heard(() => swap(version));
-      await vi.waitFor(async () => expect(await source.read()).toEqual([{ name: 'a.yaml', text: String(version) }]));
+      await untilHolds(async () => expect(await source.read()).toEqual([{ name: 'a.yaml', text: String(version) }]));
     }
   });
 

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, unlinkSync, ut
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Workload } from '../identity/workload.js';
 import { evaluatePolicies } from '../policy/evaluate.js';
 import type { RequestAttributes } from '../request/attributes.js';
@@ -10,6 +10,7 @@ import { noticeEvents, type NoticeEvent } from '../telemetry/events.js';
 import { createDirectorySource } from './directory.js';
 import type { QuietTimes } from './load.js';
 import { createConfigStore, type ConfigStore } from './store.js';
+import { until } from '../../../../test/support/waiting.js';
 
 const workload: Workload = { namespace: 'shop', serviceAccount: 'product', labels: { app: 'product' } };
 const never: QuietTimes = { changedMs: 3_600_000, removedMs: 3_600_000 };
@@ -57,8 +58,6 @@ const open = async (quiet?: QuietTimes): Promise<ConfigStore> =>
     ...(quiet === undefined ? {} : { quiet }),
   }));
 const allows = (path: string): boolean => evaluatePolicies(store!.current().policies, request(path)).allowed;
-const until = (isReached: () => boolean): Promise<void> =>
-  vi.waitFor(() => expect(isReached()).toBe(true), { timeout: 10_000, interval: 5 });
 
 function writeOld(name: string, text: string): void {
   writeFileSync(join(root, name), text);
@@ -88,7 +87,7 @@ describe('a policy file written in place', () => {
     await until(() => allows('/stock'));
     expect(wrongDecisions()).toEqual([]);
     expect(notices.map((notice) => notice.kind)).toEqual(['config-loaded', 'config-loaded']);
-  }, 60_000);
+  });
 
   test('by a writer that rests where the file is valid but says less never opens anything', async () => {
     writeOld('policies.yaml', before);
@@ -105,7 +104,7 @@ describe('a policy file written in place', () => {
     writeFileSync(join(root, 'policies.yaml'), after);
     await until(() => allows('/stock'));
     expect(wrongDecisions()).toEqual([]);
-  }, 60_000);
+  });
 
   test('with less in it is obeyed after a while', async () => {
     writeOld('policies.yaml', before);

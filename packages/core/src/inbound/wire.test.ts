@@ -3,6 +3,7 @@ import { createServer, type Server } from 'node:http';
 import { connect, type AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseGivenRequest, readText, type GivenRequest } from './wire.js';
+import { closed } from '../../../../test/support/waiting.js';
 
 const host = ['host', 'a'] as const;
 const get = (more: Partial<GivenRequest>): GivenRequest => ({ method: 'GET', target: '/x', headers: [host], ...more });
@@ -50,7 +51,7 @@ describe("a given request, beside what Node's parser makes of its bytes", () => 
     const lines = [...headers, ['connection', 'close']].map(([name, value]) => `${name}: ${value}\r\n`).join('');
     socket.end(Buffer.from(`${method} ${target} HTTP/1.1\r\n${lines}\r\n`, 'utf8'));
     socket.resume();
-    await once(socket, 'close');
+    await closed(socket);
     return seen ?? 'refused';
   }
 

@@ -1,12 +1,13 @@
 import { generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { noticeEvents, type NoticeEvent } from '../telemetry/events.js';
 import { createTestAuthority, type TestAuthority } from '../testing/authority.js';
 import { createTestClock } from '../testing/clock.js';
 import { issueCertificate, rootOptions } from '../x509/certificate.js';
 import { createBundleEndpoint, type BundleEndpoint, type BundleEndpointOptions } from './bundle-endpoint.js';
+import { untilHolds } from '../../../../test/support/waiting.js';
 
 const endpointId = 'spiffe://partner.test/bundle';
 const failed = (words: RegExp) =>
@@ -60,7 +61,6 @@ const start = (options: Partial<BundleEndpointOptions> = {}): BundleEndpoint => 
   ends.push(() => endpoint.close());
   return endpoint;
 };
-const until = (check: () => void) => vi.waitFor(check, { timeout: 5000, interval: 5 });
 const lastFailure = (): string | undefined => notices.findLast(({ kind }) => kind === 'bundle-failed')?.message;
 
 beforeEach(async () => {
@@ -95,16 +95,16 @@ describe('a bundle endpoint of profile https_spiffe', () => {
     clock.advance(59_999);
     expect(asked).toBe(1);
     clock.advance(1);
-    await until(() => expect(heard).toEqual([[authority.rootPem, next.rootPem]]));
-    await until(() => expect(clock.pending).toBe(1));
+    await untilHolds(() => expect(heard).toEqual([[authority.rootPem, next.rootPem]]));
+    await untilHolds(() => expect(clock.pending).toBe(1));
     server.setSecureContext(await credentialsOf(next, endpointId));
     publish([x509Key(next.rootPem)], { spiffe_sequence: 3 });
     clock.advance(60_000);
-    await until(() => expect(heard.at(-1)).toEqual([next.rootPem]));
-    await until(() => expect(clock.pending).toBe(1));
+    await untilHolds(() => expect(heard.at(-1)).toEqual([next.rootPem]));
+    await untilHolds(() => expect(clock.pending).toBe(1));
     server.setSecureContext(await credentialsOf(authority, endpointId));
     clock.advance(60_000);
-    await until(() => expect(lastFailure()).toMatch(/the last good bundle is kept/));
+    await untilHolds(() => expect(lastFailure()).toMatch(/the last good bundle is kept/));
     expect(endpoint.current().get('partner.test')?.roots).toEqual([next.rootPem]);
   });
 
@@ -127,7 +127,7 @@ describe('a bundle endpoint of profile https_spiffe', () => {
   ])('is not believed with %s', async (_, words, credentials) => {
     server.setSecureContext(await credentials());
     const endpoint = start();
-    await until(() => expect(lastFailure()).toMatch(words));
+    await untilHolds(() => expect(lastFailure()).toMatch(words));
     expect(asked).toBe(0);
     expect(endpoint.jwtBundle()).toBeUndefined();
   });
@@ -145,10 +145,10 @@ describe('a bundle endpoint of profile https_spiffe', () => {
     publish([x509Key(authority.rootPem)], { spiffe_sequence: 7 });
     const endpoint = start({ timer: clock.timer });
     await endpoint.ready();
-    await until(() => expect(clock.pending).toBe(1));
+    await untilHolds(() => expect(clock.pending).toBe(1));
     publish([], { spiffe_sequence: 6 });
     clock.advance(60_000);
-    await until(() => expect(lastFailure()).toMatch(/older \(spiffe_sequence 6\) than the one held \(7\)/));
+    await untilHolds(() => expect(lastFailure()).toMatch(/older \(spiffe_sequence 6\) than the one held \(7\)/));
     expect(endpoint.current().get('partner.test')?.roots).toHaveLength(1);
   });
 
@@ -157,7 +157,7 @@ describe('a bundle endpoint of profile https_spiffe', () => {
     answer.status = 500;
     const endpoint = start({ timer: clock.timer });
     const waiting = endpoint.ready();
-    await until(() => expect(clock.pending).toBe(1));
+    await untilHolds(() => expect(clock.pending).toBe(1));
     endpoint.close();
     await expect(waiting).rejects.toThrow(expect.objectContaining({ code: 'ENMESH_IDENTITY_NONE' }));
     await expect(endpoint.ready()).rejects.toThrow(expect.objectContaining({ code: 'ENMESH_IDENTITY_NONE' }));
@@ -184,9 +184,9 @@ describe('a bundle endpoint of profile https_web', () => {
     await endpoint.ready();
     expect(endpoint.current().get('partner.test')?.roots).toEqual([authority.rootPem]);
     start({ ...web, url: webUrl.replace('localhost', '127.0.0.1'), roots: root });
-    await until(() => expect(lastFailure()).toMatch(/ERR_TLS_CERT_ALTNAME_INVALID/));
+    await untilHolds(() => expect(lastFailure()).toMatch(/ERR_TLS_CERT_ALTNAME_INVALID/));
     start({ ...web, url: webUrl, roots: authority.rootPem });
-    await until(() => expect(lastFailure()).toMatch(/UNABLE_TO_VERIFY_LEAF_SIGNATURE/));
+    await untilHolds(() => expect(lastFailure()).toMatch(/UNABLE_TO_VERIFY_LEAF_SIGNATURE/));
   });
 });
 
@@ -221,7 +221,7 @@ describe('an answer of a bundle endpoint', () => {
   ])('%s is not taken', async (_, words, change) => {
     answer = { ...answer, ...change() };
     const endpoint = start({ maxBytes: 4096 });
-    await until(() => expect(lastFailure()).toMatch(words));
+    await untilHolds(() => expect(lastFailure()).toMatch(words));
     expect(endpoint.current().get('partner.test')?.roots).toEqual([authority.rootPem]);
     expect(endpoint.jwtBundle()).toBeUndefined();
   });
@@ -231,7 +231,7 @@ describe('an answer of a bundle endpoint', () => {
     const clock = createTestClock(Date.now());
     start({ timeoutMs: 30, timer: clock.timer });
     for (const pause of [1000, 2000, 4000]) {
-      await until(() => expect(clock.pending).toBe(1));
+      await untilHolds(() => expect(clock.pending).toBe(1));
       clock.advance(pause - 1);
       expect(clock.pending).toBe(1);
       clock.advance(1);

@@ -1,8 +1,9 @@
 import { createServer, type Server } from 'node:net';
 import type { AddressInfo } from 'node:net';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createTestClock } from '../testing/clock.js';
 import { createBundleUrls, type BundleUrls } from './bundle-urls.js';
+import { untilHolds } from '../../../../test/support/waiting.js';
 
 let server: Server;
 let url: string;
@@ -41,7 +42,7 @@ describe('createBundleUrls', () => {
       [url, 1],
       [`${url}b`, 1],
     ]);
-    await vi.waitFor(() => expect(clock.pending).toBe(2));
+    await untilHolds(() => expect(clock.pending).toBe(2));
     urls.use([{ url: `${url}b?token=x`, trustDomain: 'b.example' }]);
     expect([clock.pending, urls.status().length]).toEqual([1, 1]);
     urls.close();

@@ -24,6 +24,7 @@ import { parsePem } from '../x509/pem.js';
 import { readCertificateFacts } from '../x509/certificate-facts.js';
 import { verifySvidChain } from '../x509/svid-verify.js';
 import { createDevIdentity, type DevIdentity, type DevIdentityOptions } from './dev-authority.js';
+import { heard } from '../../../../test/support/waiting.js';
 
 const hour = 3_600_000;
 const workload = { namespace: 'shop', serviceAccount: 'gateway', labels: {} };
@@ -273,7 +274,7 @@ describe('processes of their own', () => {
     const running = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['pipe', 'pipe', 'inherit'] });
     let output = '';
     running.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));
-    return { running, ready: once(running.stdout, 'data'), output: () => output, done: once(running, 'close') };
+    return { running, ready: heard(running.stdout, 'data'), output: () => output, done: once(running, 'close') };
   };
 
   it('load node-forge only once something is written', async () => {
@@ -309,5 +310,5 @@ describe('processes of their own', () => {
       expect([...roots][0]).toContain(readFileSync(join(directory, 'root-cert.pem'), 'utf8').trim());
       expect(readdirSync(directory).sort()).toEqual(['.gitignore', 'authority.pem', 'root-cert.pem']);
     }
-  }, 60_000);
+  });
 });

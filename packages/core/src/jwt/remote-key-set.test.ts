@@ -12,12 +12,13 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { generateKeyPairSync } from 'node:crypto';
-import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { noticeEvents, type NoticeEvent } from '../telemetry/events.js';
 import { createTestClock, type TestClock } from '../testing/clock.js';
 import { createTestIssuer, type TestIssuer } from '../testing/issuer.js';
 import { createSnapshotStore } from './key-set-snapshot.js';
 import { createRemoteKeySet, type RemoteKeySet } from './remote-key-set.js';
+import { untilHolds } from '../../../../test/support/waiting.js';
 
 const minute = 60_000;
 const hour = 60 * minute;
@@ -177,7 +178,7 @@ describe('a snapshot on disk', () => {
   async function kept(): Promise<string> {
     const set = start({ snapshot: true });
     await set.tried;
-    const file = await vi.waitFor(() => {
+    const file = await untilHolds(() => {
       const [name = ''] = readdirSync(directory).filter((found) => found.endsWith('.json'));
       expect(name).not.toBe('');
       return join(directory, name);
@@ -229,7 +230,7 @@ describe('a snapshot on disk', () => {
     await set.tried;
     expect(set.keys).toEqual([]);
     expect(set.status()).toMatchObject({ state: 'fresh', restored: false });
-    await vi.waitFor(() => expect(readFileSync(file, 'utf8')).toContain('{\\"keys\\":[]}'));
+    await untilHolds(() => expect(readFileSync(file, 'utf8')).toContain('{\\"keys\\":[]}'));
   });
 
   it('counts for 24 hours from the fetch, however often the process starts', async () => {
@@ -281,7 +282,7 @@ describe('a snapshot on disk', () => {
     writeFileSync(directory, '');
     const set = start({ snapshot: true });
     await set.tried;
-    await vi.waitFor(() => expect(kinds()).toEqual(['key-set-refreshed info', 'key-set-snapshot-failed warn']));
+    await untilHolds(() => expect(kinds()).toEqual(['key-set-refreshed info', 'key-set-snapshot-failed warn']));
     expect(set.status()).toMatchObject({ state: 'fresh' });
   });
 });

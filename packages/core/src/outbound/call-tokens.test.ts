@@ -91,7 +91,7 @@ describe('what calls carry', () => {
     expect(wrong).toEqual([]);
     expect(calls).toBe(100_000);
     expect(tokens.context()).toBeUndefined();
-  }, 60_000);
+  });
 
   it('is opened anew after an exchange that could not be opened, once for all entries that say the same', async () => {
     let opened = 0;

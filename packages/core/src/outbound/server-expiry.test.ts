@@ -1,5 +1,4 @@
 import { get, type Agent, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
-import { once } from 'node:events';
 import { connect, type AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -19,6 +18,7 @@ import { createMeshDispatcher } from './dispatcher.js';
 import { MeshChannel } from './grpc-channel.js';
 import { createGrpcRoute } from './grpc-route.js';
 import { createMeshFetch, createMeshRequest } from './fetch.js';
+import { heard, until } from '../../../../test/support/waiting.js';
 
 const url = 'http://product.shop.svc.cluster.local';
 const minute = 60_000;
@@ -156,10 +156,6 @@ const clients: Readonly<Record<string, (world: World) => () => Promise<AsyncIter
   'a request of the agent': (world) => () => open(world.agent),
 };
 
-async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise(setImmediate);
-}
-
 describe.each(Object.entries(clients))('%s, when the certificate of the server ends', (_name, clientOf) => {
   it('takes a new connection and shows the old one to nobody', async () => {
     const world = await start();
@@ -262,7 +258,7 @@ describe.each(Object.entries(upgrades))('%s', (_name, upgrade) => {
     socket.on('error', (error: { code?: unknown }) => (ended.code = error.code)).on('close', () => (ended.isClosed = true));
     ends.push(() => socket.destroy());
     const echo = async (text: string): Promise<string> => {
-      const answer = once(socket, 'data');
+      const answer = heard(socket, 'data');
       socket.write(text);
       return String(((await answer) as [Buffer])[0]);
     };

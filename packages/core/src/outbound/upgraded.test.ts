@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -6,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import { noticeEvents, type NoticeEvent } from '../telemetry/events.js';
 import { endDistrusted } from './upgraded.js';
+import { heard } from '../../../../test/support/waiting.js';
 
 let server: Server;
 const ends: (() => unknown)[] = [];
@@ -24,12 +24,12 @@ describe('endDistrusted', () => {
     const notices: NoticeEvent[] = [];
     ends.push(noticeEvents.subscribe((notice) => void notices.push(notice)));
     const sockets = new WebSocketServer({ server });
-    const accepted = once(sockets, 'connection') as Promise<[WebSocket]>;
+    const accepted = heard<[WebSocket]>(sockets, 'connection');
     const client = new WebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}/`);
-    const upgraded = once(client, 'upgrade');
-    await once(client, 'open');
+    const upgraded = heard(client, 'upgrade');
+    await heard(client, 'open');
     const [atServer] = await accepted;
-    const closes = Promise.all([once(client, 'close'), once(atServer, 'close')]) as Promise<[number, Buffer][]>;
+    const closes = Promise.all([client, atServer].map((one) => heard<[number, Buffer]>(one, 'close')));
     const [{ socket }] = (await upgraded) as [{ socket: Duplex }];
     endDistrusted(socket);
     expect((await closes).map(([code]) => code)).toEqual([1008, 1008]);

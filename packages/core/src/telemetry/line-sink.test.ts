@@ -16,6 +16,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openLineSink, type LineSink } from './line-sink.js';
+import { until } from '../../../../test/support/waiting.js';
 
 let directory: string;
 let file: string;
@@ -32,12 +33,6 @@ afterEach(async () => {
 
 const lossLine = (lost: number): string => `${lost} lost`;
 const text = (path = file): string => readFileSync(path, 'utf8');
-async function until(isSo: () => boolean): Promise<void> {
-  for (const end = Date.now() + 10_000; !isSo();) {
-    if (Date.now() > end) throw new Error('it did not come to that');
-    await new Promise((done) => setTimeout(done, 5));
-  }
-}
 
 describe('a line sink', () => {
   it('appends to a file that only its owner may read', async () => {

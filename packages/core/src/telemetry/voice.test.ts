@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { deniedEvents, noticeEvents, type DeniedEvent } from './events.js';
 import { createStandardErrorWriter } from './standard-error.js';
 import { createVoice } from './voice.js';
+import { untilHolds } from '../../../../test/support/waiting.js';
 
 const denied = (id: string): DeniedEvent => ({
   id,
@@ -99,7 +100,7 @@ describe('standard error', () => {
     const write = createStandardErrorWriter(fd);
     const expected = Array.from({ length: 200 }, (_, at) => `line ${at}`);
     for (const line of expected) write(line);
-    await vi.waitFor(() => expect(readFileSync(path, 'utf8').trimEnd().split('\n')).toEqual(expected));
+    await untilHolds(() => expect(readFileSync(path, 'utf8').trimEnd().split('\n')).toEqual(expected));
     closeSync(fd);
     rmSync(directory, { recursive: true });
   });
@@ -112,7 +113,7 @@ describe('standard error', () => {
     const write = createStandardErrorWriter(fd);
     // Nothing can be written before this loop ends: it stands for a reader that has stopped.
     for (let at = 0; at < 10_000; at++) write(`line ${at}`);
-    await vi.waitFor(() => expect(readFileSync(path, 'utf8')).toMatch(/enmesh 9743 lines were lost/));
+    await untilHolds(() => expect(readFileSync(path, 'utf8')).toMatch(/enmesh 9743 lines were lost/));
     closeSync(fd);
     rmSync(directory, { recursive: true });
   });

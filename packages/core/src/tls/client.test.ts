@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createServer as createNetServer, type AddressInfo, type Socket } from 'node:net';
 import { createServer, type TLSSocket, type TlsOptions } from 'node:tls';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { callTls, clientCertificate, startLab, until } from '../../../../test/support/tls-lab.js';
+import { callTls, clientCertificate, startLab } from '../../../../test/support/tls-lab.js';
 import { errorTable, isEnmeshError, EnmeshError } from '../errors.js';
 import { fixedSvidSource } from '../identity/svid.js';
 import { fixedTrustBundleSource } from '../identity/trust-bundle.js';
@@ -12,6 +12,7 @@ import { createTestAuthority, type TestAuthority } from '../testing/authority.js
 import { issueCertificate, rootOptions, svidOptions } from '../x509/certificate.js';
 import { connectMesh, type MeshConnectOptions } from './client.js';
 import { connectionOf } from './peer.js';
+import { closed, heard, until } from '../../../../test/support/waiting.js';
 
 const stockUri = 'spiffe://cluster.local/ns/shop/sa/stock';
 
@@ -98,7 +99,7 @@ describe('connectMesh', () => {
     const { error, socket } = await attempt(options(lab.port));
     expect(error).toBeNull();
     socket?.write('GET / HTTP/1.1\r\nHost: stock\r\n\r\n');
-    const [answer] = (await once(socket as TLSSocket, 'data')) as [Buffer];
+    const [answer] = await heard<[Buffer]>(socket as TLSSocket, 'data');
     expect(answer.toString()).toContain('served');
     expect(connectionOf(socket as TLSSocket).peer?.uri).toBe(stockUri);
     expect(lab.served).toEqual([
@@ -166,7 +167,7 @@ describe('connectMesh', () => {
         const { socket } = await attempt(options(server.port));
         expect(socket?.isSessionReused()).toBe(false);
         socket?.end();
-        await once(socket as TLSSocket, 'close');
+        await closed(socket as TLSSocket);
       }
       expect(server.handshakes.map(({ isReused }) => isReused)).toEqual([false, false, false]);
     },
@@ -207,7 +208,7 @@ describe('connectMesh', () => {
     const { port } = server.address() as AddressInfo;
     const controller = new AbortController();
     const going = attempt(options(port, { signal: controller.signal }));
-    await once(server, 'connection');
+    await heard(server, 'connection');
     controller.abort();
     expect((await going).error?.name).toBe('AbortError');
     expect((await attempt(options(port, { signal: controller.signal }))).error?.name).toBe('AbortError');
@@ -264,7 +265,7 @@ describe('chains with intermediates', () => {
     const { error, socket } = await attempt(options(own.port, { identity }));
     expect(error).toBeNull();
     socket?.write('GET / HTTP/1.1\r\nHost: stock\r\n\r\n');
-    await once(socket as TLSSocket, 'data');
+    await heard(socket as TLSSocket, 'data');
     expect(own.served[0]?.peer?.uri).toBe(stockUri);
   });
 

@@ -1,14 +1,14 @@
-import { once } from 'node:events';
 import { request as httpsRequest, Agent, type RequestOptions } from 'node:https';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { connect as connectTcp } from 'node:net';
 import { connect, type TLSSocket } from 'node:tls';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { clientCertificate, readToEnd, startLab, until, type Lab } from '../../../../test/support/tls-lab.js';
+import { clientCertificate, readToEnd, startLab, type Lab } from '../../../../test/support/tls-lab.js';
 import type { MeshIdentity } from '../identity/source.js';
 import { createTestAuthority } from '../testing/authority.js';
 import { connectionsOf } from './connections.js';
 import { drainServer } from './drain.js';
+import { heard, until } from '../../../../test/support/waiting.js';
 
 let stock: MeshIdentity;
 let lab: Lab;
@@ -52,7 +52,7 @@ function call(agent?: Agent): Promise<{ status: number; connection: string | und
 async function connected(): Promise<TLSSocket> {
   const socket = connect({ port: lab.port, host: '127.0.0.1', rejectUnauthorized: false, ...clientCertificate(stock) });
   socket.on('error', () => {});
-  await once(socket, 'secureConnect');
+  await heard(socket, 'secureConnect');
   return socket;
 }
 
@@ -63,7 +63,7 @@ describe('drainServer', () => {
     await call(agent);
     const unused = await connected();
     const silent = connectTcp(lab.port, '127.0.0.1');
-    await once(silent, 'connect');
+    await heard(silent, 'connect');
     await until(() => connectionsOf(lab.server).size === 2);
     const ends = [readToEnd(unused), readToEnd(silent)];
     await drainServer(lab.server, { deadlineMs: 60_000 });
@@ -119,7 +119,7 @@ describe('drainServer', () => {
     );
     const upgraded = await connected();
     upgraded.write('GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n');
-    await once(upgraded, 'data');
+    await heard(upgraded, 'data');
     const ended = readToEnd(upgraded);
     const stuck = call();
     await until(() => held.length === 1);
@@ -143,7 +143,7 @@ describe('drainServer', () => {
     });
     const upgraded = await connected();
     upgraded.write('GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n');
-    await once(upgraded, 'data');
+    await heard(upgraded, 'data');
     const ended = readToEnd(upgraded);
     await drainServer(lab.server, { deadlineMs: 60_000 });
     await ended;

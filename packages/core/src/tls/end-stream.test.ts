@@ -1,7 +1,7 @@
-import { once } from 'node:events';
 import { PassThrough } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { closeWebSocket, endStream } from './end-stream.js';
+import { closed } from '../../../../test/support/waiting.js';
 
 const withWebSocket = (value: unknown): PassThrough => Object.assign(new PassThrough(), { [Symbol('websocket')]: value });
 
@@ -11,7 +11,7 @@ describe('endStream', () => {
     let hasEnded = false;
     socket.resume().on('end', () => (hasEnded = true));
     endStream(socket);
-    await once(socket, 'close');
+    await closed(socket);
     expect([socket.destroyed, hasEnded]).toEqual([true, false]);
   });
 

@@ -6,6 +6,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { parsePem } from '../x509/pem.js';
 import { createTestAuthority, type TestAuthority } from '../testing/authority.js';
 import { connectionOf, readPeerIdentity, recordConnection, unmapped } from './peer.js';
+import { closed, heard } from '../../../../test/support/waiting.js';
 
 let authority: TestAuthority;
 beforeAll(async () => void (authority = await createTestAuthority()));
@@ -41,14 +42,14 @@ describe('connectionOf', () => {
     await once(server, 'listening');
     const { port } = server.address() as AddressInfo;
     const client = connect(port, '127.0.0.1');
-    const [socket] = (await once(server, 'connection')) as [Socket];
+    const [socket] = await heard<[Socket]>(server, 'connection');
     const facts = connectionOf(socket);
     expect(facts).toEqual({
       ...{ tls: false, peer: undefined, sni: '', mode: undefined },
       ...{ sourceIp: '127.0.0.1', sourcePort: client.localPort, destinationIp: '127.0.0.1', destinationPort: port },
     });
     socket.destroy();
-    await once(socket, 'close');
+    await closed(socket);
     expect(connectionOf(socket)).toBe(facts);
     client.destroy();
     server.close();

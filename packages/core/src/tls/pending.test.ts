@@ -2,17 +2,10 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
-import {
-  callPlain,
-  clientCertificate,
-  readToEnd,
-  startLab,
-  until,
-  type Lab,
-  type Outcome,
-} from '../../../../test/support/tls-lab.js';
+import { callPlain, clientCertificate, readToEnd, startLab, type Lab, type Outcome } from '../../../../test/support/tls-lab.js';
 import type { MeshIdentity } from '../identity/source.js';
 import { createTestAuthority } from '../testing/authority.js';
+import { heard, until } from '../../../../test/support/waiting.js';
 
 let stock: MeshIdentity;
 let lab: Lab;
@@ -34,8 +27,8 @@ async function clientHello(): Promise<Buffer> {
   const { port } = server.address() as { port: number };
   const client = connectTls({ port, host: '127.0.0.1', ...clientCertificate(stock), rejectUnauthorized: false });
   client.on('error', () => {});
-  const [socket] = (await once(server, 'connection')) as [Socket];
-  const [hello] = (await once(socket, 'data')) as [Buffer];
+  const [socket] = await heard<[Socket]>(server, 'connection');
+  const [hello] = await heard<[Buffer]>(socket, 'data');
   client.destroy();
   server.close();
   return hello;
@@ -92,13 +85,13 @@ describe('a connection that does not begin', () => {
     lab = await startLab(stock);
     for (const bytes of ['', '\x16', '\x16\x03\x01']) {
       const socket = connect(lab.port, '127.0.0.1');
-      await once(socket, 'connect');
+      await heard(socket, 'connect');
       if (bytes !== '') await new Promise((sent) => socket.write(bytes, 'latin1', sent));
       socket.resetAndDestroy();
     }
     const identity = stock;
     const alive = connectTls({ port: lab.port, host: '127.0.0.1', rejectUnauthorized: false, ...clientCertificate(identity) });
-    await once(alive, 'secureConnect');
+    await heard(alive, 'secureConnect');
     alive.destroy();
   });
 });

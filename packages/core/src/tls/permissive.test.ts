@@ -1,21 +1,13 @@
-import { once } from 'node:events';
 import { connect } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
-import {
-  callPlain,
-  clientCertificate,
-  readToEnd,
-  startLab,
-  until,
-  type Lab,
-  type Outcome,
-} from '../../../../test/support/tls-lab.js';
+import { callPlain, clientCertificate, readToEnd, startLab, type Lab, type Outcome } from '../../../../test/support/tls-lab.js';
 import type { ErrorCode } from '../errors.js';
 import type { MeshIdentity } from '../identity/source.js';
 import { createTestAuthority } from '../testing/authority.js';
 import type { TlsMode } from './mode.js';
 import { startOf } from './permissive.js';
+import { heard, until } from '../../../../test/support/waiting.js';
 
 let stock: MeshIdentity;
 let lab: Lab;
@@ -150,14 +142,14 @@ describe.each(modes)('a %s port', (mode) => {
     lab = await startLab(stock, { settings: { mode } });
     for (const bytes of ['', '\x16', '\x16\x03\x01', 'P', 'PROXY TCP4', '\r\n', preface]) {
       const socket = connect(lab.port, '127.0.0.1');
-      await once(socket, 'connect');
+      await heard(socket, 'connect');
       if (bytes !== '') await new Promise((sent) => socket.write(bytes, 'latin1', sent));
       socket.resetAndDestroy();
     }
     if (mode === 'DISABLE') return void expect((await callPlain(lab.port)).text).toContain('served');
     const tls = { ...clientCertificate(stock), ALPNProtocols: ['istio', 'http/1.1'] };
     const alive = connectTls({ port: lab.port, host: '127.0.0.1', rejectUnauthorized: false, ...tls });
-    await once(alive, 'secureConnect');
+    await heard(alive, 'secureConnect');
     alive.destroy();
   });
 });

@@ -10,6 +10,7 @@ import { isEnmeshError } from '../errors.js';
 import type { MeshIdentity } from '../identity/source.js';
 import { createTestAuthority, type TestAuthority } from '../testing/authority.js';
 import { connectMesh } from './client.js';
+import { closed } from '../../../../test/support/waiting.js';
 
 let authority: TestAuthority;
 let stock: MeshIdentity;
@@ -133,7 +134,7 @@ describe('our client', () => {
         ),
       );
       expect(socket.isSessionReused()).toBe(false);
-      await once(socket.resume(), 'close');
+      await closed(socket);
     }
     expect(server.resumed).toEqual([false, false, false]);
     server.close();

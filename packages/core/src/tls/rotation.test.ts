@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { connect } from 'node:tls';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { callTls, clientCertificate, readToEnd, startLab, type Lab } from '../../../../test/support/tls-lab.js';
@@ -7,6 +6,7 @@ import type { MeshIdentity } from '../identity/source.js';
 import type { X509Svid } from '../identity/svid.js';
 import type { TrustBundleSet } from '../identity/trust-bundle.js';
 import { createTestAuthority, type TestAuthority } from '../testing/authority.js';
+import { heard } from '../../../../test/support/waiting.js';
 
 let authority: TestAuthority;
 let other: TestAuthority;
@@ -49,7 +49,7 @@ describe('a server whose identity changes', () => {
     lab = await startLab(heldIdentity(held));
     const serial = async (): Promise<string> => {
       const socket = connect({ port: lab.port, host: '127.0.0.1', rejectUnauthorized: false, ...clientCertificate(gateway) });
-      await once(socket, 'secureConnect');
+      await heard(socket, 'secureConnect');
       const shown = socket.getPeerCertificate().serialNumber.toLowerCase();
       socket.destroy();
       return shown;
@@ -134,7 +134,7 @@ describe('session resumption', () => {
       maxVersion: 'TLSv1.2' as const,
     };
     const first = connect(tls);
-    await once(first, 'secureConnect');
+    await heard(first, 'secureConnect');
     const session = first.getSession();
     first.end('GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
     await readToEnd(first);
@@ -159,7 +159,7 @@ describe('renegotiation', () => {
       maxVersion: 'TLSv1.2' as const,
     };
     const socket = connect(tls);
-    await once(socket, 'secureConnect');
+    await heard(socket, 'secureConnect');
     const outcome = await new Promise((resolve) => {
       socket.on('error', (error: Error & { code?: string }) => resolve(error.code));
       socket.renegotiate({}, (error) => resolve(error ?? 'renegotiated'));

@@ -8,6 +8,7 @@ import { issueCertificate, rootOptions, svidOptions } from '../x509/certificate.
 import { parsePem } from '../x509/pem.js';
 import { parseX509Svid } from '../x509/svid-verify.js';
 import { contextOptions } from './secure-context.js';
+import { heard } from '../../../../test/support/waiting.js';
 
 const derOf = (pem: string): string[] => parsePem(pem, 'CERTIFICATE').map((der) => der.toString('hex'));
 
@@ -16,7 +17,7 @@ async function shownBy(epoch: { readonly svid: X509Svid; readonly bundles: Trust
   const server = createServer(contextOptions(epoch, {})).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const socket = connect({ port: (server.address() as { port: number }).port, host: '127.0.0.1', rejectUnauthorized: false });
-  await once(socket, 'secureConnect');
+  await heard(socket, 'secureConnect');
   const shown: string[] = [];
   let next: DetailedPeerCertificate | undefined = socket.getPeerCertificate(true);
   while (next !== undefined && !shown.includes(next.raw.toString('hex'))) {

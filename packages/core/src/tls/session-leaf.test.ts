@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { createTestAuthority } from '../testing/authority.js';
 import { parsePem } from '../x509/pem.js';
 import { leafInSession } from './session-leaf.js';
+import { heard } from '../../../../test/support/waiting.js';
 
 /** What both ends of a handshake keep as their session when it has ended. */
 async function sessions(version: 'TLSv1.2' | 'TLSv1.3'): Promise<{ atServer: Buffer; leaf: Buffer; other: Buffer }> {
@@ -17,7 +18,7 @@ async function sessions(version: 'TLSv1.2' | 'TLSv1.3'): Promise<{ atServer: Buf
   const server = createServer({ key: keyOf(stock), cert: stock.chain, requestCert: true, ...roots }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as { port: number };
-  const accepted = once(server, 'secureConnection') as Promise<[TLSSocket]>;
+  const accepted = heard<[TLSSocket]>(server, 'secureConnection');
   const client = connect({
     port,
     host: '127.0.0.1',

@@ -1,12 +1,12 @@
-import { once } from 'node:events';
 import { connect, type TLSSocket } from 'node:tls';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { clientCertificate, startLab, until, type Lab } from '../../../../test/support/tls-lab.js';
+import { clientCertificate, startLab, type Lab } from '../../../../test/support/tls-lab.js';
 import type { TrustBundleSet } from '../identity/trust-bundle.js';
 import { createTestAuthority, type TestAuthority } from '../testing/authority.js';
 import { connectionsOf } from './connections.js';
 import { connectionOf } from './peer.js';
 import type { Standing } from './standing.js';
+import { heard, until } from '../../../../test/support/waiting.js';
 
 const day = 86_400_000;
 const workload = { namespace: 'shop', serviceAccount: 'gateway', notAfter: Date.now() + 500 * day };
@@ -37,7 +37,7 @@ async function open(world: { now: number; bundles: TrustBundleSet }): Promise<{ 
   const certificate = clientCertificate(await authority.identity(workload));
   client = connect({ port: lab.port, host: '127.0.0.1', rejectUnauthorized: false, ALPNProtocols: ['istio'], ...certificate });
   client.on('error', () => {});
-  await once(client, 'secureConnect');
+  await heard(client, 'secureConnect');
   await until(() => connectionsOf(lab.server).size > 0);
   const [socket] = connectionsOf(lab.server);
   const standing = socket === undefined ? undefined : connectionOf(socket).standing;

@@ -1,9 +1,8 @@
-import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { connect as connectTcp, type Socket } from 'node:net';
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { callTls, clientCertificate, readToEnd, startLab, until, type Lab } from '../../../../test/support/tls-lab.js';
+import { callTls, clientCertificate, readToEnd, startLab, type Lab } from '../../../../test/support/tls-lab.js';
 import { EnmeshError } from '../errors.js';
 import type { MeshIdentity } from '../identity/source.js';
 import type { X509Svid } from '../identity/svid.js';
@@ -14,6 +13,7 @@ import { connectionsOf } from './connections.js';
 import { connectionOf } from './peer.js';
 import { keptPeers } from './peer-records.js';
 import type { TlsServerOptions } from './server.js';
+import { closed, heard, until } from '../../../../test/support/waiting.js';
 
 const hour = 3_600_000;
 let authority: TestAuthority;
@@ -97,7 +97,7 @@ async function openTls(identity: MeshIdentity = gateway, options: ConnectionOpti
     ...options,
   });
   clients.push(socket.on('error', () => {}));
-  await once(socket, 'secureConnect');
+  await heard(socket, 'secureConnect');
   await until(() => connectionsOf(lab.server).size > before);
   return socket;
 }
@@ -117,8 +117,6 @@ function ask(socket: Socket): Promise<string> {
   socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
   return answer;
 }
-
-const closed = (socket: Socket): Promise<unknown> => (socket.destroyed ? Promise.resolve() : once(socket.resume(), 'close'));
 
 /** Resolves when a sweep that begins now has looked at everything: it takes one turn of the loop here. */
 const swept = async (): Promise<void> => {
