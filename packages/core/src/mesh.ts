@@ -73,7 +73,7 @@ async function assemble(settings: Settings, extAuthz: ExtAuthzModule | undefined
   });
   stops.push(() => store.close());
   const { trustDomain } = store.current().mesh;
-  const audit = await openAudit(settings, trustDomain, stops);
+  const { scope: audit, reload: reloadSettings } = await openAudit(settings, trustDomain, stops);
   const { identity, ready: identityReady, bundleEndpoints, close: closeIdentity } = await openMeshIdentity(settings, store);
   stops.push(closeIdentity);
   jwtSvids.use(identity, store.current().resources);
@@ -116,7 +116,18 @@ async function assemble(settings: Settings, extAuthz: ExtAuthzModule | undefined
   stops.push(closeMetrics);
   const told = { snapshot: () => store.current(), metrics, keySets: () => keySets.status() };
   const admin = await openAdminOf(settings, told, stops);
-  const rooms = { store, keySets, parts, clients, identityReady, trustDomain, adminPort: admin?.port, readiness, metrics };
+  const rooms = {
+    store,
+    keySets,
+    parts,
+    clients,
+    identityReady,
+    trustDomain,
+    adminPort: admin?.port,
+    readiness,
+    metrics,
+    reloadSettings,
+  };
   const mesh = meshOf(settings, rooms, stops);
   registerMesh(mesh, parts);
   stops.push(registerOutbound(mesh, outbound));
@@ -197,6 +208,7 @@ interface Rooms {
   readonly adminPort: number | undefined;
   readonly readiness: Readiness;
   readonly metrics: () => string;
+  readonly reloadSettings: () => Promise<void>;
 }
 
 function meshOf(settings: Settings, rooms: Rooms, stops: Stops): Mesh {
@@ -244,7 +256,10 @@ function meshOf(settings: Settings, rooms: Rooms, stops: Stops): Mesh {
     runAs,
     metrics: rooms.metrics,
     adminPort: rooms.adminPort,
-    reload: () => store.reload(),
+    async reload() {
+      await rooms.reloadSettings();
+      return store.reload();
+    },
     ready: () => keepsAlive(ready(), ended),
     close({ deadlineMs = 10_000 } = {}) {
       readiness.end();

@@ -1,5 +1,4 @@
-import { readFileSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { EnmeshError, isEnmeshError } from '../errors.js';
 import type { IdentityChoice } from '../identity/choice.js';
 import type { FederatedDomain } from '../identity/federation.js';
@@ -20,6 +19,7 @@ import {
 import { checkOptions } from './option-rules.js';
 import { quote } from './problem.js';
 import { parseServiceFile, type IssuerKeySettings, type JwksSettings, type ServiceFile } from './service-file.js';
+import { baseOf, readServiceFile, type ServiceFileSource } from './service-file-source.js';
 import { spellingHint } from './spelling.js';
 import { workloadOf } from './workload-settings.js';
 
@@ -117,6 +117,9 @@ export interface Settings extends AuditSettings {
   readonly guardProcess: boolean;
   readonly maxHeaderCount: number;
   readonly adminPort: number | undefined;
+  readonly serviceFile: ServiceFileSource | undefined;
+  /** What another content of the service file would mean: code and environment win as at the start. */
+  readonly auditOf: (file: ServiceFile) => AuditSettings;
   readonly env: NodeJS.ProcessEnv;
   readonly clock: () => number;
 }
@@ -128,7 +131,10 @@ export interface Settings extends AuditSettings {
 export function readSettings(options: MeshOptions): Settings {
   checkOptions(options);
   const env = options.env ?? process.env;
-  const { file, base } = readServiceFile(options.file ?? env.ENMESH_FILE);
+  const serviceFile = readServiceFile(options.file ?? env.ENMESH_FILE);
+  const { file = {} } = serviceFile ?? {};
+  const base = baseOf(serviceFile);
+  const auditOf = (said: ServiceFile): AuditSettings => auditSettings(options, env, said, base);
   return {
     workload: workloadOf(options, env, file),
     config: configOf(options, env, file, base),
@@ -141,7 +147,9 @@ export function readSettings(options: MeshOptions): Settings {
     log: options.log ?? file.log ?? true,
     decisionHeader: options.decisionHeader ?? true,
     ...guardOf(options),
-    ...auditSettings(options, env, file, base),
+    ...auditOf(file),
+    serviceFile,
+    auditOf,
     maxHeaderCount: positive('maxHeaderCount', options.maxHeaderCount ?? 100),
     adminPort: adminPortOf(options.adminPort ?? env.ENMESH_ADMIN_PORT),
     env,
@@ -157,22 +165,6 @@ function guardOf({ requestContext = false, egressGuard, guardBodies = false, gua
   if (!['refuse', 'strip', 'off'].includes(mode)) throw new TypeError('egressGuard is refuse, strip or off');
   const isAsked = mode !== 'off' && (egressGuard !== undefined || guardBodies || guardProcess);
   return { requestContext: requestContext || isAsked, egressGuard: mode, guardBodies, guardProcess };
-}
-
-function readServiceFile(named: string | undefined): { file: ServiceFile; base: string } {
-  const path = resolve(named ?? 'enmesh.yaml');
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (cause) {
-    if (named === undefined && (cause as NodeJS.ErrnoException).code === 'ENOENT') return { file: {}, base: process.cwd() };
-    throw new EnmeshError(
-      'ENMESH_CONFIG_FILE_UNREADABLE',
-      `${named ?? 'enmesh.yaml'} cannot be read: ${(cause as Error).message}`,
-      { cause },
-    );
-  }
-  return { file: parseServiceFile(text, named ?? 'enmesh.yaml'), base: dirname(path) };
 }
 
 /** What code says of an issuer counts whole, then what the file says. */

@@ -57,7 +57,7 @@ export interface Mesh {
   metrics(): string;
   /** The port of the admin listener on 127.0.0.1; undefined without one. */
   readonly adminPort: number | undefined;
-  /** Reads the configuration now; resolves true when a new one is in force. */
+  /** Reads the configuration now, and of enmesh.yaml what it says of the access log; resolves true when a new configuration is in force. */
   reload(): Promise<boolean>;
   /** Resolves when an identity is held, the configuration is good, and every key set and bundle endpoint was tried once. */
   ready(): Promise<void>;

@@ -172,6 +172,48 @@ describe('an access log', () => {
     expect(await kinds()).toEqual(['allowed']);
   });
 
+  it('goes on in another file, every line in exactly one of the two and in its order', async () => {
+    const opened = await openLog({ filter: 'refused' });
+    const next = join(directory, 'next.log');
+    let number = 0;
+    const tell = (): void => auditEvents.publish({ ...refused({}), id: String(number++) });
+    for (let i = 0; i < 50; i++) tell();
+    const changing = opened.change({ to: { file: next }, format: 'json', filter: 'all', calls: true, workload }, 10_000);
+    let isOver = false;
+    const ending = changing.finally(() => (isOver = true));
+    while (!isOver) {
+      tell();
+      await new Promise((done) => setImmediate(done));
+    }
+    await ending;
+    auditEvents.publish({ ...allowed, id: String(number++) });
+    await opened.close(1000);
+    const idsOf = (path: string): string[] =>
+      [...readFileSync(path, 'utf8').matchAll(/"enmesh.decision":"(\d+)"/g)].map(([, id]) => id as string);
+    const [before, after] = [idsOf(file()), idsOf(next)];
+    expect(before.length).toBeGreaterThanOrEqual(50);
+    expect(after.at(-1)).toBe(String(number - 1));
+    expect([...before, ...after]).toEqual(Array.from({ length: number }, (_, at) => String(at)));
+    expect(opened.lost).toBe(0);
+  });
+
+  it('takes another form in the same file', async () => {
+    const opened = await openLog();
+    auditEvents.publish(allowed);
+    await opened.change({ to: { file: file() }, format: 'istio', filter: 'all', calls: true, workload }, 1000);
+    auditEvents.publish(allowed);
+    await opened.close(1000);
+    expect(readFileSync(file(), 'utf8')).toMatch(/^\{.*\}\n\[20.* "GET \/stocks HTTP\/1\.1" 200 .*\n$/);
+  });
+
+  it('stays where it is when the other file cannot be opened', async () => {
+    const opened = await openLog();
+    const change = { to: { file: directory }, format: 'json', filter: 'all', calls: true, workload } as const;
+    await expect(opened.change(change, 1000)).rejects.toMatchObject({ code: 'ENMESH_TELEMETRY_ACCESS_LOG' });
+    auditEvents.publish(allowed);
+    expect(await kinds()).toEqual(['allowed']);
+  });
+
   it('refuses the start where its file cannot be opened, and can be opened later', async () => {
     await expect(openLog({ to: { file: directory } })).rejects.toMatchObject({ code: 'ENMESH_TELEMETRY_ACCESS_LOG' });
     await openLog();

@@ -25,6 +25,11 @@ export interface AccessLogOptions {
 export interface AccessLog {
   /** Lines that were lost since the start. */
   readonly lost: number;
+  /**
+   * Goes on with other settings: what they name is opened, then every further line goes there, then what waits for the old target is written, within so many
+   * milliseconds. Rejects with `ENMESH_TELEMETRY_ACCESS_LOG` when it cannot be opened, and goes on as before.
+   */
+  change(options: AccessLogOptions, withinMs: number): Promise<void>;
   /** Writes what waits, within so many milliseconds. */
   close(withinMs: number): Promise<void>;
 }
@@ -32,6 +37,8 @@ export interface AccessLog {
 interface Shared {
   readonly sink: Promise<LineSink>;
   users: number;
+  /** Of the line that says how many were lost. */
+  format: AccessLogFormat;
 }
 
 // Two meshes of a process that name one target write through one queue, or their lines would stand in each other.
@@ -42,52 +49,81 @@ const sinks = new Map<string, Shared>();
  * what is lost is counted, told once a minute as `access-log-failed`, and said in the log itself. Rejects with `ENMESH_TELEMETRY_ACCESS_LOG` when its file cannot be opened.
  */
 export async function openAccessLog(options: AccessLogOptions): Promise<AccessLog> {
-  const { to, workload } = options;
-  const name = typeof to === 'string' ? to : `file ${to.file}`;
-  const shared = share(name, options);
-  const sink = await shared.sink.catch((cause: unknown) => {
-    sinks.delete(name);
-    const reason = (cause as NodeJS.ErrnoException).code ?? 'unknown reason';
-    throw new EnmeshError('ENMESH_TELEMETRY_ACCESS_LOG', `the access log ${name} cannot be opened (${reason})`, { cause });
-  });
-  const write = writerOf(options);
+  const { workload } = options;
+  let branch = await openBranch(options);
+  let lostBefore = 0;
+  let isClosed = false;
   const stop = auditEvents.subscribe((event) => {
     if (event.workload !== workload) return;
     try {
-      const line = write(event);
-      if (line !== undefined) sink.write(line);
+      const line = branch.write(event);
+      if (line !== undefined) branch.sink.write(line);
     } catch {
       // A line that cannot be made is missing: a listener that throws would end the process.
     }
   });
   return {
     get lost() {
-      return sink.lost;
+      return lostBefore + branch.sink.lost;
+    },
+    async change(next, withinMs) {
+      const opened = await openBranch(next);
+      if (isClosed) return leave(opened, 0);
+      const before = branch;
+      branch = opened;
+      await leave(before, withinMs);
+      if (before.sink !== opened.sink) lostBefore += before.sink.lost;
     },
     async close(withinMs) {
+      isClosed = true;
       stop();
-      if (--shared.users > 0) return;
-      sinks.delete(name);
-      await sink.close(withinMs);
+      await leave(branch, withinMs);
     },
   };
 }
 
-function share(name: string, options: AccessLogOptions): Shared {
+/** A target in use, and what is written to it. */
+interface Branch {
+  readonly name: string;
+  readonly shared: Shared;
+  readonly sink: LineSink;
+  readonly write: (event: AuditEvent) => string | undefined;
+}
+
+async function openBranch(options: AccessLogOptions): Promise<Branch> {
+  const { to } = options;
+  const name = typeof to === 'string' ? to : `file ${to.file}`;
+  const shared = share(name, options);
+  const sink = await shared.sink.catch((cause: unknown) => {
+    if (sinks.get(name) === shared) sinks.delete(name);
+    const reason = (cause as NodeJS.ErrnoException).code ?? 'unknown reason';
+    throw new EnmeshError('ENMESH_TELEMETRY_ACCESS_LOG', `the access log ${name} cannot be opened (${reason})`, { cause });
+  });
+  return { name, shared, sink, write: writerOf(options) };
+}
+
+async function leave({ name, shared, sink }: Branch, withinMs: number): Promise<void> {
+  if (--shared.users > 0) return;
+  sinks.delete(name);
+  await sink.close(withinMs);
+}
+
+function share(name: string, { to, format }: AccessLogOptions): Shared {
   let shared = sinks.get(name);
-  if (shared === undefined) sinks.set(name, (shared = { sink: openSink(name, options), users: 0 }));
+  if (shared === undefined) {
+    const sink = openSink(name, to, (lost) => lossLine(lost, made.format));
+    const made = { sink, users: 0, format };
+    sinks.set(name, (shared = made));
+  }
   shared.users += 1;
+  shared.format = format;
   return shared;
 }
 
-function openSink(name: string, { to, format }: AccessLogOptions): Promise<LineSink> {
+function openSink(name: string, to: AccessLogOptions['to'], lossLine: (lost: number) => string): Promise<LineSink> {
   const target: LineTarget = to === 'stdout' ? { fd: 1 } : to === 'stderr' ? { fd: 2 } : to;
   const mayTell = createRateLimit({ perSecond: 1 / 60, burst: 1, clock: Date.now });
-  return openLineSink({
-    target,
-    lossLine: (lost) => lossLine(lost, format),
-    onLoss: (reason) => mayTell.take() && tellLoss(name, reason),
-  });
+  return openLineSink({ target, lossLine, onLoss: (reason) => mayTell.take() && tellLoss(name, reason) });
 }
 
 function lossLine(lost: number, format: AccessLogFormat): string {

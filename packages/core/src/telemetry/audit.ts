@@ -157,10 +157,18 @@ export interface AuditCause {
 const causedBy = Symbol.for('enmesh.audit-cause');
 type Caused = { [causedBy]?: AuditCause };
 
-/** Creates what the events of one mesh share. */
-export function createAuditScope(o: Pick<AuditScope, 'workload' | 'claims' | 'clock'>): AuditScope {
+/** Creates what the events of one mesh share; `claims` is asked for each event. */
+export function createAuditScope({
+  workload,
+  claims,
+  clock,
+}: Pick<AuditScope, 'workload' | 'clock'> & { readonly claims: () => readonly string[] }): AuditScope {
   return {
-    ...o,
+    workload,
+    clock,
+    get claims() {
+      return claims();
+    },
     noteCause: (context, cause) => void ((context as Caused)[causedBy] = cause),
     causeOf: (context) => (context as Caused)[causedBy],
   };

@@ -77,6 +77,8 @@ export interface NoticeEvent {
     | 'runtime-unsupported'
     | 'undecided-request'
     | 'access-log-failed'
+    | 'settings-changed'
+    | 'settings-rejected'
     | 'call-without-context'
     | 'check-failed-open'
     | 'connections-ended'
