@@ -1,23 +1,34 @@
 import { performance } from 'node:perf_hooks';
-import { describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { doInTurns, type Step } from './turns.js';
 
-/** Runs works of `steps` steps each and tells how many steps were done between two turns of the event loop, at most and in all. */
-async function run(works: number, steps: number, step: () => Step): Promise<{ most: number; all: number }> {
-  let [left, inTurn, most, all] = [works, 0, 0, 0];
-  for (let work = 0; work < works; work++) {
+/** Milliseconds of a clock that only moves when it is told to. */
+let now = 0;
+beforeEach(() => void vi.spyOn(performance, 'now').mockImplementation(() => now));
+afterEach(() => vi.restoreAllMocks());
+
+/** Runs works of `steps` steps each, in a loop that takes `elsewhere` ms for other things each time, and tells how many steps were done at one time, at most and in all. */
+async function run(o: {
+  works: number;
+  steps: number;
+  elsewhere: number;
+  step: () => Step;
+}): Promise<{ most: number; all: number }> {
+  let [left, inTurn, most, all] = [o.works, 0, 0, 0];
+  for (let work = 0; work < o.works; work++) {
     let done = 0;
     doInTurns(() => {
-      if (done++ === steps) {
+      if (done++ === o.steps) {
         left -= 1;
         return 'done';
       }
       inTurn += 1;
       all += 1;
-      return step();
+      return o.step();
     });
   }
   while (left > 0) {
+    now += o.elsewhere;
     await new Promise((next) => setImmediate(next));
     most = Math.max(most, inTurn);
     inTurn = 0;
@@ -25,30 +36,32 @@ async function run(works: number, steps: number, step: () => Step): Promise<{ mo
   return { most, all };
 }
 
-const busyFor = (ms: number): void => {
-  for (const until = performance.now() + ms; performance.now() < until;);
+const taking = (ms: number, did: Step) => (): Step => {
+  now += ms;
+  return did;
 };
 
 describe('works that are done in turns', () => {
   it('are done to their end, and leave the loop free when there are none', async () => {
-    expect(await run(3, 7, () => 'more')).toMatchObject({ all: 21 });
-    expect(await run(1, 1, () => 'costly')).toMatchObject({ all: 1 });
+    expect(await run({ works: 3, steps: 7, elsewhere: 0, step: () => 'more' })).toMatchObject({ all: 21 });
+    expect(await run({ works: 1, steps: 1, elsewhere: 0, step: () => 'costly' })).toMatchObject({ all: 1 });
   });
 
-  it('share one slice of time, however many they are', async () => {
-    // Of 1 ms, up to 4 where the loop is busy or this process was not let run.
-    const { most, all } = await run(20, 3, () => {
-      busyFor(1);
-      return 'more';
-    });
-    expect(all).toBe(60);
-    expect(most).toBeLessThanOrEqual(5);
+  it('share one millisecond at one time, however many they are and however busy the loop is', async () => {
+    expect(await run({ works: 20, steps: 3, elsewhere: 20, step: taking(0.4, 'more') })).toEqual({ most: 3, all: 60 });
   });
 
-  it('do no more than eight steps at one time of which more work follows', async () => {
-    const { most, all } = await run(20, 10, () => 'costly');
-    expect(all).toBe(200);
-    expect(most).toBeLessThanOrEqual(8);
+  it('share up to four of a busy loop once they are late', async () => {
+    expect(await run({ works: 1, steps: 1_000, elsewhere: 20, step: taking(0.4, 'more') })).toEqual({ most: 11, all: 1_000 });
+  });
+
+  it('do two steps at one time of which more work follows, and up to eight once they are late', async () => {
+    expect(await run({ works: 20, steps: 10, elsewhere: 20, step: taking(0, 'costly') })).toEqual({ most: 2, all: 200 });
+    expect(await run({ works: 1, steps: 1_000, elsewhere: 20, step: taking(0, 'costly') })).toEqual({ most: 8, all: 1_000 });
+  });
+
+  it('do one such step at one time while the loop has little else to do', async () => {
+    expect(await run({ works: 2, steps: 10, elsewhere: 0.5, step: taking(0, 'costly') })).toEqual({ most: 1, all: 20 });
   });
 
   it('can begin another work from within a step', async () => {

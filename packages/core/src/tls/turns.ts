@@ -3,38 +3,50 @@ import { performance } from 'node:perf_hooks';
 /** What one step of a long work did; `costly` where more work follows from it by itself, such as the closing of a connection. */
 export type Step = 'done' | 'more' | 'costly';
 
-/** How long all works together take the event loop at one time, in milliseconds: a quarter of what passed since the last time, within these bounds. */
-const shortestMs = 1;
-const longestMs = 4;
+/** What all works together may take of the event loop at one time. */
+interface Share {
+  /** Milliseconds: a quarter of what passed since the last time, from 1 to so many. */
+  readonly longestMs: number;
+  /** Costly steps: one for each millisecond that passed, from 1 to so many, for what follows from them is done then. */
+  readonly mostCostly: number;
+}
 
-/** How many costly steps are done at one time: one for each millisecond that passed, for what follows from them is done then; within these bounds. */
-const fewestCostly = 1;
-const mostCostly = 8;
+/** At first nobody shall feel it; a work that is not over by then has the loop against it, and has to end all the same. */
+const gentleMs = 5_000;
+const gentle: Share = { longestMs: 1, mostCostly: 2 };
+const urgent: Share = { longestMs: 4, mostCostly: 8 };
 
-const works: (() => Step)[] = [];
+interface Work {
+  readonly step: () => Step;
+  readonly since: number;
+}
+
+const works: Work[] = [];
 let isRunning = false;
 let endedAt = 0;
 
 /**
  * Does a work step by step, beginning with the next turn of the event loop, until `step` says that it is done. All works of the process share one slice of
- * time between two looks at sockets and timers, whichever server they are for; a busy loop gives a larger one, so that works end in time there too.
- * A step must not throw.
+ * time between two looks at sockets and timers, whichever server they are for. After five seconds a busy loop gives a larger one, so that works end in time
+ * there too. A step must not throw.
  */
 export function doInTurns(step: () => Step): void {
-  works.push(step);
+  const since = performance.now();
+  works.push({ step, since });
   if (isRunning) return;
   isRunning = true;
-  endedAt = performance.now();
+  endedAt = since;
   setImmediate(turn);
 }
 
 function turn(): void {
   const now = performance.now();
   const passed = now - endedAt;
-  const until = now + within(shortestMs, passed / 4, longestMs);
-  let costly = within(fewestCostly, Math.floor(passed), mostCostly);
-  for (let [step] = works; step !== undefined; [step] = works) {
-    const did = step();
+  const { longestMs, mostCostly } = now - (works[0]?.since ?? now) < gentleMs ? gentle : urgent;
+  const until = now + within(1, passed / 4, longestMs);
+  let costly = within(1, Math.floor(passed), mostCostly);
+  for (let [work] = works; work !== undefined; [work] = works) {
+    const did = work.step();
     if (did === 'done') works.shift();
     if (did === 'costly') costly -= 1;
     if (costly === 0 || performance.now() > until) break;
