@@ -1,5 +1,6 @@
 import {
   createRotation,
+  createSeldom,
   noticeEvents,
   unrefTimer,
   type IdentityRequest,
@@ -83,19 +84,11 @@ function heldBy(rotation: Rotation): X509Svid | undefined {
   }
 }
 
-const warnAgainMs = 3_600_000;
-const maxWarnings = 32;
-
 /** Tells each thing at most once an hour: an attempt a minute shall not fill a log. */
 function createWarner(clock: () => number): (message: string) => void {
-  const told = new Map<string, number>();
+  const seldom = createSeldom({ firstMs: 3_600_000 });
   return (message) => {
-    const now = clock();
-    const last = told.get(message);
-    if (last !== undefined && Math.abs(now - last) < warnAgainMs) return;
-    const [oldest] = told.keys();
-    if (told.size >= maxWarnings && oldest !== undefined) told.delete(oldest);
-    told.set(message, now);
-    if (noticeEvents.hasSubscribers) noticeEvents.publish({ kind: 'identity-doubtful', level: 'warn', message });
+    if (seldom.isDue(message, clock()) && noticeEvents.hasSubscribers)
+      noticeEvents.publish({ kind: 'identity-doubtful', level: 'warn', message });
   };
 }

@@ -1,11 +1,13 @@
 import { status } from '@grpc/grpc-js';
 import {
   createHeldIdentity,
+  createSeldom,
   EnmeshError,
   isEnmeshError,
   istioParts,
   noticeEvents,
   parseTrustDomain,
+  tellRenewalFailed,
   unrefTimer,
   type HeldIdentity,
   type IdentityRequest,
@@ -28,7 +30,6 @@ export type SpiffeIdentityOptions = SpiffeIdentitySettings & IdentityRequest & {
 
 /** How long silence and denials are as usual. */
 const silence = 10_000;
-const repeatAfter = 300_000;
 
 /** An agent on this machine answers at once, or not at all: whoever waits for more than a token should not take it for silence elsewhere. */
 const jwtSvidTimeout = 3_000;
@@ -66,7 +67,7 @@ class SpiffeIdentity implements PlatformIdentity {
   #refusal: EnmeshError | undefined;
   #latest: { readonly message: X509SvidMessage; readonly svid: X509Svid } | undefined;
   #bundles: TrustBundleSet = new Map();
-  #told: { readonly event: NoticeEvent; readonly at: number } | undefined;
+  readonly #seldom = createSeldom({ firstMs: 300_000 });
   #waitingSince: number | undefined;
   #doubts = '';
   #reopenAt = Infinity;
@@ -136,7 +137,7 @@ class SpiffeIdentity implements PlatformIdentity {
       const svid = this.#svidOf(message, bundles);
       this.#bundles = bundles;
       this.#latest = { message, svid };
-      this.#told = undefined;
+      this.#seldom.forget();
       this.#waitingSince = undefined;
       this.#tellDoubts(svid, problems);
       this.#held.accept(svid, bundles);
@@ -230,12 +231,9 @@ class SpiffeIdentity implements PlatformIdentity {
 
   /** The same sentence once, and again every five minutes while it stays true. */
   #tell(event: NoticeEvent): void {
-    const now = this.#clock();
-    const told = this.#told;
-    const isSame = told?.event.message === event.message && told.event.level === event.level;
-    if (isSame && Math.abs(now - told.at) < repeatAfter) return;
-    this.#told = { event, at: now };
-    publish(event);
+    const isDue = this.#seldom.isDue(`${event.level}: ${event.message}`, this.#clock());
+    if (event.kind === 'identity-renewal-failed') tellRenewalFailed(event, isDue);
+    else if (isDue) publish(event);
   }
 
   #planRenewal(svid: X509Svid): void {

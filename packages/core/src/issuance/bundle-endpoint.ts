@@ -8,6 +8,7 @@ import { noticeEvents, type NoticeEvent } from '../telemetry/events.js';
 import { formatPem, parsePem } from '../x509/pem.js';
 import { fetchBundle, parseEndpointUrl, type EndpointProof } from './bundle-fetch.js';
 import { addWatcher } from './held-svid.js';
+import { createSeldom } from './seldom.js';
 import { parseSpiffeBundle, type SpiffeBundle } from './spiffe-bundle.js';
 import { unrefTimer, type Timer } from './timer.js';
 
@@ -64,7 +65,6 @@ const defaultRefresh = 300;
 const leastRefresh = 10;
 const mostRefresh = 24 * 3600;
 const longestBackOff = 60_000;
-const repeatAfter = 300_000;
 
 /**
  * Keeps the trust bundle of a foreign trust domain from its SPIFFE bundle endpoint (SPIFFE Federation section 5): fetched at once, then as often as its
@@ -97,7 +97,7 @@ class PolledEndpoint implements BundleEndpoint {
   #fetchedAt: number | undefined;
   #endFirstTry: () => void = () => {};
   readonly #firstTry = new Promise<void>((done) => (this.#endFirstTry = done));
-  #told: { readonly message: string; readonly at: number } | undefined;
+  readonly #seldom = createSeldom({ firstMs: 300_000 });
   #stopTimer: () => void = () => {};
 
   constructor(options: BundleEndpointOptions) {
@@ -195,7 +195,7 @@ class PolledEndpoint implements BundleEndpoint {
     if (before !== undefined && bundle.sequence !== undefined && bundle.sequence < before)
       throw unusable(`its bundle is older (spiffe_sequence ${bundle.sequence}) than the one held (${before})`);
     this.#failures = 0;
-    this.#told = undefined;
+    this.#seldom.forget();
     this.#fetchedAt = this.#clock();
     this.#fetched = bundle;
     const held = this.#bundles?.get(this.#trustDomain);
@@ -232,10 +232,7 @@ class PolledEndpoint implements BundleEndpoint {
     const reason = isEnmeshError(error) ? error.message.replace(/^The bundle endpoint cannot be used: /, '') : 'the fetch failed';
     const kept = this.#bundles === undefined ? 'none of its peers is accepted yet' : 'the last good bundle is kept';
     const message = `No new bundle of trust domain ${this.#trustDomain} from ${this.#url.origin}: ${reason}; ${kept}`;
-    const now = this.#clock();
-    // The same sentence once, and again every five minutes while it stays true.
-    if (this.#told?.message !== message || Math.abs(now - this.#told.at) >= repeatAfter) {
-      this.#told = { message, at: now };
+    if (this.#seldom.isDue(message, this.#clock())) {
       const code = isEnmeshError(error) ? error.code : 'ENMESH_ISSUANCE_BUNDLE';
       publish({ kind: 'bundle-failed', level: 'warn', code, message, details: { trustDomain: this.#trustDomain } });
     }

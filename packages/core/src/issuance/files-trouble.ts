@@ -1,5 +1,5 @@
 import { isEnmeshError, type ErrorCode } from '../errors.js';
-import { noticeEvents } from '../telemetry/events.js';
+import { notice, tellRenewalFailed } from './held-svid.js';
 
 const patienceMs = 5_000;
 const pauseMs = 60_000;
@@ -30,10 +30,10 @@ export function createTrouble(options: {
       const isNews = told === undefined || (told.reason !== reason && now - told.at >= pauseMs);
       if (!isNews || (!isUrgent && now - since < patienceMs)) return;
       told = { reason, at: now };
-      if (!noticeEvents.hasSubscribers) return;
-      const kind = options.isHeld() ? 'identity-renewal-failed' : 'identity-waiting';
       const code = codeOf(error);
-      noticeEvents.publish({ kind, level: 'warn', code, message: options.sentence(reason, code) });
+      const event = { level: 'warn', code, message: options.sentence(reason, code) } as const;
+      if (options.isHeld()) tellRenewalFailed(event);
+      else notice({ ...event, kind: 'identity-waiting' });
     },
     ended() {
       since = undefined;

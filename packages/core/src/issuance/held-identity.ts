@@ -2,7 +2,7 @@ import { EnmeshError, isEnmeshError } from '../errors.js';
 import type { SvidSource, TrustBundleSource } from '../identity/source.js';
 import type { X509Svid } from '../identity/svid.js';
 import type { TrustBundleSet } from '../identity/trust-bundle.js';
-import { addWatcher, checkCurrent, closedError, notice, tellExpiring, tellRotated } from './held-svid.js';
+import { addWatcher, checkCurrent, closedError, tellExpiring, tellRenewalFailed, tellRotated } from './held-svid.js';
 
 /** The part of an SVID's life that is left when its approaching end is told. */
 const warnAtRest = 0.2;
@@ -121,7 +121,7 @@ function tellAll<T>(watchers: ReadonlySet<(value: T) => void>, value: T): void {
       watcher(value);
     } catch (error) {
       const what = isEnmeshError(error) ? error.message : error instanceof Error ? error.name : typeof error;
-      notice({ kind: 'identity-renewal-failed', level: 'error', message: `A listener did not take the new identity: ${what}` });
+      tellRenewalFailed({ level: 'error', message: `A listener did not take the new identity: ${what}` });
     }
   }
 }

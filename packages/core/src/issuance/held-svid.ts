@@ -1,7 +1,7 @@
 import { EnmeshError } from '../errors.js';
 import type { Stop } from '../identity/source.js';
 import type { X509Svid } from '../identity/svid.js';
-import { noticeEvents, type NoticeEvent } from '../telemetry/events.js';
+import { noticeEvents, renewalFailures, type NoticeEvent } from '../telemetry/events.js';
 
 /** Gives `svid` back when it counts at `now`, in milliseconds since the epoch; throws `ENMESH_IDENTITY_NONE` when it has expired or has not begun. */
 export function checkCurrent(svid: X509Svid, now: number): X509Svid {
@@ -24,6 +24,15 @@ export function tellExpiring(svid: X509Svid, now: number, plight: string): void 
     ? `The SVID of ${svid.id.uri} expired at ${timeText(svid.notAfter)}: handshakes are refused both ways until there is a new one`
     : `The SVID of ${svid.id.uri} ${plight} and ends at ${timeText(svid.notAfter)}`;
   notice({ kind: 'identity-expiring', level: isExpired ? 'error' : 'warn', message, details: detailsOf(svid) });
+}
+
+/**
+ * Counts a failed renewal, and publishes `identity-renewal-failed` where `isTold`: whoever tries every few seconds tells of it seldom, and the metric
+ * has to be right all the same.
+ */
+export function tellRenewalFailed(event: Omit<NoticeEvent, 'kind'>, isTold = true): void {
+  if (renewalFailures.hasSubscribers) renewalFailures.publish({ code: event.code ?? 'ENMESH_ISSUANCE_FAILED' });
+  if (isTold) notice({ ...event, kind: 'identity-renewal-failed' });
 }
 
 /** Adds a listener. One given twice is two watches, each with a stop of its own. */

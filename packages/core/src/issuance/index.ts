@@ -17,10 +17,11 @@ export {
 } from './bundle-endpoint.js';
 export { createFilesIdentity, type FilesIdentityOptions } from './files.js';
 export { createHeldIdentity, type HeldIdentity } from './held-identity.js';
-export { addWatcher } from './held-svid.js';
+export { addWatcher, tellRenewalFailed } from './held-svid.js';
 export type { IdentityRequest, PlatformIdentity } from './provider.js';
 export { isJoinToken, joinTokenPrefix } from './join-token.js';
 export { createRotation, type Rotation, type RotationOptions } from './rotation.js';
+export { createSeldom } from './seldom.js';
 export { fileProblem, markOfStats, readSmallFile, readSmallFileIfThere, type SmallFile } from './small-file.js';
 export { parseSpiffeBundle, type SpiffeBundle } from './spiffe-bundle.js';
 export { unrefTimer, withDeadline, type Timer } from './timer.js';

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { EnmeshError } from '../errors.js';
 import { parseSpiffeId } from '../identity/spiffe-id.js';
 import type { X509Svid } from '../identity/svid.js';
-import { noticeEvents, type NoticeEvent } from '../telemetry/events.js';
+import { noticeEvents, renewalFailures, type NoticeEvent } from '../telemetry/events.js';
 import { createTestClock } from '../testing/clock.js';
 import { createRotation, type Rotation, type RotationOptions } from './rotation.js';
 
@@ -188,6 +188,38 @@ describe('createRotation', () => {
       code: 'ENMESH_ISSUANCE_LOCKED',
       level: 'warn',
     });
+  });
+
+  it('tells of the same reason seldom, with the number of its tries, and counts each one', async () => {
+    let reason = 'the CA is away';
+    let counted = 0;
+    const stopCounting = renewalFailures.subscribe(() => void (counted += 1));
+    let tries = 0;
+    const issue = () => {
+      tries += 1;
+      return Promise.reject(new EnmeshError('ENMESH_ISSUANCE_CA_UNREACHABLE', reason));
+    };
+    const failures = () => notices.filter(({ kind }) => kind === 'identity-renewal-failed');
+    start({ issue });
+    await pass(10 * minute);
+    // At once, then after one, two and four minutes, to the next try.
+    expect(failures()).toHaveLength(4);
+    expect(failures()[1]!.message).toMatch(/^No new SVID: the CA is away \(failed \d+ times in a row\); trying again in \d s$/);
+    expect(tries).toBeGreaterThan(100);
+    reason = 'the token is empty';
+    await pass(30 * second);
+    expect(failures()).toHaveLength(5);
+    expect(failures()[4]!.details!['failures']).toBeGreaterThan(100);
+    expect(counted).toBe(tries);
+    stopCounting();
+  });
+
+  it('tells of a new trouble at once when there was an SVID in between', async () => {
+    const answers = [false, true, false];
+    const issue = () => (answers.shift() === true ? Promise.resolve(svid(4 * second)) : Promise.reject(new Error('down')));
+    start({ issue });
+    await pass(5 * second);
+    expect(kinds().slice(0, 3)).toEqual(['identity-renewal-failed', 'identity-rotated', 'identity-renewal-failed']);
   });
 
   it('recovers when the source does', async () => {

@@ -1,7 +1,17 @@
 import { EnmeshError, isEnmeshError } from '../errors.js';
 import type { SvidSource } from '../identity/source.js';
 import type { X509Svid } from '../identity/svid.js';
-import { addWatcher, checkCurrent, clockText, closedError, notice, tellExpiring, tellRotated, timeText } from './held-svid.js';
+import {
+  addWatcher,
+  checkCurrent,
+  clockText,
+  closedError,
+  tellExpiring,
+  tellRenewalFailed,
+  tellRotated,
+  timeText,
+} from './held-svid.js';
+import { createSeldom } from './seldom.js';
 import { unrefTimer, withDeadline, type Timer } from './timer.js';
 
 /** How an SVID is kept fresh. */
@@ -46,7 +56,8 @@ const lastBackOff = 800;
  * at most, less as the end comes near, down to 1.5 seconds and then to half of what is left; four without a valid SVID) and keeps the old one while it lives. It looks at the clock at least once a
  * minute, so a clock that jumps or a laptop that slept is noticed.
  * `svid.current()` throws `ENMESH_IDENTITY_NONE` while there is none, it has expired, or the clock stands before its beginning.
- * Publishes the notices `identity-rotated`, `identity-renewal-failed` and `identity-expiring`. A `first` SVID that is not valid now
+ * Publishes the notices `identity-rotated`, `identity-renewal-failed` (of the same reason after a minute, then less and less often, down to once in five) and
+ * `identity-expiring`. A `first` SVID that is not valid now
  * throws `ENMESH_ISSUANCE_CLOCK` or `ENMESH_ISSUANCE_FAILED`.
  */
 export function createRotation(options: RotationOptions): Rotation {
@@ -69,6 +80,7 @@ class SvidRotation implements Rotation {
   #renewAt = -Infinity;
   #warnAt = Infinity;
   #failures = 0;
+  readonly #seldom = createSeldom({ firstMs: 60_000, longestMs: 300_000 });
   #closed = false;
   #stopTimer: () => void = () => {};
 
@@ -141,6 +153,7 @@ class SvidRotation implements Rotation {
     const life = svid.notAfter - now;
     this.#held = svid;
     this.#failures = 0;
+    this.#seldom.forget();
     const left = Math.min(1, Math.max(0, this.#grace.ratio - this.#grace.jitter * (2 * this.#random() - 1)));
     this.#renewAt = now + life * (1 - left);
     // Half of the time that was meant for renewing has passed: at the default three quarters of the life.
@@ -155,12 +168,15 @@ class SvidRotation implements Rotation {
     const now = this.#clock();
     const rest = (this.#held?.notAfter ?? now) - now;
     const longest = rest > 0 ? longestPause(rest) : urgentBackOff;
-    const backOff = Math.min(longest, firstBackOff * 2 ** this.#failures) * (0.5 + 0.5 * this.#random());
-    this.#failures = Math.min(this.#failures + 1, 16);
+    const backOff = Math.min(longest, firstBackOff * 2 ** Math.min(this.#failures, 16)) * (0.5 + 0.5 * this.#random());
+    this.#failures += 1;
     this.#renewAt = now + backOff;
     const code = isEnmeshError(error) ? error.code : 'ENMESH_ISSUANCE_FAILED';
-    const message = `No new SVID: ${reasonOf(error)}; trying again in ${Math.ceil(backOff / 1000)} s`;
-    notice({ kind: 'identity-renewal-failed', level: 'warn', code, message, details: { failures: this.#failures } });
+    const reason = reasonOf(error);
+    const times = this.#failures === 1 ? '' : ` (failed ${this.#failures} times in a row)`;
+    const message = `No new SVID: ${reason}${times}; trying again in ${Math.ceil(backOff / 1000)} s`;
+    const details = { failures: this.#failures };
+    tellRenewalFailed({ level: 'warn', code, message, details }, this.#seldom.isDue(reason, now));
     this.#warnWhenExpiring(now);
   }
 
@@ -188,7 +204,7 @@ function tell(watcher: (svid: X509Svid) => void, svid: X509Svid): void {
     watcher(svid);
   } catch (error) {
     const message = `A listener did not take the new SVID of ${svid.id.uri}: ${reasonOf(error)}`;
-    notice({ kind: 'identity-renewal-failed', level: 'error', message });
+    tellRenewalFailed({ level: 'error', message });
   }
 }
 

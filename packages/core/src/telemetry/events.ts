@@ -129,5 +129,13 @@ export const stepEvents = Object.fromEntries(steps.map((step) => [step, eventCha
 /** Refusals, `enmesh:denied`. */
 export const deniedEvents = eventChannel<DeniedEvent>('denied');
 
+/** One attempt to get a new SVID that came to nothing, or an SVID that could not be used. Notices tell of such trouble when it begins, and then seldom. */
+export interface RenewalFailure {
+  readonly code: ErrorCode;
+}
+
+/** Each failed renewal, `enmesh:renewal-failure`. */
+export const renewalFailures = eventChannel<RenewalFailure>('renewal-failure');
+
 /** Life of the mesh, `enmesh:notice`. */
 export const noticeEvents = eventChannel<NoticeEvent>('notice');

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import type { ErrorCode } from '../errors.js';
 import { parseSpiffeId } from '../identity/spiffe-id.js';
 import type { X509Svid } from '../identity/svid.js';
-import { deniedEvents, noticeEvents, stepEvents, type NoticeEvent, type Step } from './events.js';
+import { deniedEvents, noticeEvents, renewalFailures, stepEvents, type NoticeEvent, type Step } from './events.js';
 import { createMetrics, type Metrics, type MetricsOptions } from './metrics.js';
 
 let metrics: Metrics | undefined;
@@ -89,17 +89,13 @@ describe('createMetrics', () => {
     const { values, holds } = open();
     holds(svidOf('1'));
     holds(svidOf('2'));
-    for (const kind of [
-      'identity-renewal-failed',
-      'config-loaded',
-      'config-rejected',
-      'config-rejected',
-      'key-set-failed',
-    ] as const)
-      tell(kind);
+    // Not by its notice, which tells of many at once.
+    tell('identity-renewal-failed');
+    for (let at = 0; at < 3; at++) renewalFailures.publish({ code: 'ENMESH_ISSUANCE_FAILED' });
+    for (const kind of ['config-loaded', 'config-rejected', 'config-rejected', 'key-set-failed'] as const) tell(kind);
     expect(values()).toMatchObject({
       enmesh_svid_rotations_total: '1',
-      enmesh_svid_renewal_failures_total: '1',
+      enmesh_svid_renewal_failures_total: '3',
       'enmesh_config_reloads_total{outcome="loaded"}': '1',
       'enmesh_config_reloads_total{outcome="rejected"}': '2',
       enmesh_key_set_failures_total: '1',
@@ -121,6 +117,8 @@ describe('createMetrics', () => {
     const { watchers } = open();
     expect(stepEvents.handler.hasSubscribers).toBe(true);
     metrics!.close();
-    expect([stepEvents.handler.hasSubscribers, deniedEvents.hasSubscribers, watchers.size]).toEqual([false, false, 0]);
+    const channels = [stepEvents.handler, deniedEvents, noticeEvents, renewalFailures];
+    expect(channels.map(({ hasSubscribers }) => hasSubscribers)).toEqual([false, false, false, false]);
+    expect(watchers.size).toBe(0);
   });
 });

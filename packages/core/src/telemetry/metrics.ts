@@ -1,6 +1,6 @@
 import type { SvidSource } from '../identity/source.js';
 import type { X509Svid } from '../identity/svid.js';
-import { deniedEvents, noticeEvents, stepEvents, type DeniedEvent, type NoticeEvent } from './events.js';
+import { deniedEvents, noticeEvents, renewalFailures, stepEvents, type DeniedEvent, type NoticeEvent } from './events.js';
 import type { KeySetStatus } from '../jwt/key-sets.js';
 import { keySetMetrics } from './key-set-metrics.js';
 import { createCounter, formatMetric, type Sample } from './metric-text.js';
@@ -59,6 +59,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
     stepEvents.handler.subscribe(() => counters.requests.add({ verdict: 'allowed' })),
     deniedEvents.subscribe((event) => countDenied(event, counters)),
     noticeEvents.subscribe((event) => countNotice(event, counters)),
+    renewalFailures.subscribe(() => counters.renewalFailures.add({})),
     watchRotations(options.svid, () => counters.rotations.add({})),
   ];
   return {
@@ -88,8 +89,7 @@ function countDenied({ step, code, path }: DeniedEvent, counters: Counters): voi
 }
 
 function countNotice({ kind }: NoticeEvent, counters: Counters): void {
-  if (kind === 'identity-renewal-failed') counters.renewalFailures.add({});
-  else if (kind === 'key-set-failed') counters.keySetFailures.add({});
+  if (kind === 'key-set-failed') counters.keySetFailures.add({});
   else if (kind === 'config-loaded') counters.reloads.add({ outcome: 'loaded' });
   else if (kind === 'config-rejected') counters.reloads.add({ outcome: 'rejected' });
 }
