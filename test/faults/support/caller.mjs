@@ -1,16 +1,33 @@
 // A caller under faults: keeps a number of connections busy through the mesh's own client at a steady rate, opens new ones beside them, and counts.
+// With `bare` its client is what one writes without enmesh: undici with mutual TLS, and another agent at each renewal.
 import { once } from 'node:events';
 import { connect } from 'node:tls';
 import { createMesh } from '@enmesh/core';
+import { Agent, request } from 'undici';
 import { answer, clock, wanted } from './child.mjs';
-import { createIdentity } from './identity.mjs';
+import { createIdentity, keysOf } from './identity.mjs';
 
 const identity = await createIdentity(wanted);
-const { config, serviceAccount } = wanted;
-const mesh = await createMesh({ namespace: 'shop', serviceAccount, config, identity, clock, env: {}, log: false });
-await mesh.ready();
+const client = wanted.bare === true ? createBare() : await createMeshed();
 
 let counted = fresh();
+
+async function createMeshed() {
+  const { config, serviceAccount } = wanted;
+  const mesh = await createMesh({ namespace: 'shop', serviceAccount, config, identity, clock, env: {}, log: false });
+  await mesh.ready();
+  return mesh;
+}
+
+function createBare() {
+  const create = () => new Agent({ connect: { ...keysOf(identity), checkServerIdentity: () => undefined } });
+  let agent = create();
+  identity.svid.watch(() => {
+    void agent.close();
+    agent = create();
+  });
+  return { request: (url, options) => request(url, { ...options, dispatcher: agent }) };
+}
 
 function fresh() {
   return { ok: 0, failures: {}, latencies: [], handshakes: [], ended: [] };
@@ -25,7 +42,7 @@ async function call({ url, method = 'GET', timeoutMs, body }) {
   const since = performance.now();
   try {
     const signal = timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs);
-    const response = await mesh.request(url, { method, body, signal });
+    const response = await client.request(url, { method, body, signal });
     await response.body.dump({ limit: 1 << 24 });
     if (response.statusCode !== 200) return fail({ code: response.statusCode });
     counted.ok += 1;
@@ -49,11 +66,8 @@ function firstBytes(socket) {
 /** A connection of its own, as a client without enmesh makes it; tells which certificate the server showed. */
 async function handshake(port) {
   try {
-    const { chain, privateKey } = identity.svid.current();
-    const key = privateKey.export({ type: 'pkcs8', format: 'pem' });
-    const ca = [...identity.bundles.current().values()].flatMap(({ roots }) => roots);
-    const options = { port, host: '127.0.0.1', key, cert: chain, ca, ALPNProtocols: ['istio'] };
-    const socket = connect({ ...options, checkServerIdentity: () => undefined });
+    const options = { port, host: '127.0.0.1', ...keysOf(identity), checkServerIdentity: () => undefined };
+    const socket = connect(wanted.bare === true ? options : { ...options, ALPNProtocols: ['istio'] });
     const at = Date.now();
     await once(socket, 'secureConnect');
     const serial = socket.getPeerX509Certificate().serialNumber.toLowerCase();
@@ -111,6 +125,6 @@ answer({
     counted = before;
     return { ok, failures };
   },
-  reload: () => mesh.reload(),
+  reload: () => client.reload(),
 });
 process.send({ ready: true });

@@ -38,6 +38,13 @@ export async function createIdentity({ serviceAccount, lifeMs, everyMs }) {
   };
 }
 
+/** What an identity holds, as Node's TLS takes it. */
+export function keysOf({ svid, bundles }) {
+  const { chain, privateKey } = svid.current();
+  const key = privateKey.export({ type: 'pkcs8', format: 'pem' });
+  return { key, cert: chain, ca: [...bundles.current().values()].flatMap(({ roots }) => roots) };
+}
+
 function bundlesOf(roots) {
   return new Map([['cluster.local', { trustDomain: 'cluster.local', roots }]]);
 }

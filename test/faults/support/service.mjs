@@ -1,10 +1,10 @@
 // A service under faults. `/` answers at once, `/slow?ms=` later, `/big` with a mebibyte, `/count?id=` counts how often it was asked.
-// With `bare` it is what one writes without enmesh: node:https with mutual TLS, to be compared with.
+// With `bare` it is what one writes without enmesh: node:https with mutual TLS and `setSecureContext` at each renewal, to be compared with.
 import { createServer } from 'node:https';
 import { constants } from 'node:crypto';
 import { createMesh } from '@enmesh/core';
 import { answer, clock, wanted } from './child.mjs';
-import { createIdentity } from './identity.mjs';
+import { createIdentity, keysOf } from './identity.mjs';
 
 const identity = await createIdentity(wanted);
 const counts = new Map();
@@ -25,11 +25,10 @@ function handle(request, response) {
 }
 
 function createBare() {
-  const { chain, privateKey } = identity.svid.current();
-  const key = privateKey.export({ type: 'pkcs8', format: 'pem' });
-  const ca = [...identity.bundles.current().values()].flatMap(({ roots }) => roots);
-  const secureOptions = constants.SSL_OP_NO_TICKET;
-  return createServer({ key, cert: chain, ca, requestCert: true, rejectUnauthorized: true, secureOptions }, handle);
+  const options = () => ({ ...keysOf(identity), secureOptions: constants.SSL_OP_NO_TICKET });
+  const server = createServer({ ...options(), requestCert: true, rejectUnauthorized: true }, handle);
+  identity.svid.watch(() => server.setSecureContext(options()));
+  return server;
 }
 
 async function createMeshed() {
