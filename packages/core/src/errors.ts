@@ -715,8 +715,9 @@ export const errorTable = table({
     status: 502,
     public: 'The upstream service cannot be reached',
     meaning:
-      'A call went to a host and port that no visible Service or ServiceEntry declares, and outboundTrafficPolicy is REGISTRY_ONLY or the call may not pass to undeclared hosts.',
-    remedy: 'Declare the host and port in a ServiceEntry that is exported to the namespace of the caller.',
+      'A call went to a host and port that no visible Service or ServiceEntry declares, and outboundTrafficPolicy is REGISTRY_ONLY, the call may not pass to undeclared hosts, or nobody answered it outside of the mesh.',
+    remedy:
+      'Call a port that the message lists, or declare the host and port in a ServiceEntry that is exported to the namespace of the caller.',
   },
   ENMESH_OUTBOUND_UNREACHABLE: {
     status: 503,

@@ -13,6 +13,7 @@ import { bundlesOf, pinIdentity, usesIdentity, watchEpochs, type IdentityEpochs 
 import { checked } from './guard-call.js';
 import { checkRequest, guardsItself } from './guard-request.js';
 import { defaultConnectTimeoutMs, type OutboundOptions } from './options.js';
+import { tellOutcome, tellUndeclaredPort } from './passthrough.js';
 import { objectToRequestLine, planCall, refusedBy, type CallPlan, type PlanSources } from './plan.js';
 import { reportCall } from './report.js';
 import { distrusted } from './retired-pools.js';
@@ -147,7 +148,10 @@ class MeshAgent extends Agent implements ClosableAgent {
   ): Duplex | null | undefined {
     const lane = given[laneOf];
     const tell = callback as (error: Error | null, stream?: Duplex) => void;
-    if (lane?.plan.kind === 'pass') return this.#hold(connect(given as Parameters<typeof connect>[0]));
+    if (lane?.plan.kind === 'pass') {
+      const socket = this.#hold(connect(given as Parameters<typeof connect>[0]));
+      return lane.plan.undeclaredPort === undefined ? socket : void tellOutcome(socket, lane.plan, tell);
+    }
     if (lane?.connector === undefined) {
       process.nextTick(tell, new EnmeshError('ENMESH_OUTBOUND_UNREACHABLE', 'the mesh agent has no way to this host'));
       return undefined;
@@ -227,7 +231,9 @@ class MeshAgent extends Agent implements ClosableAgent {
 
   #createLane(key: string, place: { host: string; port: number }, snapshot: PlanSources, known: Lane | undefined): Lane {
     const { identity, outliers, clock, connectTimeoutMs: timeoutMs = defaultConnectTimeoutMs } = this.#options;
-    const plan = planCall(snapshot, { protocol: 'http:', ...place });
+    const target = { protocol: 'http:', ...place } as const;
+    const plan = planCall(snapshot, target);
+    tellUndeclaredPort(plan, target, snapshot);
     const epoch = this.#epochs.current;
     if (plan.kind !== 'service')
       return { key, name: `${plan.kind}|${key}`, plan, snapshot, epoch, connector: undefined, svid: undefined };

@@ -7,7 +7,7 @@ import { compileDestinationRules, findDestinationRule, type DestinationRuleIndex
 import { parseHostName } from './host-name.js';
 import { findRefusal, invalidHost } from './refusal.js';
 import type { ServiceEndpoint } from './service.js';
-import { compileServiceIndex, findService, type FoundService, type ServiceIndex } from './services.js';
+import { compileServiceIndex, findPorts, findService, type FoundService, type ServiceIndex } from './services.js';
 import { modeOf, resolveTrafficPolicy, type EffectivePolicy } from './traffic-policy.js';
 import { istioMutual, otherTls, type UpstreamFacts, type UpstreamTls } from './upstream-tls.js';
 
@@ -64,10 +64,11 @@ export interface DestinationSources {
   readonly mesh: MeshSettings;
 }
 
-/** A destination with what the dispatcher must know besides: the service it is, where there is one. */
+/** A destination with what the dispatcher must know besides: the service it is, where there is one, or the ports of a service that has not the one asked for. */
 export interface Resolved {
   readonly destination: Destination;
   readonly service: FoundService | undefined;
+  readonly otherPorts?: readonly number[] | undefined;
 }
 
 /**
@@ -85,7 +86,10 @@ export function resolve(sources: DestinationSources, query: DestinationQuery): R
     return { destination: { ...unknownHost(sources.mesh), refused: invalidHost(query.host) }, service: undefined };
   const index = indexOf(sources);
   const found = followAlias(index.services, query.client.namespace, host, query.port);
-  if (found === undefined) return { destination: unknownHost(sources.mesh), service: undefined };
+  if (found === undefined) {
+    const otherPorts = findPorts(index.services, query.client.namespace, host);
+    return { destination: unknownHost(sources.mesh), service: undefined, otherPorts };
+  }
   return { destination: describe(sources, index, query, found), service: found };
 }
 

@@ -1,4 +1,4 @@
-import { Agent, Dispatcher } from 'undici';
+import { Dispatcher, type Agent } from 'undici';
 import { EnmeshError } from '../errors.js';
 import { noteCall } from './audit.js';
 import { withHeaderLines, withoutIdentityHeaders, type HeaderLine } from './call-headers.js';
@@ -11,6 +11,7 @@ import { objectToRequestLine, planCall, refusedBy, type CallPlan, type CallTarge
 import { reportCall } from './report.js';
 import { createRetiredPools, type EndpointPool } from './retired-pools.js';
 import { createRoute, nextPool, noPools, type Route } from './route.js';
+import { createPassthrough, tellUndeclaredPort } from './passthrough.js';
 import { createServers, expirySweepMs } from './servers.js';
 import { createUpgradedConnections } from './upgraded.js';
 
@@ -85,7 +86,9 @@ class MeshDispatcher extends Dispatcher {
 
   #refresh(key: string, previous: Route | undefined): Route {
     const snapshot = this.#options.snapshot();
-    const facts = { origin: key, plan: planCall(snapshot, parseOrigin(key)), snapshot, epoch: this.#epochs.current };
+    const target = parseOrigin(key);
+    const facts = { origin: key, plan: planCall(snapshot, target), snapshot, epoch: this.#epochs.current };
+    tellUndeclaredPort(facts.plan, target, snapshot);
     let route: Route;
     try {
       route = createRoute(this.#options, facts, previous, () => this.emit('drain', new URL(key)));
@@ -136,7 +139,7 @@ class MeshDispatcher extends Dispatcher {
         : plan.strips
           ? { ...options, headers: withoutIdentityHeaders(options.headers) }
           : options;
-    const through = plan.kind === 'pass' ? (this.#passthrough ??= createPassthrough()) : nextPool(route);
+    const through = plan.kind === 'pass' ? (this.#passthrough ??= createPassthrough(this.#options.snapshot)) : nextPool(route);
     if (through === undefined) throw new EnmeshError('ENMESH_OUTBOUND_UNREACHABLE', `${route.origin} has no endpoint`);
     return through.dispatch(sent as Dispatcher.DispatchOptions, handler);
   }
@@ -221,11 +224,6 @@ class MeshDispatcher extends Dispatcher {
     const ended = Promise.all(all.map((each) => each.destroy(reason))).then(() => {});
     return answer(ended, typeof error === 'function' ? error : callback);
   }
-}
-
-/** An ordinary client. A resumed TLS session would skip the certificate checks, so none is kept. */
-function createPassthrough(): Agent {
-  return new Agent({ connect: { maxCachedSessions: 0 } });
 }
 
 function answer(ended: Promise<void>, callback: (() => void) | undefined): Promise<void> | void {

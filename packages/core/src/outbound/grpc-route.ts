@@ -69,7 +69,10 @@ function planOf(snapshot: PlanSources, { host, port, declaredOnly }: GrpcService
   const plan = planCall(snapshot, { protocol: 'http:', host, port });
   if (plan.kind === 'refused') throw plan.error;
   if (plan.kind === 'pass' && declaredOnly)
-    throw new EnmeshError('ENMESH_OUTBOUND_UNDECLARED', `no service declares ${host}:${port}, and the mesh secures nothing else`);
+    throw new EnmeshError(
+      'ENMESH_OUTBOUND_UNDECLARED',
+      `${plan.undeclaredPort ?? `no service declares ${host}:${port}`}, and the mesh secures nothing else`,
+    );
   return plan;
 }
 

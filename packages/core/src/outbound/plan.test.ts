@@ -127,6 +127,17 @@ describe('the plan of a call', () => {
     expect(plan(sources({}), 'elsewhere.example', 443, 'https:')).toEqual({ kind: 'pass', declared: false, strips: true });
   });
 
+  it('knows a declared host at another port by all its names, and says which ports it has', () => {
+    const open = { services: [service('product')] };
+    const sentence = 'no service declares product:8080: the host is declared with port 80';
+    expect(plan(sources(open), 'product', 8080)).toMatchObject({ kind: 'pass', declared: false, undeclaredPort: sentence });
+    const closed = plan(sources(open, { outboundTrafficPolicy: 'REGISTRY_ONLY' }), 'product.shop', 8080);
+    expect(closed.kind === 'refused' && closed.error.message).toBe(
+      `${sentence.replace('product', 'product.shop')}, and outboundTrafficPolicy is REGISTRY_ONLY`,
+    );
+    expect(plan(sources(open), 'elsewhere.example', 8080)).not.toHaveProperty('undeclaredPort');
+  });
+
   it('strips identity headers on the way to external services', () => {
     const external = entry('api.example', { location: 'MESH_EXTERNAL', resolution: 'DNS' });
     expect(plan(sources({ serviceEntries: [external] }), 'api.example')).toMatchObject({

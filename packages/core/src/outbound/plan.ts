@@ -49,6 +49,8 @@ export interface PassPlan {
   readonly declared: boolean;
   readonly strips: boolean;
   readonly carries?: Carriage | undefined;
+  /** Of a host that is declared with other ports: the sentence that says so. */
+  readonly undeclaredPort?: string;
 }
 
 /** A call of which nothing is sent. */
@@ -91,10 +93,18 @@ function planResolved(sources: PlanSources, { host, port, protocol }: CallTarget
   if (destination.refused !== undefined)
     return refuse(destination.refused.code, `call to ${label} refused: ${destination.refused.reason}`);
   if (!destination.known) {
-    if (destination.policy === 'ALLOW_ANY') return { kind: 'pass', declared: false, strips: true };
-    return refuse('ENMESH_OUTBOUND_UNDECLARED', `no service declares ${label} and outboundTrafficPolicy is REGISTRY_ONLY`);
+    const undeclaredPort = resolved.otherPorts === undefined ? undefined : describePorts(label, resolved.otherPorts);
+    if (destination.policy === 'ALLOW_ANY')
+      return { kind: 'pass', declared: false, strips: true, ...(undeclaredPort !== undefined && { undeclaredPort }) };
+    const fact = undeclaredPort ?? `no service declares ${label}`;
+    return refuse('ENMESH_OUTBOUND_UNDECLARED', `${fact}, and outboundTrafficPolicy is REGISTRY_ONLY`);
   }
   return planService(resolved, target, label, sources.mesh.tlsDefaults);
+}
+
+function describePorts(label: string, ports: readonly number[]): string {
+  const listed = `port${ports.length === 1 ? '' : 's'} ${ports.slice(0, 10).join(', ')}${ports.length > 10 ? ' and more' : ''}`;
+  return `no service declares ${label}: the host is declared with ${ports.length === 0 ? 'no port' : listed}`;
 }
 
 function planService(resolved: Resolved, target: CallTarget, service: string, tlsDefaults: TlsDefaults): CallPlan {

@@ -118,6 +118,16 @@ export function findService(index: ServiceIndex, namespace: string, host: string
   return pod?.found;
 }
 
+/** The ports of the service that `host` names, itself or by a short form, for a client of `namespace`; undefined where no such service is visible. */
+export function findPorts(index: ServiceIndex, namespace: string, host: string): readonly number[] | undefined {
+  for (const name of [host, ...fullNames(host, namespace)]) {
+    const visible = index.exact.get(name)?.filter((service) => visibility(service, namespace) !== undefined) ?? [];
+    if (visible.length === 0) continue;
+    return [...new Set(visible.flatMap(({ ports }) => ports.map(({ number }) => number)))].sort((a, b) => a - b);
+  }
+  return undefined;
+}
+
 /** A headless Kubernetes Service is also meant by every name below its own and its short ones, as the pods of a StatefulSet have them. */
 function findHeadless(
   index: ServiceIndex,

@@ -80,6 +80,7 @@ export interface NoticeEvent {
     | 'settings-changed'
     | 'settings-rejected'
     | 'call-without-context'
+    | 'call-undeclared-port'
     | 'check-failed-open'
     | 'connections-ended'
     | 'stream-ended'
