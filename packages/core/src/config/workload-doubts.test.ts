@@ -43,9 +43,29 @@ describe('a selector', () => {
       document('RequestAuthentication', 'p', { selector: { matchLabels: { app: 'x' } } }),
     ],
   ])('that names %s, which nobody is known to be, is doubted at its document', (_, text) => {
-    expect(doubts([modes('STRICT'), text])).toEqual([
+    expect(doubts([document('PeerAuthentication', 'all', { mtls: { mode: 'STRICT' } }), text])).toEqual([
       'm.yaml:3:1 spec.selector.matchLabels: selects no workload that is known here: this one has "app=product, version=v1" (compare keys and values letter by letter)',
     ]);
+  });
+
+  it.each([
+    ['another service, which only shares the directory', { app: 'gateway' }, []],
+    ['another version', { app: 'product', version: 'v2' }, []],
+    ['a misspelt value', { app: 'produkt' }, ['m.yaml:3:1']],
+    ['a misspelt key', { App: 'product' }, ['m.yaml:3:1']],
+  ])('that names %s, beside one that selects this workload, is doubted only where it is all but its own', (_, labels, places) => {
+    const found = doubts([modes('STRICT'), selecting(labels), selecting({ app: 'product' }).replace('"p"', '"q"')]);
+    expect(found.map((line) => line.split(' ')[0])).toEqual(places);
+  });
+
+  it('that selects nobody is always doubted where all workloads are known', () => {
+    const documents = [modes('STRICT'), selecting({ app: 'gateway' }), selecting({ app: 'product' }).replace('"p"', '"q"')];
+    const { resources } = validateDocuments([{ name: 'm.yaml', text: documents.join('\n---\n') }]);
+    const other = (app: string): typeof workload => ({ ...workload, serviceAccount: app, labels: { app, version: 'v1' } });
+    expect(warnForWorkload(resources!, workload)).toEqual([]);
+    expect(warnForWorkload(resources!, workload, { others: [] })).toHaveLength(1);
+    expect(warnForWorkload(resources!, workload, { others: [other('stock')] })).toHaveLength(1);
+    expect(warnForWorkload(resources!, workload, { others: [other('stock'), other('gateway')] })).toEqual([]);
   });
 
   it.each([

@@ -5,13 +5,15 @@ import { compileTlsModes } from '../tls/mode.js';
 import { joinPath } from './place.js';
 import { quote, type ConfigProblem } from './problem.js';
 import { clearTextOf, findClearDoubts, type PortMode } from './validate/clear-text.js';
-import { knownLabels, maySelect } from './validate/known-workloads.js';
+import { isNearly, knownLabels, maySelect, type KnownLabels } from './validate/known-workloads.js';
 import type { MeshResources } from './validate.js';
 
 /** What a process knows of itself besides its configuration. */
 export interface WorkloadFacts {
   /** The workload's ports that are listened on, as policies name them; absent while that is not known. */
   readonly ports?: readonly number[] | undefined;
+  /** All other workloads that share the documents, where they are known: a selector that selects none of them all is then always doubtful. */
+  readonly others?: readonly Workload[] | undefined;
 }
 
 const rulesPerStep = 64;
@@ -41,7 +43,7 @@ export function warnForWorkload(
 export function* warnForWorkloadInSteps(
   resources: MeshResources,
   workload: Workload,
-  { ports }: WorkloadFacts,
+  { ports, others }: WorkloadFacts,
 ): Generator<void, readonly ConfigProblem[]> {
   const problems: ConfigProblem[] = [];
   const add = (source: SourcePosition, path: string, message: string, hint?: string): void => {
@@ -55,7 +57,7 @@ export function* warnForWorkloadInSteps(
         ...(hint !== undefined && { hint }),
       });
   };
-  yield* selectorDoubts(resources, workload, add);
+  yield* selectorDoubts(resources, workload, others, add);
   const modes = portModes(resources, workload, ports);
   for (const policy of resources.authorizationPolicies) {
     yield;
@@ -86,30 +88,51 @@ function isApplied({ meta, spec }: AnyPolicy, workload: Workload, rootNamespace:
   return spec.targetRef === undefined && (spec.targetRefs ?? []).length === 0 && isSelected(spec.selector, workload.labels);
 }
 
-function* selectorDoubts(resources: MeshResources, workload: Workload, add: Add): Generator<void> {
+/**
+ * A directory may serve workloads that nothing here speaks of. A selector that fits nobody is therefore doubtful only where all are known, where it is all
+ * but that of a known one, or where no selector fits this workload, which then has other labels than was thought.
+ */
+function* selectorDoubts(
+  resources: MeshResources,
+  workload: Workload,
+  others: readonly Workload[] | undefined,
+  add: Add,
+): Generator<void> {
   const root = resources.mesh.rootNamespace;
   const lists: readonly (readonly AnyPolicy[])[] = [
     resources.peerAuthentications.filter(({ meta }) => meta.namespace !== root),
     resources.requestAuthentications,
     resources.authorizationPolicies,
   ];
-  const known = knownLabels(resources.registry, workload);
+  const known = [...knownLabels(resources.registry, workload), ...(others ?? []).map((other) => ({ ...other, open: false }))];
+  const idle: AnyPolicy[] = [];
+  let isSelectedHere = false;
   for (const policy of lists.flat()) {
     yield;
-    const { namespace, source } = policy.meta;
+    const { namespace } = policy.meta;
     if (!hasLabels(policy) || (namespace !== workload.namespace && namespace !== root)) continue;
     const wanted = policy.spec.selector?.matchLabels ?? {};
-    if (known.some((labels) => (namespace === root || labels.namespace === namespace) && maySelect(wanted, labels))) continue;
-    const own = Object.entries(workload.labels).map(([name, value]) => `${name}=${value}`);
-    const here = own.length === 0 ? 'this one has no labels' : `this one has ${quote(own.join(', '))}`;
+    const isAmong = (labels: KnownLabels): boolean =>
+      (namespace === root || labels.namespace === namespace) && maySelect(wanted, labels);
+    if (isSelected(policy.spec.selector, workload.labels)) isSelectedHere = true;
+    else if (idle.length < doubtLimit && !known.some(isAmong)) idle.push(policy);
+  }
+  const isShared = isSelectedHere && others === undefined;
+  const own = Object.entries(workload.labels).map(([name, value]) => `${name}=${value}`);
+  const here = own.length === 0 ? 'this one has no labels' : `this one has ${quote(own.join(', '))}`;
+  for (const { meta, spec } of idle) {
+    yield;
+    if (isShared && !known.some((labels) => isNearly(spec.selector?.matchLabels ?? {}, labels))) continue;
     add(
-      source,
+      meta.source,
       'spec.selector.matchLabels',
       `selects no workload that is known here: ${here}`,
-      'compare keys and values letter by letter',
+      others === undefined ? letters : `${letters}; where several services share the directory, name the enmesh.yaml of each`,
     );
   }
 }
+
+const letters = 'compare keys and values letter by letter';
 
 /** The ports of the workload that can be told apart, with their modes; without known ports, those that PeerAuthentication names, and 0 for all others. */
 function portModes(

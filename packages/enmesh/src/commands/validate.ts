@@ -42,7 +42,8 @@ async function validate(paths: readonly string[], options: ValidateOptions): Pro
     if (paths.length > 0) throw new MisuseError('--stream reads standard input and takes no path');
     return answerStream(process.stdin, writeOut);
   }
-  const { problems, files } = await checkInputs(paths.length === 0 ? await findInputs() : paths, process.stdin);
+  const areNamed = paths.length > 0;
+  const { problems, files } = await checkInputs(areNamed ? paths : await findInputs(), process.stdin, areNamed);
   const errors = problems.filter((problem) => problem.level === 'error');
   const warnings = problems.filter((problem) => problem.level === 'warning');
   await writeOut(options.json === true ? formatJson({ errors, warnings, files }) : formatReport(problems, errors.length, files));

@@ -2,20 +2,16 @@ import { warnForWorkload, type ConfigProblem, type MeshResources, type Workload 
 
 const selectorPath = 'spec.selector.matchLabels';
 
-/**
- * What in valid documents is doubtful for the workloads that share them, each doubt once. A selector that selects nothing is doubtful only when it selects
- * none of them.
- */
-export function doubtsFor(resources: MeshResources, workloads: readonly Workload[]): readonly ConfigProblem[] {
-  const told = new Map<string, { problem: ConfigProblem; count: number }>();
+/** What in valid documents is doubtful for workloads that share them, each doubt once. `areAll`: nobody else shares them. */
+export function doubtsFor(resources: MeshResources, workloads: readonly Workload[], areAll: boolean): readonly ConfigProblem[] {
+  const told = new Map<string, ConfigProblem>();
   for (const workload of workloads) {
-    for (const problem of warnForWorkload(resources, workload)) {
+    const others = areAll ? workloads.filter((other) => other !== workload) : undefined;
+    for (const problem of warnForWorkload(resources, workload, { others })) {
       const { file, line, column, path, message } = problem;
       const key = JSON.stringify([file, line, column, path, path === selectorPath ? '' : message]);
-      told.set(key, { problem, count: (told.get(key)?.count ?? 0) + 1 });
+      if (!told.has(key)) told.set(key, problem);
     }
   }
-  const isShared = ({ problem, count }: { problem: ConfigProblem; count: number }): boolean =>
-    problem.path !== selectorPath || count === workloads.length;
-  return [...told.values()].filter(isShared).map(({ problem }) => problem);
+  return [...told.values()];
 }

@@ -36,8 +36,9 @@ interface CheckedPath extends Checked {
 /**
  * Checks what a command line names: every directory as a configuration of its own, all single files together as one, `-` as one more file of these from
  * `stdin`, and a file called `enmesh.yaml` as the description of a workload, for which the rest is then looked at once more. A path that does not exist or cannot be read is a `MisuseError`.
+ * `areNamed`: by a person, who knows which services share a directory.
  */
-export async function checkInputs(paths: readonly string[], stdin: Readable): Promise<Checked> {
+export async function checkInputs(paths: readonly string[], stdin: Readable, areNamed = true): Promise<Checked> {
   const checked: CheckedPath[] = [];
   const singles: ConfigFile[] = [];
   for (const path of new Set(paths)) {
@@ -49,7 +50,7 @@ export async function checkInputs(paths: readonly string[], stdin: Readable): Pr
   if (singles.length > 0) checked.push({ ...validateDocuments(singles), files: singles.length });
   const workloads = checked.flatMap(({ workload }) => workload ?? []);
   const doubts = checked.flatMap(({ resources, directory = '' }) =>
-    resources === undefined ? [] : inDirectory(directory, doubtsFor(resources, workloads)),
+    resources === undefined ? [] : inDirectory(directory, doubtsFor(resources, workloads, areNamed)),
   );
   return {
     problems: [...checked.flatMap(({ problems }) => problems), ...doubts],

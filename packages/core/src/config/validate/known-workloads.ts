@@ -1,5 +1,6 @@
 import type { Workload } from '../../identity/workload.js';
 import type { Registry } from '../registry.js';
+import { nearest } from '../spelling.js';
 
 /** Labels of a workload that the documents know of. `open`: it may have others, for only a selector told of it. */
 export interface KnownLabels {
@@ -32,4 +33,14 @@ export function maySelect(wanted: Readonly<Record<string, string>>, { labels, op
   return (
     names.some((name) => labels[name] === wanted[name]) && names.every((name) => (labels[name] ?? wanted[name]) === wanted[name])
   );
+}
+
+/** Whether a selector's labels are those of a known workload but for the spelling of a key or a value. */
+export function isNearly(wanted: Readonly<Record<string, string>>, { labels }: KnownLabels): boolean {
+  return Object.entries(wanted).every(([name, value]) => {
+    const key = Object.hasOwn(labels, name) ? name : nearest(name, Object.keys(labels));
+    const found = key === undefined ? undefined : labels[key];
+    // `v1` and `v2` are two versions, not one misspelt.
+    return found !== undefined && (found === value || (value.length > 3 && nearest(value, [found]) !== undefined));
+  });
 }
