@@ -7,3 +7,4 @@ export {
   type DestinationQuery,
   type DestinationSources,
 } from './destination.js';
+export { compilePort, type CompiledPort } from './port.js';

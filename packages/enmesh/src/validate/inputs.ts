@@ -15,6 +15,7 @@ import { existsSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
 import { MisuseError } from '../output.js';
+import { documentDoubts } from './document-doubts.js';
 import { doubtsFor } from './doubts.js';
 
 /** What a check found; `files` is how many were read. */
@@ -28,6 +29,8 @@ interface CheckedPath extends Checked {
   readonly resources?: MeshResources | undefined;
   /** Of a service file. */
   readonly workload?: Workload;
+  /** Of a service file: issuers whose keys it lets be fetched over plain http. */
+  readonly httpIssuers?: readonly string[];
   /** Of a service file: the directory that it names, as written. */
   readonly config?: string;
   readonly directory?: string;
@@ -49,9 +52,15 @@ export async function checkInputs(paths: readonly string[], stdin: Readable, are
   }
   if (singles.length > 0) checked.push({ ...validateDocuments(singles), files: singles.length });
   const workloads = checked.flatMap(({ workload }) => workload ?? []);
-  const doubts = checked.flatMap(({ resources, directory = '' }) =>
-    resources === undefined ? [] : inDirectory(directory, doubtsFor(resources, workloads, areNamed)),
-  );
+  const httpIssuers = new Set(checked.flatMap(({ httpIssuers: some = [] }) => some));
+  const doubts = checked.flatMap(({ resources, directory = '' }) => {
+    if (resources === undefined) return [];
+    const found = [
+      ...documentDoubts(resources, (issuer) => httpIssuers.has(issuer)),
+      ...doubtsFor(resources, workloads, areNamed),
+    ];
+    return inDirectory(directory, found);
+  });
   return {
     problems: [...checked.flatMap(({ problems }) => problems), ...doubts],
     files: checked.reduce((sum, { files }) => sum + files, 0),
@@ -97,9 +106,12 @@ async function checkDirectory(path: string): Promise<CheckedPath> {
 
 function checkServiceFile(text: string, path: string): CheckedPath {
   try {
-    const { namespace, serviceAccount = 'default', labels = {}, config } = parseServiceFile(text, path);
+    const { namespace, serviceAccount = 'default', labels = {}, config, jwks = {} } = parseServiceFile(text, path);
     const workload = namespace === undefined ? {} : { workload: { namespace, serviceAccount, labels } };
-    return { problems: [], files: 1, ...workload, ...(config === undefined ? {} : { config }) };
+    const httpIssuers = Object.entries(jwks).flatMap(([issuer, said]) =>
+      typeof said === 'object' && said.insecureHttp === true ? [issuer] : [],
+    );
+    return { problems: [], files: 1, httpIssuers, ...workload, ...(config === undefined ? {} : { config }) };
   } catch (error) {
     if (!(error instanceof EnmeshError)) throw error;
     const problems = error.details?.['problems'] as readonly ConfigProblem[] | undefined;

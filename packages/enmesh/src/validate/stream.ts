@@ -2,6 +2,7 @@ import { configLimits, validateDocuments, type ConfigProblem } from '@enmesh/cor
 import { isUtf8 } from 'node:buffer';
 import type { Readable } from 'node:stream';
 import { readLines } from '../lines.js';
+import { documentDoubts } from './document-doubts.js';
 
 /** Bytes of one line: a document at its limit, every second character of it escaped. Longer lines are refused without being kept. */
 export const lineLimit = 2 * configLimits.fileBytes;
@@ -34,7 +35,8 @@ export function answerLine(line: Buffer | undefined): StreamAnswer {
     return refuse('ENMESH_CONFIG_SYNTAX', 'the line is no JSON object with a string "document"', '{"document": "<yaml>"}');
   }
   try {
-    const { problems } = validateDocuments([{ name: 'document', text }]);
+    const { problems: found, resources } = validateDocuments([{ name: 'document', text }]);
+    const problems = resources === undefined ? found : [...found, ...documentDoubts(resources)];
     return { errors: ofLevel(problems, 'error'), warnings: ofLevel(problems, 'warning') };
   } catch {
     return refuse('ENMESH_CONFIG_FAULT', 'the document cannot be validated');
