@@ -2,13 +2,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stepEvents, type X509Svid } from '@enmesh/core';
 import { createHouse, send, sendRaw, type Answer, type House } from '../support/house.js';
 import { doors, type Application, type Seen } from '../support/frameworks.js';
+import { peerAuthentication } from '../support/documents.js';
 
-const policies = `
-apiVersion: security.istio.io/v1
-kind: PeerAuthentication
-metadata: {name: default, namespace: shop}
-spec: {mtls: {mode: STRICT}}
----
+const policies = `${peerAuthentication('STRICT')}---
 apiVersion: security.istio.io/v1
 kind: RequestAuthentication
 metadata: {name: users, namespace: shop}

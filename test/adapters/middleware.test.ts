@@ -9,13 +9,9 @@ import { enmesh, listen } from '@enmesh/express';
 import { enmesh as plugin, serverFactory } from '@enmesh/fastify';
 import { createHouse, open, send, type House } from '../support/house.js';
 import { middlewares, type Application } from '../support/frameworks.js';
+import { peerAuthentication } from '../support/documents.js';
 
-const policies = `
-apiVersion: security.istio.io/v1
-kind: PeerAuthentication
-metadata: {name: default, namespace: shop}
-spec: {mtls: {mode: MODE}}
----
+const policies = `${peerAuthentication('MODE')}---
 apiVersion: security.istio.io/v1
 kind: RequestAuthentication
 metadata: {name: users, namespace: shop}

@@ -10,6 +10,7 @@ import { createMesh, type Mesh, type RequestEnmesh } from '@enmesh/core';
 import { createTestIssuer } from '@enmesh/core/testing';
 import { runEnmesh } from '../support/command-line.js';
 import { heard } from '../support/waiting.js';
+import { peerAuthentication, serviceEntry } from '../support/documents.js';
 
 /** What the door adds to a request. */
 type Judged = IncomingMessage & { readonly enmesh: RequestEnmesh };
@@ -18,12 +19,7 @@ const bin = resolve(import.meta.dirname, '../../packages/enmesh/dist/bin.js');
 const gatewayUri = 'spiffe://cluster.local/ns/shop/sa/gateway';
 const idp = await createTestIssuer();
 
-const policies = `
-apiVersion: security.istio.io/v1
-kind: PeerAuthentication
-metadata: {name: default, namespace: shop}
-spec: {mtls: {mode: STRICT}}
----
+const policies = `${peerAuthentication('STRICT')}---
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
 metadata: {name: product, namespace: shop}
@@ -31,18 +27,6 @@ spec:
   selector: {matchLabels: {app: product}}
   action: ALLOW
   rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/gateway]}}]}]
-`;
-const entryOf = (port: number): string => `
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: product, namespace: shop}
-spec:
-  hosts: [product.shop.svc.cluster.local]
-  ports: [{number: 80, name: http, protocol: HTTP}]
-  resolution: STATIC
-  location: MESH_INTERNAL
-  subjectAltNames: ["spiffe://cluster.local/ns/shop/sa/product"]
-  endpoints: [{address: 127.0.0.1, serviceAccount: product, ports: {http: ${port}}}]
 `;
 
 let work = '';
@@ -139,7 +123,14 @@ describe('two services with identities of enmesh ca', () => {
     const server = await joinMesh('product', join(work, 'product'), join(work, 'product.token'));
     const listening = server.createServer((request, response) => response.end((request as Judged).enmesh.peer?.uri));
     await new Promise<void>((done) => listening.listen(0, '127.0.0.1', done));
-    writeFileSync(join(work, 'gateway/product.yaml'), entryOf((listening.address() as AddressInfo).port));
+    writeFileSync(
+      join(work, 'gateway/product.yaml'),
+      serviceEntry({
+        name: 'product',
+        port: (listening.address() as AddressInfo).port,
+        subjectAltNames: ['spiffe://cluster.local/ns/shop/sa/product'],
+      }),
+    );
     client = await joinMesh('gateway', join(work, 'gateway'), join(work, 'gateway.token'));
     await Promise.all([server.ready(), client.ready()]);
     expect(await call()).toBe(`200 ${gatewayUri}`);

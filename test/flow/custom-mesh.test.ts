@@ -7,22 +7,11 @@ import { Server as GrpcServer, ServerCredentials } from '@grpc/grpc-js';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { deniedEvents, type DeniedEvent } from '@enmesh/core';
 import { createHouse, open, send, type House } from '../support/house.js';
+import { serviceEntry } from '../support/documents.js';
 
 /** Whom each authorizer saw calling: the URI SAN of the client's certificate. */
 const callers: string[] = [];
 const denied: DeniedEvent[] = [];
-
-const entry = (name: string, port: number, account: string): string => `
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: ${name}, namespace: security}
-spec:
-  hosts: [${name}.security.svc.cluster.local]
-  location: MESH_INTERNAL
-  resolution: STATIC
-  ports: [{number: 80, name: http, protocol: HTTP, targetPort: ${port}}]
-  endpoints: [{address: 127.0.0.1, serviceAccount: ${account}}]
-`;
 
 const policy = `
 apiVersion: security.istio.io/v1
@@ -85,7 +74,10 @@ describe('an authorizer that is a service of the mesh', () => {
 
   const use = async (kind: 'Http' | 'Grpc', account: string): Promise<void> => {
     const targetPort = kind === 'Http' ? (https.address() as AddressInfo).port : grpcPort;
-    await house.write('services.yaml', entry('authz', targetPort, account));
+    await house.write(
+      'services.yaml',
+      serviceEntry({ name: 'authz', namespace: 'security', port: targetPort, serviceAccount: account }),
+    );
     const provider = `{name: authz, envoyExtAuthz${kind}: {service: security/authz.security.svc.cluster.local, port: 80}}`;
     await house.write('enmesh/mesh.yaml', `extensionProviders: [${provider}]`);
   };

@@ -8,23 +8,13 @@ import { createTestAuthority, type TestAuthority } from '@enmesh/core/testing';
 import { replaceable } from '../support/callers.js';
 import { createHouse, open, send, type House } from '../support/house.js';
 import { untilHolds } from '../support/waiting.js';
+import { serviceEntry } from '../support/documents.js';
 
 const policies = `
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
 metadata: {name: ask, namespace: shop}
 spec: {action: CUSTOM, provider: {name: authz}, rules: [{}]}
-`;
-const entry = (port: number): string => `
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: authz, namespace: security}
-spec:
-  hosts: [authz.security.svc.cluster.local]
-  location: MESH_INTERNAL
-  resolution: STATIC
-  ports: [{number: 80, name: grpc, protocol: GRPC}]
-  endpoints: [{address: 127.0.0.1, serviceAccount: authz, ports: {grpc: ${port}}}]
 `;
 const keyOf = ({ privateKey }: Pick<X509Svid, 'privateKey'>): string =>
   privateKey.export({ type: 'pkcs8', format: 'pem' }) as string;
@@ -87,7 +77,10 @@ describe('the connections of a gRPC authorizer', () => {
     identity = replaceable(await issue(), authority.bundles);
     house = await createHouse('', { identity });
     mkdirSync(join(house.directory, 'enmesh'));
-    await house.write('services.yaml', entry((relay.address() as AddressInfo).port));
+    await house.write(
+      'services.yaml',
+      serviceEntry({ name: 'authz', namespace: 'security', port: (relay.address() as AddressInfo).port, protocol: 'GRPC' }),
+    );
     const provider = '{name: authz, envoyExtAuthzGrpc: {service: security/authz.security.svc.cluster.local, port: 80}}';
     await house.write('enmesh/mesh.yaml', `extensionProviders: [${provider}]`);
     await house.write('policies.yaml', policies);

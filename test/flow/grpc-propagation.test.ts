@@ -10,6 +10,7 @@ import { auditEvents, stepEvents, type AuditEvent } from '@enmesh/core';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createChain, type Chain, type ChainService } from '../support/hop-chain.js';
 import { send, type Answer } from '../support/house.js';
+import { serviceEntry } from '../support/documents.js';
 
 const bytes = (value: Buffer): Buffer => value;
 const method = { requestSerialize: bytes, requestDeserialize: bytes, responseSerialize: bytes, responseDeserialize: bytes };
@@ -19,17 +20,7 @@ const service = {
 };
 const authority = 'stock.shop.svc.cluster.local:50051';
 
-const stockAt = (port: number): string => `
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: stock, namespace: shop}
-spec:
-  hosts: [stock.shop.svc.cluster.local]
-  location: MESH_INTERNAL
-  resolution: STATIC
-  ports: [{number: 50051, name: grpc, protocol: GRPC, targetPort: ${port}}]
-  endpoints: [{address: 127.0.0.1, serviceAccount: stock}]
-`;
+const stockAt = (port: number): string => serviceEntry({ name: 'stock', port, servicePort: 50051, protocol: 'GRPC' });
 const users = `
 apiVersion: security.istio.io/v1
 kind: RequestAuthentication

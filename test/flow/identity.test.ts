@@ -7,30 +7,16 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { createMesh, noticeEvents, type Mesh, type NoticeEvent, type RequestEnmesh, type X509Svid } from '@enmesh/core';
 import { createTestAuthority } from '@enmesh/core/testing';
 import { until } from '../support/waiting.js';
+import { peerAuthentication, serviceEntry } from '../support/documents.js';
 
 type Authority = Awaited<ReturnType<typeof createTestAuthority>>;
 type Judged = IncomingMessage & { readonly enmesh: RequestEnmesh };
 type MeshOptions = NonNullable<Parameters<typeof createMesh>[0]>;
 
-const strict = `
-apiVersion: security.istio.io/v1
-kind: PeerAuthentication
-metadata: {name: default, namespace: shop}
-spec: {mtls: {mode: STRICT}}
-`;
+const strict = peerAuthentication('STRICT');
 /** Where the other service listens, and who it is: the registry of these tests. */
-const entryOf = (port: number, sans: readonly string[]): string => `
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: product, namespace: shop}
-spec:
-  hosts: [product.shop.svc.cluster.local]
-  ports: [{number: 80, name: http, protocol: HTTP}]
-  resolution: STATIC
-  location: MESH_INTERNAL
-  subjectAltNames: ${JSON.stringify(sans)}
-  endpoints: [{address: 127.0.0.1, serviceAccount: product, ports: {http: ${port}}}]
-`;
+const entryOf = (port: number, subjectAltNames: readonly string[]): string =>
+  serviceEntry({ name: 'product', port, subjectAltNames });
 
 const closing: (() => unknown)[] = [];
 afterEach(async () => {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createChain, type Chain, type ChainService } from '../support/hop-chain.js';
 import { send, type Answer } from '../support/house.js';
+import { serviceEntry } from '../support/documents.js';
 
 const users = `
 apiVersion: security.istio.io/v1
@@ -14,17 +15,8 @@ metadata: {name: users, namespace: shop}
 spec: {selector: {matchLabels: {app: gateway}}, jwtRules: [{issuer: ISSUER, jwks: 'JWKS'}]}
 `;
 
-const outside = (port: number, tls: string): string => `
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: plain, namespace: shop}
-spec:
-  hosts: [plain.shop.svc.cluster.local]
-  location: MESH_INTERNAL
-  resolution: STATIC
-  ports: [{number: 80, name: http, protocol: HTTP, targetPort: ${port}}]
-  endpoints: [{address: 127.0.0.1, serviceAccount: plain, labels: {security.istio.io/tlsMode: ${tls}}}]
-`;
+const outside = (port: number): string =>
+  serviceEntry({ name: 'plain', port, labels: { 'security.istio.io/tlsMode': 'disabled' } });
 
 const propagation = (entries: readonly object[]): string =>
   `apiVersion: enmesh.dev/v1\nkind: TokenPropagation\nmetadata: {name: gateway, namespace: shop}\nspec: ${JSON.stringify({ selector: { matchLabels: { app: 'gateway' } }, outbound: entries })}\n`;
@@ -42,7 +34,7 @@ let count = 0;
 const portOf = (server: Server): number => (server.address() as AddressInfo).port;
 const listen = (server: Server): Promise<Server> => new Promise((done) => server.listen(0, '127.0.0.1', () => done(server)));
 const write = (...entries: object[]): Promise<void> =>
-  chain.write([users, outside(portOf(plain), 'disabled'), propagation(entries)].join('---\n'));
+  chain.write([users, outside(portOf(plain)), propagation(entries)].join('---\n'));
 
 async function enter(call: (url: string) => Promise<string>, host = 'product'): Promise<{ answer: Answer; token: string }> {
   gateway.handle = async (_request, response) => {

@@ -4,6 +4,7 @@ import { deniedEvents, noticeEvents, stepEvents, type DeniedEvent, type NoticeEv
 import type { TLSSocket } from 'node:tls';
 import { createChain, type Chain, type ChainService } from '../support/hop-chain.js';
 import { open, send, type Answer } from '../support/house.js';
+import { serviceEntry } from '../support/documents.js';
 
 const users = `
 apiVersion: security.istio.io/v1
@@ -205,7 +206,7 @@ describe('a user who is carried by hop tokens', () => {
     const entry = (claims: string): string =>
       [
         hops.replaceAll('name: gateway,', 'name: to-product,').replace('"product"', '"elsewhere"'),
-        `apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: small, namespace: shop}\nspec: {hosts: [small.shop.svc.cluster.local], location: MESH_INTERNAL, resolution: STATIC, ports: [{number: 80, name: http, protocol: HTTP, targetPort: ${small}}], endpoints: [{address: 127.0.0.1, serviceAccount: product}]}\n`,
+        serviceEntry({ name: 'small', port: small, serviceAccount: 'product' }),
         propagation('gateway', to('small', { mode: 'HOP', claims: [claims] })),
       ].join('---\n');
     gateway.handle = async (_request, response) => {

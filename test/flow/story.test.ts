@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stepEvents, steps, type Step, type StepEvent } from '@enmesh/core';
 import { createHouse, open, send, type House } from '../support/house.js';
+import { peerAuthentication, serviceEntry } from '../support/documents.js';
 
 const root = new URL('../../', import.meta.url);
 const read = (path: string): string => readFileSync(new URL(path, root), 'utf8');
@@ -10,12 +11,7 @@ const read = (path: string): string => readFileSync(new URL(path, root), 'utf8')
 const outgoing: readonly Step[] = ['outbound', 'connect'];
 const incoming = steps.filter((step) => !outgoing.includes(step));
 
-const policies = (port: number): string => `
-apiVersion: security.istio.io/v1
-kind: PeerAuthentication
-metadata: {name: default, namespace: shop}
-spec: {mtls: {mode: STRICT}}
----
+const policies = (port: number): string => `${peerAuthentication('STRICT')}---
 apiVersion: security.istio.io/v1
 kind: RequestAuthentication
 metadata: {name: users, namespace: shop}
@@ -25,17 +21,7 @@ apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
 metadata: {name: gateway-only, namespace: shop}
 spec: {rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/gateway, cluster.local/ns/shop/sa/product]}}]}]}
----
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: product, namespace: shop}
-spec:
-  hosts: [product.shop.svc.cluster.local]
-  location: MESH_INTERNAL
-  resolution: STATIC
-  ports: [{number: 80, name: http, protocol: HTTP, targetPort: ${port}}]
-  endpoints: [{address: 127.0.0.1, serviceAccount: product}]
-`;
+---${serviceEntry({ name: 'product', port })}`;
 
 let house: House;
 let port: number;

@@ -5,13 +5,9 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { noticeEvents, type NoticeEvent, type ServerOptions } from '@enmesh/core';
 import { connect, createHouse, open, type House } from '../support/house.js';
 import { closed, heard } from '../support/waiting.js';
+import { peerAuthentication } from '../support/documents.js';
 
-const permissive = `
-apiVersion: security.istio.io/v1
-kind: PeerAuthentication
-metadata: {name: default, namespace: shop}
-spec: {mtls: {mode: PERMISSIVE}}
----
+const permissive = `${peerAuthentication('PERMISSIVE')}---
 apiVersion: security.istio.io/v1
 kind: RequestAuthentication
 metadata: {name: users, namespace: shop}

@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createChainAuthority, writeMaterial, type ChainAuthority, type MaterialFiles } from './support/authority.js';
-import { createParty, modeYaml, openEcho, type Party } from './support/party.js';
+import { peerAuthentication } from '../support/documents.js';
+import { createParty, openEcho, type Party } from './support/party.js';
 import { findProgram, type Program } from './support/programs.js';
 
 /** What a port takes: a mode of PeerAuthentication, PERMISSIVE also with `permissiveAnyAlpn`. */
@@ -123,7 +124,7 @@ describe.each(clients.map((client) => [client.title, client] as const))('%s', (_
       const party = await createParty({
         serviceAccount: 'product',
         identity: await authority.identity({ serviceAccount: 'product', dnsSans: [host] }),
-        documents: modeYaml(take === 'any ALPN' ? 'PERMISSIVE' : take),
+        documents: peerAuthentication(take === 'any ALPN' ? 'PERMISSIVE' : take),
         permissiveAnyAlpn: take === 'any ALPN',
       });
       parties.push(party);

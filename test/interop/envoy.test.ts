@@ -7,7 +7,8 @@ import { open } from '../support/house.js';
 import { startRealServer, type RealServer } from '../support/real-server.js';
 import { createChainAuthority, writeMaterial, type ChainAuthority, type MaterialFiles } from './support/authority.js';
 import { envoyBootstrap, type InboundListener, type OutboundCluster } from './support/envoy-config.js';
-import { callService, createParty, entryYaml, federationYaml, modeYaml, openEcho, type Party } from './support/party.js';
+import { peerAuthentication } from '../support/documents.js';
+import { callService, createParty, entryYaml, federationYaml, openEcho, type Party } from './support/party.js';
 import { freePort } from './support/programs.js';
 
 const sni = 'outbound_.80_._.product.shop.svc.cluster.local';
@@ -73,18 +74,18 @@ describe.skipIf(probe === undefined)(`Envoy ${probe?.ready.version} with the fil
     product = await party({
       serviceAccount: 'product',
       identity: await authority.identity({ serviceAccount: 'product' }),
-      documents: modeYaml('STRICT'),
+      documents: peerAuthentication('STRICT'),
     });
     anyAlpn = await party({
       serviceAccount: 'product',
       identity: await authority.identity({ serviceAccount: 'product' }),
-      documents: modeYaml('PERMISSIVE'),
+      documents: peerAuthentication('PERMISSIVE'),
       permissiveAnyAlpn: true,
     });
     const rsa = await party({
       serviceAccount: 'product',
       identity: await authority.identity({ serviceAccount: 'product', keyType: 'rsa' }),
-      documents: modeYaml('STRICT'),
+      documents: peerAuthentication('STRICT'),
       meshConfig: federationYaml(foreign),
     });
     const named = async (prefix: string, one: Party): Promise<OutboundCluster[]> =>
@@ -160,14 +161,14 @@ describe.skipIf(probe === undefined)(`Envoy ${probe?.ready.version} with the fil
       ['other identity expected', '503', '503'],
       ['plaintext', '503', 'stranger'],
     ])('with %s: STRICT gives %s, PERMISSIVE %s', async (cluster, strict, permissive) => {
-      await product.write(modeYaml('STRICT'));
+      await product.write(peerAuthentication('STRICT'));
       expect(await throughEnvoy(cluster)).toBe(strict);
-      await product.write(modeYaml('PERMISSIVE'));
+      await product.write(peerAuthentication('PERMISSIVE'));
       expect(await throughEnvoy(cluster)).toBe(permissive);
     });
 
     it('in the clear only on a port with DISABLE', async () => {
-      await product.write(modeYaml('DISABLE'));
+      await product.write(peerAuthentication('DISABLE'));
       expect([await throughEnvoy('plaintext'), await throughEnvoy('http')]).toEqual(['stranger', '503']);
     });
 
@@ -185,12 +186,12 @@ describe.skipIf(probe === undefined)(`Envoy ${probe?.ready.version} with the fil
     });
 
     it('over kept connections with bodies both ways', async () => {
-      await product.write(modeYaml('STRICT'));
+      await product.write(peerAuthentication('STRICT'));
       for (let i = 0; i < 20; i++) expect((await throughEnvoy('kept', body)) === body).toBe(true);
     });
 
     it('and obeys a policy that names it', async () => {
-      const only = (principal: string): string => `${modeYaml('STRICT')}---
+      const only = (principal: string): string => `${peerAuthentication('STRICT')}---
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
 metadata: {name: callers, namespace: shop}

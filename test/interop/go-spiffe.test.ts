@@ -2,17 +2,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { peerAuthentication, serviceEntry } from '../support/documents.js';
 import { createChainAuthority, writeMaterial, type ChainAuthority } from './support/authority.js';
-import {
-  callService,
-  createParty,
-  entryYaml,
-  federationYaml,
-  modeYaml,
-  openEcho,
-  type Party,
-  type PartyOptions,
-} from './support/party.js';
+import { callService, createParty, entryYaml, federationYaml, openEcho, type Party, type PartyOptions } from './support/party.js';
 import { findProgram, startProgram, type Running } from './support/programs.js';
 
 const program = findProgram('go-spiffe-peer', 'version');
@@ -107,7 +99,7 @@ describe.skipIf(program === undefined)(`a peer over ${program?.version ?? 'go-sp
 
     it('is refused by us where it is of a trust domain without a bundle, and taken where there is one', async () => {
       const port = await serve({ by: foreign, knows: [authority, foreign] }, ['-id', id('gateway')]);
-      const partner = `${entryYaml('product', port)}  subjectAltNames: ["${id('product', 'foreign.example')}"]\n`;
+      const partner = serviceEntry({ name: 'product', port, subjectAltNames: [id('product', 'foreign.example')] });
       expect(await ask(port)).toBe('ENMESH_TLS_SERVER_UNVERIFIED');
       expect(await ask(port, partner)).toBe('ENMESH_TLS_SERVER_UNVERIFIED');
       expect(await ask(port, entryYaml('product', port), federation())).toBe('ENMESH_TLS_SECURE_NAMING');
@@ -126,7 +118,7 @@ describe.skipIf(program === undefined)(`a peer over ${program?.version ?? 'go-sp
     };
     const gateway = { serviceAccount: 'gateway' };
     const product = ['-id', id('product')];
-    const callers = (serviceAccount: string): string => `${modeYaml('STRICT')}---
+    const callers = (serviceAccount: string): string => `${peerAuthentication('STRICT')}---
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
 metadata: {name: callers, namespace: shop}
@@ -137,7 +129,7 @@ spec: {rules: [{from: [{source: {principals: ["cluster.local/ns/shop/sa/${servic
       ['1.2', 'TLS 1.2'],
       ['1.3', 'TLS 1.3'],
     ])('is let in by STRICT as who it is (TLS %s)', async (tls, version) => {
-      const port = await openEcho(await own('product', modeYaml('STRICT')));
+      const port = await openEcho(await own('product', peerAuthentication('STRICT')));
       const outcome = await call(port, { ...gateway, tls }, product);
       expect(outcome).toMatchObject({ status: 200, body: id('gateway'), peer: id('product'), version });
     });
@@ -148,23 +140,23 @@ spec: {rules: [{from: [{source: {principals: ["cluster.local/ns/shop/sa/${servic
     });
 
     it('is refused by PERMISSIVE, for it offers no ALPN, and let in where that takes any', async () => {
-      const narrow = await openEcho(await own('product', modeYaml('PERMISSIVE')));
+      const narrow = await openEcho(await own('product', peerAuthentication('PERMISSIVE')));
       expect((await call(narrow, gateway, product)).status).toBeUndefined();
-      const wide = await openEcho(await own('product', modeYaml('PERMISSIVE'), { permissiveAnyAlpn: true }));
+      const wide = await openEcho(await own('product', peerAuthentication('PERMISSIVE'), { permissiveAnyAlpn: true }));
       expect(await call(wide, gateway, product)).toMatchObject({ status: 200, body: id('gateway') });
     });
 
     it('refuses us where it wants another ID, or has no bundle of our trust domain', async () => {
-      const port = await openEcho(await own('product', modeYaml('STRICT')));
+      const port = await openEcho(await own('product', peerAuthentication('STRICT')));
       expect((await call(port, gateway, ['-id', id('other')])).error).toContain(`unexpected ID "${id('product')}"`);
       expect((await call(port, { ...gateway, knows: [foreign] }, product)).error).toContain('could not get X509 bundle');
     });
 
     it('is refused by us where it is of a trust domain without a bundle, and taken where there is one', async () => {
       const partner = { ...gateway, by: foreign };
-      const alone = await openEcho(await own('product', modeYaml('STRICT')));
+      const alone = await openEcho(await own('product', peerAuthentication('STRICT')));
       expect((await call(alone, partner, product)).status).toBeUndefined();
-      const federated = await openEcho(await own('product', modeYaml('STRICT'), federation()));
+      const federated = await openEcho(await own('product', peerAuthentication('STRICT'), federation()));
       expect(await call(federated, partner, product)).toMatchObject({ status: 200, body: id('gateway', 'foreign.example') });
     });
 
@@ -172,7 +164,7 @@ spec: {rules: [{from: [{source: {principals: ["cluster.local/ns/shop/sa/${servic
     const showsIntermediates = Number.parseInt(process.versions.node, 10) < 24;
     it(`behind an intermediate of a federated trust domain is ${showsIntermediates ? 'taken' : 'refused'} on this Node`, async () => {
       const chained = await createChainAuthority('foreign.example');
-      const port = await openEcho(await own('product', modeYaml('STRICT'), { meshConfig: federationYaml(chained) }));
+      const port = await openEcho(await own('product', peerAuthentication('STRICT'), { meshConfig: federationYaml(chained) }));
       const { status } = await call(port, { ...gateway, by: chained }, product);
       expect(status).toBe(showsIntermediates ? 200 : undefined);
     });

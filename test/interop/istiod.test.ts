@@ -10,6 +10,7 @@ import { open } from '../support/house.js';
 import { kubernetesToken, ownToken, publishedRoot, type IstiodReady } from '../support/istiod.js';
 import { startRealServer } from '../support/real-server.js';
 import { until } from '../support/waiting.js';
+import { peerAuthentication, serviceEntry } from '../support/documents.js';
 
 const server = await startRealServer<IstiodReady>('istiod');
 
@@ -182,7 +183,7 @@ describe.skipIf(server === undefined)('a real istiod as the source of identity',
       await mesh.ready();
       return mesh;
     };
-    const product = await start('product', strict);
+    const product = await start('product', peerAuthentication('STRICT'));
     const callers = new Set<string | undefined>();
     const port = await open(
       product.createServer((request, response) => {
@@ -190,7 +191,7 @@ describe.skipIf(server === undefined)('a real istiod as the source of identity',
         response.end('ok');
       }),
     );
-    const gateway = await start('gateway', `${strict}---${entry(port)}`);
+    const gateway = await start('gateway', `${peerAuthentication('STRICT')}---${serviceEntry({ name: 'product', port })}`);
     let good = 0;
     const failed: unknown[] = [];
     const end = Date.now() + 16_000;
@@ -218,22 +219,3 @@ describe.skipIf(server === undefined)('a real istiod as the source of identity',
     expect(told('identity-renewal-failed')).toEqual([]);
   });
 });
-
-const strict = `
-apiVersion: security.istio.io/v1
-kind: PeerAuthentication
-metadata: {name: default, namespace: shop}
-spec: {mtls: {mode: STRICT}}
-`;
-
-const entry = (port: number): string => `
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: product, namespace: shop}
-spec:
-  hosts: [product.shop.svc.cluster.local]
-  location: MESH_INTERNAL
-  resolution: STATIC
-  ports: [{number: 80, name: http, protocol: HTTP}]
-  endpoints: [{address: 127.0.0.1, ports: {http: ${port}}, serviceAccount: product}]
-`;

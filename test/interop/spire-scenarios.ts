@@ -8,6 +8,7 @@ import { createMesh, noticeEvents, type Mesh, type NoticeEvent, type PeerIdentit
 import { createTestAuthority } from '@enmesh/core/testing';
 import { send } from '../support/house.js';
 import { untilHolds } from '../support/waiting.js';
+import { peerAuthentication, serviceEntry } from '../support/documents.js';
 
 /** A Workload API with two identities for this process, the second with the hint `second`, and one federated trust domain. */
 export interface WorkloadWorld {
@@ -29,24 +30,6 @@ export interface WorkloadWorld {
   stop(): Promise<void>;
 }
 
-const strict = `
-apiVersion: security.istio.io/v1
-kind: PeerAuthentication
-metadata: {name: default, namespace: shop}
-spec: {mtls: {mode: STRICT}}
-`;
-const entryOf = (port: number, id: string): string => `
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: second, namespace: shop}
-spec:
-  hosts: [second.shop.svc.cluster.local]
-  ports: [{number: 80, name: http, protocol: HTTP}]
-  resolution: STATIC
-  location: MESH_INTERNAL
-  subjectAltNames: [${JSON.stringify(id)}]
-  endpoints: [{address: 127.0.0.1, serviceAccount: second, ports: {http: ${port}}}]
-`;
 /** The caller that the door verified. */
 export function peerOf(request: IncomingMessage): string | undefined {
   return (request as IncomingMessage & { readonly enmesh: { readonly peer?: PeerIdentity } }).enmesh.peer?.uri;
@@ -90,12 +73,12 @@ export function describeWorkloadWorld(name: string, start: () => Promise<Workloa
       mkdirSync(join(directory, 'enmesh'));
       const { trustDomain, federated } = world;
       writeFileSync(join(directory, 'enmesh/mesh.yaml'), `trustDomain: ${trustDomain}\ntrustDomainAliases: [${federated}]\n`);
-      writeFileSync(join(directory, 'policies.yaml'), strict);
+      writeFileSync(join(directory, 'policies.yaml'), peerAuthentication('STRICT'));
       second = await open('second', 'second');
       const server = second.createServer((request, response) => response.end(peerOf(request)));
       await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
       port = (server.address() as AddressInfo).port;
-      writeFileSync(join(directory, 'registry.yaml'), entryOf(port, world.ids[1]));
+      writeFileSync(join(directory, 'registry.yaml'), serviceEntry({ name: 'second', port, subjectAltNames: [world.ids[1]] }));
       await second.reload();
       web = await open('web', undefined);
     }, 120_000);

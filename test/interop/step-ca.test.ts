@@ -7,7 +7,8 @@ import { noticeEvents, type NoticeEvent } from '@enmesh/core';
 import { createCsr } from '@enmesh/core/x509';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startRealServer } from '../support/real-server.js';
-import { callService, createParty, entryYaml, modeYaml, openEcho, type Party } from './support/party.js';
+import { peerAuthentication } from '../support/documents.js';
+import { callService, createParty, entryYaml, openEcho, type Party } from './support/party.js';
 
 /** What the start script says; `rootCert` and `privateKey` are files. */
 interface StepCaReady {
@@ -98,8 +99,8 @@ describe.skipIf(server === undefined)('certificates of a real step-ca in files',
       held[name] = { folder, uri: `spiffe://cluster.local/ns/shop/sa/${name}` } as Held;
       await enroll(held[name]);
     }
-    const port = await openEcho(await start('product', modeYaml('STRICT')));
-    gateway = await start('gateway', `${modeYaml('STRICT')}${entryYaml('product', port)}`);
+    const port = await openEcho(await start('product', peerAuthentication('STRICT')));
+    gateway = await start('gateway', `${peerAuthentication('STRICT')}${entryYaml('product', port)}`);
   });
   afterAll(async () => {
     stop();

@@ -1,6 +1,7 @@
 import { createMesh, type ConfigSource, type Mesh } from '@enmesh/core';
 import { open } from './house.js';
 import type { FakeWorkloadApi } from './workload-api.js';
+import { serviceEntry } from './documents.js';
 
 /** The TokenPropagation by which `gateway` exchanges tokens for its calls of `product`. */
 export function exchangePropagation(exchange: object): object {
@@ -17,17 +18,7 @@ export function exchangePropagation(exchange: object): object {
 
 /** Says where `product` is, and by which rule `gateway` knows users (the JSON of one `jwtRules` entry). */
 export function exchangeDocuments(port: number, rule: object): string {
-  return `
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: product, namespace: shop}
-spec:
-  hosts: [product.shop.svc.cluster.local]
-  location: MESH_INTERNAL
-  resolution: STATIC
-  ports: [{number: 80, name: http, protocol: HTTP, targetPort: ${port}}]
-  endpoints: [{address: 127.0.0.1, serviceAccount: product}]
----
+  return `${serviceEntry({ name: 'product', port })}---
 apiVersion: security.istio.io/v1
 kind: RequestAuthentication
 metadata: {name: users, namespace: shop}

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createMesh, type ConfigSource, type Mesh, type MeshIdentity, type X509Svid } from '@enmesh/core';
 import { createTestAuthority, createTestIssuer } from '@enmesh/core/testing';
 import { open } from './house.js';
+import { serviceEntry } from './documents.js';
 
 type Authority = Awaited<ReturnType<typeof createTestAuthority>>;
 type Issuer = Awaited<ReturnType<typeof createTestIssuer>>;
@@ -63,7 +64,7 @@ export async function createChain(options: ChainOptions): Promise<Chain> {
       startService(name, { authority, config, svidOf, mesh: { ...options.mesh, ...options.meshOf?.(name) } }),
     ),
   );
-  files.services = services.map(entryOf).join('\n---\n');
+  files.services = services.map(({ name, port }) => serviceEntry({ name, port })).join('\n---\n');
   await Promise.all(services.map(({ mesh }) => mesh.reload()));
   return {
     authority,
@@ -129,15 +130,3 @@ function renewable(first: X509Svid, authority: Authority): { identity: MeshIdent
     },
   };
 }
-
-const entryOf = ({ name, port }: ChainService): string => `
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: ${name}, namespace: shop}
-spec:
-  hosts: [${name}.shop.svc.cluster.local]
-  location: MESH_INTERNAL
-  resolution: STATIC
-  ports: [{number: 80, name: http, protocol: HTTP, targetPort: ${port}}]
-  endpoints: [{address: 127.0.0.1, serviceAccount: ${name}}]
-`;

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createTestAuthority, type TestAuthority } from '@enmesh/core/testing';
 import type { X509Svid } from '@enmesh/core';
+import { peerAuthentication, serviceEntry } from '../../support/documents.js';
 
 /** The long forms take minutes to hours; without them each suite runs seconds. */
 export const isLong = process.env['ENMESH_FAULTS'] === 'long';
@@ -73,27 +74,11 @@ export interface Fleet {
   close(): Promise<void>;
 }
 
-const policies = `apiVersion: security.istio.io/v1
-kind: PeerAuthentication
-metadata: {name: default, namespace: shop}
-spec: {mtls: {mode: STRICT}}
----
+const policies = `${peerAuthentication('STRICT')}---
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
 metadata: {name: callers, namespace: shop}
 spec: {rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/gateway]}}]}]}
-`;
-
-const entry = (name: string, port: number): string => `---
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: ${name}, namespace: shop}
-spec:
-  hosts: [${name}.shop.svc.cluster.local]
-  location: MESH_INTERNAL
-  resolution: STATIC
-  ports: [{number: 80, name: http, protocol: HTTP, targetPort: ${port}}]
-  endpoints: [{address: 127.0.0.1, serviceAccount: ${name}}]
 `;
 
 /** Creates a fleet without processes. */
@@ -136,7 +121,7 @@ export async function createFleet(): Promise<Fleet> {
       await Promise.all(members.map((member) => member.ask('bundles', { roots })));
     },
     declare(ports) {
-      const entries = Object.entries(ports).map(([name, port]) => entry(name, port));
+      const entries = Object.entries(ports).map(([name, port]) => `---${serviceEntry({ name, port })}`);
       writeFileSync(join(directory, 'mesh.yaml'), [policies, ...entries].join(''));
     },
     async close() {

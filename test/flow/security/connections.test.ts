@@ -15,6 +15,7 @@ import {
 } from '../../support/attack.js';
 import { createHouse, open, send, sendRaw, type House } from '../../support/house.js';
 import { heard } from '../../support/waiting.js';
+import { serviceEntry } from '../../support/documents.js';
 
 // Modes, ALPN lists, TLS versions and ciphers of the server alone: packages/core/src/tls/server.test.ts.
 // Redirects, host headers and proxies of calls: packages/core/src/outbound/outbound.test.ts.
@@ -125,7 +126,7 @@ describe('rule 1: our own connections resume no session either', () => {
     );
     server.on('newSession', (_id, _data, done: () => void) => done());
     const port = await open(server);
-    await house('STRICT').write('services.yaml', serviceEntry(port, 'stock'));
+    await house('STRICT').write('services.yaml', serviceEntry({ name: 'stock', port }));
     for (let i = 0; i < 4; i++) {
       const { body } = await house('STRICT').mesh.request('http://stock.shop.svc.cluster.local/');
       expect(await body.text()).toBe('ok');
@@ -184,7 +185,7 @@ describe('rule 7: whom we call is who answers', () => {
       },
     );
     const port = await open(server);
-    await own.write('services.yaml', serviceEntry(port, 'stock'));
+    await own.write('services.yaml', serviceEntry({ name: 'stock', port }));
     const refusals: string[] = [];
     const stop = deniedEvents.subscribe(({ code, reason }) => refusals.push(`${code} ${reason}`));
     for (const url of [
@@ -206,7 +207,7 @@ describe('rule 7: whom we call is who answers', () => {
     const own = house('STRICT');
     await own.write(
       'services.yaml',
-      `${serviceEntry(1, 'stock').replace(', serviceAccount: stock', '')}
+      `${serviceEntry({ name: 'stock', port: 1 }).replace(', serviceAccount: stock', '')}
 ---
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
@@ -232,15 +233,3 @@ function tlsOf({ svid }: MeshIdentity): { key: string; cert: string } {
   const { chain, privateKey } = svid.current();
   return { cert: chain, key: privateKey.export({ type: 'pkcs8', format: 'pem' }) as string };
 }
-
-const serviceEntry = (port: number, account: string): string => `
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: stock, namespace: shop}
-spec:
-  hosts: [stock.shop.svc.cluster.local]
-  location: MESH_INTERNAL
-  resolution: STATIC
-  ports: [{number: 80, name: http, protocol: HTTP, targetPort: ${port}}]
-  endpoints: [{address: 127.0.0.1, serviceAccount: ${account}}]
-`;

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { X509Svid } from '@enmesh/core';
 import { openWitness, reachedBy, statusesIn, type Reached, type Witness } from '../../support/attack.js';
 import { createHouse, open, send, sendRaw, type Answer, type House } from '../../support/house.js';
+import { peerAuthentication } from '../../support/documents.js';
 
 // Forged names behind every framework, duplicate lines and Connection are in test/adapters/door.test.ts.
 const corpora = process.env['ENMESH_CORPORA'] ?? resolve(import.meta.dirname, '../../../../shared/corpora');
@@ -13,12 +14,7 @@ const namesFile = resolve(corpora, 'header-injection/param_miner_lowercase_heade
 const present = existsSync(namesFile);
 if (!present) console.log(`skip: the list of header names was not found below ${corpora}`);
 
-const policies = `
-apiVersion: security.istio.io/v1
-kind: PeerAuthentication
-metadata: {name: default, namespace: shop}
-spec: {mtls: {mode: PERMISSIVE}}
----
+const policies = `${peerAuthentication('PERMISSIVE')}---
 apiVersion: security.istio.io/v1
 kind: RequestAuthentication
 metadata: {name: users, namespace: shop}

@@ -3,14 +3,10 @@ import { noticeEvents } from '@enmesh/core';
 import { createTestIssuer } from '@enmesh/core/testing';
 import { openWitness } from '../../support/attack.js';
 import { createHouse, send } from '../../support/house.js';
+import { peerAuthentication } from '../../support/documents.js';
 
 // Key sets that redirect, drip, grow or are no key sets, and how often they are asked for: packages/core/src/jwt/key-sets.test.ts.
-const policies = `
-apiVersion: security.istio.io/v1
-kind: PeerAuthentication
-metadata: {name: default, namespace: shop}
-spec: {mtls: {mode: PERMISSIVE}}
----
+const policies = `${peerAuthentication('PERMISSIVE')}---
 apiVersion: security.istio.io/v1
 kind: RequestAuthentication
 metadata: {name: users, namespace: shop}

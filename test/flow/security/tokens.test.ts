@@ -4,14 +4,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createTestIssuer } from '@enmesh/core/testing';
 import { openWitness, transcribe, type Reached, type Transcript, type Witness } from '../../support/attack.js';
 import { createHouse, send, sendRaw, type Answer, type House } from '../../support/house.js';
+import { peerAuthentication } from '../../support/documents.js';
 
 // The verifier itself, on Wycheproof, the JOSE cookbook, jwt_verify_lib and Istio's own cases: test/conformance/jwt*.test.ts.
-const policies = `
-apiVersion: security.istio.io/v1
-kind: PeerAuthentication
-metadata: {name: default, namespace: shop}
-spec: {mtls: {mode: PERMISSIVE}}
----
+const policies = `${peerAuthentication('PERMISSIVE')}---
 apiVersion: security.istio.io/v1
 kind: RequestAuthentication
 metadata: {name: users, namespace: shop}

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { createMesh, type Mesh, type MeshIdentity, type PeerIdentity, type RequestEnmesh } from '@enmesh/core';
 import { open } from '../../support/house.js';
 import type { ChainAuthority } from './authority.js';
+import { serviceEntry } from '../../support/documents.js';
 
 type MeshOptions = NonNullable<Parameters<typeof createMesh>[0]>;
 
@@ -59,27 +60,9 @@ export function openEcho({ mesh }: Party): Promise<number> {
   );
 }
 
-/** A PeerAuthentication of the namespace. */
-export const modeYaml = (mode: string): string => `
-apiVersion: security.istio.io/v1
-kind: PeerAuthentication
-metadata: {name: default, namespace: shop}
-spec: {mtls: {mode: ${mode}}}
-`;
-
 /** A service at a port of loopback, whose endpoint has a service account of namespace shop. */
-export const entryYaml = (name: string, port: number, serviceAccount = 'product'): string => `
----
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: ${name}, namespace: shop}
-spec:
-  hosts: [${name}.shop.svc.cluster.local]
-  location: MESH_INTERNAL
-  resolution: STATIC
-  ports: [{number: 80, name: http, protocol: HTTP}]
-  endpoints: [{address: 127.0.0.1, ports: {http: ${port}}, serviceAccount: ${serviceAccount}}]
-`;
+export const entryYaml = (name: string, port: number, serviceAccount = 'product'): string =>
+  `---${serviceEntry({ name, port, serviceAccount })}`;
 
 /** A field of MeshConfig that makes a partner's trust domain verifiable by its root. */
 export const federationYaml = ({ trustDomain, rootPem }: ChainAuthority): string =>

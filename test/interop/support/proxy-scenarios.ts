@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { callTls } from '../../support/tls-lab.js';
 import { createChainAuthority, writeMaterial, type ChainAuthority, type IssueRequest, type MaterialFiles } from './authority.js';
-import { callService, createParty, entryYaml, modeYaml, openEcho, type Party } from './party.js';
+import { peerAuthentication } from '../../support/documents.js';
+import { callService, createParty, entryYaml, openEcho, type Party } from './party.js';
 import { freePort, listening, type Program, type Running } from './programs.js';
 
 /** How a reverse proxy is told to stand in front of a service of ours, and to be one itself. */
@@ -70,7 +71,7 @@ export function describeProxy({ name, program, startFront, startServer, peerOf }
       const party = await createParty({
         serviceAccount: 'product',
         identity: await by.identity(request, by === authority ? [] : [authority]),
-        documents: modeYaml(o.mode ?? 'STRICT'),
+        documents: peerAuthentication(o.mode ?? 'STRICT'),
         permissiveAnyAlpn: o.anyAlpn ?? false,
         ...(by === authority ? {} : { meshConfig: `trustDomain: ${by.trustDomain}\ntrustDomainAliases: [cluster.local]\n` }),
       });
@@ -112,9 +113,9 @@ export function describeProxy({ name, program, startFront, startServer, peerOf }
       it('is kept out by a policy that does not name it', async () => {
         const { party, port } = await service({ serviceAccount: 'product', dnsSans });
         const proxy = await inFrontOf(port, await files({ serviceAccount: 'front' }));
-        await party.write(`${modeYaml('STRICT')}---${policy('other')}`);
+        await party.write(`${peerAuthentication('STRICT')}---${policy('other')}`);
         expect(await get(proxy)).toBe('403');
-        await party.write(`${modeYaml('STRICT')}---${policy('front')}`);
+        await party.write(`${peerAuthentication('STRICT')}---${policy('front')}`);
         expect(await get(proxy)).toBe(front);
       });
 
