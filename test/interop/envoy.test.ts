@@ -119,7 +119,7 @@ describe.skipIf(probe === undefined)(`Envoy ${probe?.ready.version} with the fil
     partnered = await party({
       serviceAccount: 'gateway',
       identity: await authority.identity({ serviceAccount: 'gateway', keyType: 'rsa' }),
-      documents: documents.replaceAll(/^ {2}endpoints: .*$/gm, `$&\n  subjectAltNames: ["${id('product', 'foreign.example')}"]`),
+      documents: documents.replaceAll('subjectAltNames: []', `subjectAltNames: ["${id('product', 'foreign.example')}"]`),
       meshConfig: federationYaml(foreign),
     });
     foreigner = await party({
