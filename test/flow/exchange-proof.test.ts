@@ -11,6 +11,7 @@ import { createWorkloadApi, verifyJwtSvid, type JwtBundleSet } from '@enmesh/spi
 import { exchangeDocuments, exchangePropagation, openProduct } from '../support/exchange-pair.js';
 import { open, send, type Answer } from '../support/house.js';
 import { createPrivateCertificate } from '../support/private-certificate.js';
+import { until } from '../support/waiting.js';
 import { createFakeWorkloadApi, type FakeWorkloadApi } from '../support/workload-api.js';
 
 const gatewayUri = 'spiffe://cluster.local/ns/shop/sa/gateway';
@@ -175,14 +176,19 @@ describe('a workload whose identity comes from a Workload API proves itself at a
     expect(seen).not.toBe(first);
   });
 
-  it('and says that the agent is silent where it is, without a word to the provider', async () => {
+  it('and says that the agent is silent where it is, and since when, without a word to the provider; and goes on once it speaks', async () => {
     await use({ clientAuth: { method: 'jwt_svid', audience: 'https://silent.example' } });
     agent.misbehave('silent');
     const { status, body } = await enter();
-    agent.misbehave(undefined);
     expect(status).toBe(599);
     expect(body).toContain('ENMESH_ISSUANCE_WORKLOAD_API');
+    // Between its probes the agent is not waited for.
+    let refused = '';
+    await until(async () => (refused = (await enter()).body).includes('So it is since 20'), 'a call that is refused at once');
+    expect(refused).toMatch(/^ENMESH_PROPAGATION_EXCHANGE_SETTINGS /);
     expect(asked).toEqual([]);
+    agent.misbehave(undefined);
+    await until(async () => (await enter()).status === 200, 'a call that is made again');
   });
 
   it('and trusts no endpoint of another authority than that of caFile', async () => {

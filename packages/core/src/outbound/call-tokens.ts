@@ -6,6 +6,7 @@ import { currentContext, isMeshItself, rawTokenOf, type RequestContext } from '.
 import type { TokenExchange } from '../propagation/exchange.js';
 import { createHopMinter } from '../propagation/hop-mint.js';
 import { hopHeader } from '../propagation/hop-token.js';
+import { withSilenceRemembered } from '../propagation/jwt-svid-source.js';
 import type { CarriedToken, PropagationPlan } from '../propagation/plan.js';
 import type { ExchangeSpec } from '../propagation/resource.js';
 import type { TokenNote } from '../propagation/token-note.js';
@@ -47,10 +48,12 @@ export function exchangeOpener(o: {
   readonly clock: () => number;
   readonly tokenFetch?: TokenFetch;
 }): CallTokensOptions['openExchange'] {
-  const { tokenFetch, ...options } = o;
+  const { tokenFetch, clock } = o;
+  // One memory for all entries: it is the same source.
+  const identity = withSilenceRemembered(o.identity, { clock });
   return async (spec) => {
     const { createTokenExchange } = await import('../propagation/exchange.js');
-    return createTokenExchange({ spec, ...options, ...tokenFetch });
+    return createTokenExchange({ spec, identity, clock, ...tokenFetch });
   };
 }
 

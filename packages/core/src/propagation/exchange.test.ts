@@ -497,28 +497,58 @@ describe('what an exchange keeps', () => {
     expect(asked).toHaveLength(2);
   });
 
-  it('leaves an endpoint in peace that gives no answer, for longer each time, and returns to it', async () => {
+  it('leaves an endpoint in peace that gives no answer, says since when, and is back within a second', async () => {
     let isUp = false;
     const { exchange, asked, clock } = await create((response, one) => (isUp ? json(given()) : html(503))(response, one));
     const call = () =>
       exchange.tokenFor(raw).then(
         () => 'ok',
-        (error: Error) => error.message,
+        (error: EnmeshError) => `${error.code} ${error.message}`,
       );
-    const heard: number[] = [];
-    for (let i = 0; i < 60; i++) {
+    const said = 'ENMESH_PROPAGATION_EXCHANGE_FAILED the token endpoint answers with status 503';
+    expect(await call()).toBe(said);
+    clock.advance(100);
+    expect(await call()).toBe(`${said}. So it is since 2027-01-15T08:00:00.000Z; it is asked again within a second or two`);
+    for (let i = 0; i < 600; i++) {
+      clock.advance(100);
       await call();
-      heard.push(asked.length);
-      clock.advance(125);
     }
-    // At 0, 250, 750, 1750 and 3750 ms, and not before 7750.
-    expect(heard.map((count, i) => (count > (heard[i - 1] ?? 0) ? i * 125 : -1)).filter((ms) => ms >= 0)).toEqual([
-      0, 250, 750, 1750, 3750,
-    ]);
-    expect(await call()).toContain('a moment ago');
+    // A minute: one each second at most, and not much less.
+    expect(asked.length).toBeGreaterThan(55);
+    expect(asked.length).toBeLessThan(125);
     isUp = true;
-    clock.advance(30_000);
+    clock.advance(1_000);
     expect(await call()).toBe('ok');
+  });
+
+  it('sends one call at a time to an endpoint that is silent, and refuses the others without waiting', async () => {
+    let isSilent = true;
+    const { exchange, asked, clock } = await create(
+      (response, one) => (isSilent ? undefined : json(given())(response, one)),
+      {},
+      { timeoutMs: 50 },
+    );
+    const call = (user: number) =>
+      exchange.tokenFor({ ...raw, text: `${raw.text}${user}` }).catch((error: Error) => error.message);
+    expect(await call(0)).toContain('no answer within 50 ms');
+    clock.advance(1_000);
+    const messages = await Promise.all(Array.from({ length: 100 }, (_, user) => call(user)));
+    expect(messages.filter((message) => message.includes('So it is since'))).toHaveLength(99);
+    expect(asked).toHaveLength(2);
+    isSilent = false;
+    clock.advance(1_000);
+    expect(await call(1)).toBe((given() as { access_token: string }).access_token);
+  });
+
+  it('takes a refusal for an answer: the endpoint is there', async () => {
+    let status = 503;
+    const { exchange, asked, clock } = await create((response, one) => json({ error: 'invalid_grant' }, status)(response, one));
+    await expect(exchange.tokenFor(raw)).rejects.toThrow('503');
+    clock.advance(1_000);
+    status = 400;
+    await expect(exchange.tokenFor(raw)).rejects.toThrow('invalid_grant');
+    await expect(exchange.tokenFor({ ...raw, text: 'another' })).rejects.toThrow('invalid_grant');
+    expect(asked).toHaveLength(3);
   });
 
   it('refuses the users above the bound at once while the endpoint is slow', async () => {

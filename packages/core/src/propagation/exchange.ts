@@ -6,11 +6,11 @@ import { isForbiddenAddress } from '../jwt/addresses.js';
 import { createAuthoritiesFile } from '../x509/authorities-file.js';
 import { runAsMesh } from './context.js';
 import type { ExchangedToken } from './exchange-answer.js';
-import { createExchangeBackOff } from './exchange-back-off.js';
 import { createExchangeCache, type ExchangeOutcome } from './exchange-cache.js';
 import { sendTokenPost, type SendTokenPost } from './exchange-post.js';
 import { requestExchange } from './exchange-request.js';
 import type { ExchangeSpec } from './resource.js';
+import { createSourceMemory, type FailureSays } from './source-memory.js';
 import type { TokenNote } from './token-note.js';
 
 /** What {@link createTokenExchange} is made of. */
@@ -60,7 +60,7 @@ const settings = (reason: string): EnmeshError => new EnmeshError('ENMESH_PROPAG
 /**
  * Creates the exchange of one `exchange:` entry (RFC 8693). A token is asked for once per user's token, however many calls wait for it, and used until the least of
  * `expires_in`, its own `exp` and the user's `exp`, less a tenth of that time and at most 30 s; without one of the first two only by those who waited. An endpoint that gives
- * no answer is asked again after a growing pause (at most 30 s). Throws `ENMESH_PROPAGATION_EXCHANGE_SETTINGS` for an endpoint that is never asked.
+ * no answer is asked by one call at a time, with pauses of up to a second; the others are refused at once. Throws `ENMESH_PROPAGATION_EXCHANGE_SETTINGS` for an endpoint that is never asked.
  */
 export function createTokenExchange(options: TokenExchangeOptions): TokenExchange {
   checkEndpoint(options);
@@ -118,30 +118,36 @@ function checkEnd({ expiresAt }: SubjectToken, now: number): void {
 /** One attempt within its time limit, unless the endpoint is being left in peace. */
 function createAsking(options: TokenExchangeOptions, closing: AbortSignal): (subject: string) => Promise<ExchangedToken> {
   const { spec, identity, fetchToken: post = sendTokenPost, clock: now = Date.now, timeoutMs = 5_000 } = options;
-  const backOff = createExchangeBackOff();
   const { caFile } = spec;
   const authorities =
     caFile === undefined ? undefined : createAuthoritiesFile(caFile, (reason) => settings(`exchange.caFile ${reason}`));
-  return async (subject) => {
-    const startedAt = now();
-    if (startedAt < backOff.pausedUntil) throw failed('the token endpoint gave no answer a moment ago');
-    // Again, because what is reached by mutual TLS can change with the configuration.
-    checkEndpoint(options);
-    const attempt = createDeadline(timeoutMs, closing);
-    try {
-      const request = { spec, subject, identity, post, authorities, signal: attempt.signal, now };
-      // Whoever's request this began in, it is the mesh that asks.
-      const token = await Promise.race([runAsMesh(() => requestExchange(request)), attempt.passed]);
-      backOff.answered();
-      return token;
-    } catch (error) {
-      const isSilence = !isEnmeshError(error) || error.code === 'ENMESH_PROPAGATION_EXCHANGE_FAILED';
-      if (isSilence) backOff.failed(startedAt, now());
-      throw error;
-    } finally {
-      attempt.end();
-    }
-  };
+  const memory = createSourceMemory({
+    ...{ limitMs: timeoutMs, now },
+    judge: whatFailureSays,
+    refuse: (last, since) =>
+      failed(
+        `${isEnmeshError(last) ? last.message : 'the exchange threw'}. So it is since ${since}; it is asked again within a second or two`,
+      ),
+  });
+  return (subject) =>
+    memory.ask(async (limitMs) => {
+      // Again, because what is reached by mutual TLS can change with the configuration.
+      checkEndpoint(options);
+      const attempt = createDeadline(limitMs, closing);
+      try {
+        const request = { spec, subject, identity, post, authorities, signal: attempt.signal, now };
+        // Whoever's request this began in, it is the mesh that asks.
+        return await Promise.race([runAsMesh(() => requestExchange(request)), attempt.passed]);
+      } finally {
+        attempt.end();
+      }
+    });
+}
+
+/** A file that cannot be used or a missing JWT-SVID says nothing of the endpoint: it was not asked. */
+function whatFailureSays(error: unknown): FailureSays {
+  if (!isEnmeshError(error) || error.code === 'ENMESH_PROPAGATION_EXCHANGE_FAILED') return 'silent';
+  return isAboutTheUser(error) ? 'answered' : 'nothing';
 }
 
 interface Deadline {
