@@ -10,6 +10,7 @@ import { EnmeshError } from './errors.js';
 import { formatIstioId } from './identity/spiffe-id.js';
 import type { MeshIdentity } from './identity/source.js';
 import { createDoor, type DoorParts } from './inbound/door.js';
+import { checkServerOptions } from './inbound/server-options.js';
 import { registerMesh } from './inbound/enforce.js';
 import { createInbound } from './inbound/inbound.js';
 import { createProbe } from './inbound/probe.js';
@@ -228,6 +229,7 @@ function meshOf(settings: Settings, rooms: Rooms, stops: Stops): Mesh {
     workload: { ...workload, spiffeId: formatIstioId({ trustDomain: rooms.trustDomain, ...workload }) },
     createServer(listener, options = {}) {
       if (closing !== undefined) throw new EnmeshError('ENMESH_MESH_CLOSED', 'createServer was called after mesh.close()');
+      checkServerOptions(options);
       const server = createDoor(parts, listener, options);
       servers.add(server);
       // Policies that speak of a port nobody listens on are told as doubtful.

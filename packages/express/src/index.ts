@@ -1,5 +1,5 @@
 import { EnmeshError, type Mesh, type MeshServer, type RequestEnmesh, type ServerOptions } from '@enmesh/core';
-import { enforce, openServer, type RouterSettings } from '@enmesh/core/inbound';
+import { enforce, openServer, requireMesh, type RouterSettings } from '@enmesh/core/inbound';
 import type { Application, NextFunction, Request, RequestHandler, Response } from 'express';
 import { isRegisteredLate, routerOf } from './router.js';
 
@@ -28,6 +28,7 @@ const middlewares = new WeakSet<object>();
  * await listen(mesh, app, 8080);
  */
 export async function listen(mesh: Mesh, app: Application, port: number, options: ListenOptions = {}): Promise<MeshServer> {
+  requireMesh(mesh, 'listen');
   const { host, ...rest } = options;
   if (typeof app === 'function' && typeof app.enabled === 'function' && isRegisteredLate(app, isOurs)) throw lateMiddleware();
   const router = typeof app === 'function' && typeof app.enabled === 'function' ? { router: routerOf(app) } : {};
@@ -42,6 +43,7 @@ export async function listen(mesh: Mesh, app: Application, port: number, options
  * @example app.use(enmesh(mesh));
  */
 export function enmesh(mesh: Mesh): RequestHandler {
+  requireMesh(mesh, 'enmesh');
   let router: RouterSettings | undefined;
   const middleware = (request: Request, response: Response, next: NextFunction): void => {
     if (router === undefined) {

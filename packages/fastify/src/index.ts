@@ -1,6 +1,6 @@
 import type { RequestListener } from 'node:http';
 import { EnmeshError, type Mesh, type MeshServer, type RequestEnmesh, type ServerOptions } from '@enmesh/core';
-import { decisionOf, enforce, fastifyRouter, type RouterSettings } from '@enmesh/core/inbound';
+import { decisionOf, enforce, fastifyRouter, requireMesh, type RouterSettings } from '@enmesh/core/inbound';
 import type { FastifyInstance, FastifyPluginCallback } from 'fastify';
 import fp from 'fastify-plugin';
 
@@ -39,6 +39,7 @@ export function serverFactory(
   mesh: Mesh,
   options: ServerOptions = {},
 ): (handler: RequestListener, fastify: object) => MeshServer {
+  requireMesh(mesh, 'serverFactory');
   return (handler, fastify) => {
     if ('rewriteUrl' in fastify && fastify.rewriteUrl !== undefined)
       throw new TypeError(
@@ -54,6 +55,11 @@ export interface EnmeshPluginOptions {
 }
 
 const plugin: FastifyPluginCallback<EnmeshPluginOptions> = (fastify: FastifyInstance, { mesh }, done) => {
+  try {
+    requireMesh(mesh, 'register(enmesh, { mesh })');
+  } catch (error) {
+    return done(error as Error);
+  }
   if (fastify.printRoutes({ commonPrefix: false }).trim() !== '(empty tree)') {
     const message =
       'the enmesh plugin is registered after a route; encapsulated routes before it would not be guarded: register it first';

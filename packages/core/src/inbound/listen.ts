@@ -12,6 +12,17 @@ export function requireListener(listener: unknown): void {
   throw new TypeError(`enmesh: the listener is ${what}`);
 }
 
+/** Refuses, with `TypeError`, what is no mesh where an adapter's `where` is given one: most often the promise of `createMesh`. */
+export function requireMesh(mesh: unknown, where: string): void {
+  const { createServer, then } = (mesh ?? {}) as { readonly createServer?: unknown; readonly then?: unknown };
+  if (typeof createServer === 'function') return;
+  const fault =
+    typeof then === 'function'
+      ? 'the mesh is a promise; write `await createMesh(...)` and pass what it gives'
+      : 'the first argument is no mesh; pass what createMesh() gives';
+  throw new TypeError(`${where}: ${fault}`);
+}
+
 /**
  * Opens a server and resolves when it listens. Rejects with `ENMESH_MESH_PORT` when the port cannot be had, naming port and remedy.
  */
