@@ -72,6 +72,12 @@ export async function service(svid: X509Svid, bundles: TrustBundleSet): Promise<
     { workloadPort: 8080, probePort: 9090 },
   );
   server.listen(0);
+  mesh.createServer((request, response) => {
+    same<typeof request.enmesh, RequestEnmesh>(true);
+    response.end(request.enmesh.peer?.principal);
+  });
+  // @ts-expect-error a server of its own is no listener
+  mesh.createServer(server);
   await use(mesh);
   await mesh.ready();
   await mesh.close();

@@ -1,6 +1,6 @@
 /** `@enmesh/core`: all a service needs, both directions, no framework. */
 export { createMesh } from './mesh.js';
-export type { Mesh, MeshServer, MeshWorkload, ServerOptions } from './mesh/mesh-type.js';
+export type { Mesh, MeshListener, MeshRequest, MeshServer, MeshWorkload, ServerOptions } from './mesh/mesh-type.js';
 export type { IdentityOption, MeshOptions } from './config/settings.js';
 export type { AccessLogFields, AccessLogSettings } from './config/access-log-shape.js';
 export type { IdentitySettings } from './config/identity-settings.js';

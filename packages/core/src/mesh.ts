@@ -1,3 +1,4 @@
+import type { RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Server } from 'node:https';
 import { createDirectorySource } from './config/directory.js';
@@ -230,7 +231,7 @@ function meshOf(settings: Settings, rooms: Rooms, stops: Stops): Mesh {
     createServer(listener, options = {}) {
       if (closing !== undefined) throw new EnmeshError('ENMESH_MESH_CLOSED', 'createServer was called after mesh.close()');
       checkServerOptions(options);
-      const server = createDoor(parts, listener, options);
+      const server = createDoor(parts, listener as RequestListener, options);
       servers.add(server);
       // Policies that speak of a port nobody listens on are told as doubtful.
       server.on('listening', () => store.reportPort(options.workloadPort ?? (server.address() as AddressInfo).port));

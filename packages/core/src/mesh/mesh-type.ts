@@ -1,8 +1,9 @@
-import type { Agent, RequestListener, Server as HttpServer } from 'node:http';
+import type { Agent, IncomingMessage, Server as HttpServer, ServerResponse } from 'node:http';
 import type { Server } from 'node:https';
 import type { Dispatcher } from 'undici';
 import type { Workload } from '../identity/workload.js';
 import type { DoorOptions } from '../inbound/door.js';
+import type { RequestEnmesh } from '../inbound/inbound.js';
 import type { MeshClients } from '../outbound/clients.js';
 import type { Decision } from '../policy/evaluate.js';
 import type { RequestContext } from '../propagation/context.js';
@@ -22,11 +23,20 @@ export interface ServerOptions extends DoorOptions {
 /** A server at whose door every request is decided; `probe` is its health listener where one was asked for. */
 export type MeshServer = Server & { readonly probe?: HttpServer };
 
+/** A request that has passed the door, as a listener without a framework gets it. */
+export interface MeshRequest extends IncomingMessage {
+  /** The verified peer and user of this request, and the decision that let it pass. */
+  readonly enmesh: RequestEnmesh;
+}
+
+/** What `createServer` calls for each request that may pass: a function of your own, an application, or any listener of node:http. */
+export type MeshListener = (request: MeshRequest, response: ServerResponse & { req: IncomingMessage }) => unknown;
+
 /** The security half of a service mesh for one workload; made by `createMesh`. */
 export interface Mesh {
   readonly workload: MeshWorkload;
   /** A node:https server that obeys PeerAuthentication for its port and enforces the policies before the listener sees a request. */
-  createServer(listener: RequestListener, options?: ServerOptions): MeshServer;
+  createServer(listener: MeshListener, options?: ServerOptions): MeshServer;
   /**
    * Drop-in `fetch`: plain `http://` URLs of the mesh's services go out by mutual TLS where the mesh says so. `retry: {attempts}` tries an idempotent call
    * again whose connection broke.
