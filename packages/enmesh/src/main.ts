@@ -39,10 +39,6 @@ function modulesFor(first: string | undefined): Promise<readonly CommandModule[]
   return Promise.all(named === undefined ? Object.values(commands).map((load) => load()) : [named()]);
 }
 
-function namesOf(command: Command): string {
-  return command.parent?.parent == null ? command.name() : `${namesOf(command.parent)} ${command.name()}`;
-}
-
 /** The command line, as far as `args` need it. Its actions set `process.exitCode` to 1 for a finding and throw {@link MisuseError} for misuse. */
 async function createProgram(args: readonly string[]): Promise<Command> {
   const require = createRequire(import.meta.url);
@@ -55,8 +51,10 @@ async function createProgram(args: readonly string[]): Promise<Command> {
   for (const { register } of await modulesFor(args[0])) register(program);
   for (const command of [program, ...program.commands]) command.exitOverride();
   for (const command of program.commands) {
-    for (const one of [command, ...command.commands])
-      one.showHelpAfterError(`(enmesh ${namesOf(one)} --help shows what there is)`);
+    for (const one of [command, ...command.commands]) {
+      const names = one === command ? one.name() : `${command.name()} ${one.name()}`;
+      one.showHelpAfterError(`(enmesh ${names} --help shows what there is)`);
+    }
   }
   return program;
 }
