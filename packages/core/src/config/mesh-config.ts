@@ -23,6 +23,10 @@ export interface MeshSettings {
   /** Default `istio-system`. */
   readonly rootNamespace: string;
   readonly pathNormalization: PathNormalization;
+  /** Who sees a service that has no `exportTo`, in the words of `exportTo`. Default `*`. */
+  readonly defaultServiceExportTo: readonly string[];
+  /** The same for DestinationRules, of which only `.` makes a difference. Default `*`. */
+  readonly defaultDestinationRuleExportTo: readonly string[];
   /** Default `ALLOW_ANY`. */
   readonly outboundTrafficPolicy: 'ALLOW_ANY' | 'REGISTRY_ONLY';
   /** `meshMTLS`; cipher suites in OpenSSL's names, empty for the default list. */
@@ -45,6 +49,8 @@ export const defaultMeshSettings: MeshSettings = {
   caBundleUrls: [],
   rootNamespace: 'istio-system',
   pathNormalization: 'BASE',
+  defaultServiceExportTo: ['*'],
+  defaultDestinationRuleExportTo: ['*'],
   outboundTrafficPolicy: 'ALLOW_ANY',
   minProtocolVersion: 'TLSv1.2',
   cipherSuites: [],

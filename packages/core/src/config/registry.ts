@@ -9,6 +9,11 @@ export interface ServicePort {
   readonly targetPort?: number | string;
 }
 
+/** `ports[]` of Kubernetes Service: `protocol` is the transport there, and `appProtocol` what is spoken over it. */
+export interface KubernetesPort extends ServicePort {
+  readonly appProtocol?: string;
+}
+
 /** An endpoint: inline in a ServiceEntry, or the spec of a WorkloadEntry (networking.istio.io/v1). `ports` maps a port's name to its number here. */
 export interface WorkloadEntrySpec {
   readonly address?: string;
@@ -35,9 +40,10 @@ export interface ServiceEntrySpec {
 
 /** What enmesh reads of a Kubernetes Service (v1). `ports[].number` is Kubernetes' `port`. */
 export interface KubernetesServiceSpec {
-  readonly ports?: readonly ServicePort[];
+  readonly ports?: readonly KubernetesPort[];
   readonly selector?: Readonly<Record<string, string>>;
   readonly clusterIP?: string;
+  readonly clusterIPs?: readonly string[];
   readonly type?: string;
   readonly externalName?: string;
 }

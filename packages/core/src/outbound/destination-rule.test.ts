@@ -22,9 +22,10 @@ function find(
   client: string,
   app = 'gateway',
   host = 'product.shop.svc.cluster.local',
+  defaultDestinationRuleExportTo: readonly string[] = ['*'],
 ): MergedRule | undefined {
   const registry = { services: [], serviceEntries: [], workloadEntries: [], destinationRules: rules, peerAuthentications: [] };
-  const index = compileDestinationRules(registry, 'istio-system');
+  const index = compileDestinationRules(registry, { rootNamespace: 'istio-system', defaultDestinationRuleExportTo });
   return findDestinationRule(index, { namespace: client, serviceAccount: 'a', labels: { app } }, { host, namespace: 'shop' });
 }
 
@@ -43,6 +44,14 @@ describe('the DestinationRule of a call', () => {
     expect(find([rule('shop/own', { exportTo: ['shop'] })], 'ops')).toBeUndefined();
     expect(find([rule('shop/lent', { exportTo: ['ops'] })], 'ops')?.name).toBe('shop/lent');
     expect(find([rule('shop/lent', { exportTo: ['ops'] })], 'shop')).toBeUndefined();
+  });
+
+  it('is private without exportTo where the mesh says so, which of all that it may say makes the only difference', () => {
+    const rules = [rule('shop/p', policy('SIMPLE'))];
+    const nameFor = (client: string, exportTo: readonly string[], given = rules): string | undefined =>
+      find(given, client, undefined, undefined, exportTo)?.name;
+    expect([nameFor('ops', ['.']), nameFor('shop', ['.']), nameFor('ops', ['shop'])]).toEqual([undefined, 'shop/p', 'shop/p']);
+    expect(nameFor('ops', ['.'], [rule('shop/p', { exportTo: ['*'] })])).toBe('shop/p');
   });
 
   it('is private only, in the first step, for clients of the root namespace', () => {

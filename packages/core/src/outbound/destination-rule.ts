@@ -1,3 +1,4 @@
+import type { MeshSettings } from '../config/mesh-config.js';
 import type { DestinationRule, DestinationRuleSpec, Registry } from '../config/registry.js';
 import { compareByCreation, isSelected, type Workload } from '../identity/workload.js';
 import { clusterDomain, matchesHost } from './host-name.js';
@@ -30,7 +31,10 @@ export interface DestinationRuleIndex {
 }
 
 /** Compiles what {@link findDestinationRule} looks in. */
-export function compileDestinationRules(registry: Registry, rootNamespace: string): DestinationRuleIndex {
+export function compileDestinationRules(
+  registry: Registry,
+  { rootNamespace, defaultDestinationRuleExportTo }: Pick<MeshSettings, 'rootNamespace' | 'defaultDestinationRuleExportTo'>,
+): DestinationRuleIndex {
   const local = new Map<string, RulesByHost>();
   const exported = new Map<string, RulesByHost>();
   const rootPrivate: RulesByHost = new Map();
@@ -38,7 +42,10 @@ export function compileDestinationRules(registry: Registry, rootNamespace: strin
     const compiled = compileRule(rule);
     const { exportTo, namespace } = compiled;
     const isLocal = exportTo.size === 0 || exportTo.has('*') || exportTo.has('.') || exportTo.has(namespace);
-    const isPrivate = exportTo.size === 1 && (exportTo.has('.') || exportTo.has(namespace));
+    const isPrivate =
+      exportTo.size === 0
+        ? defaultDestinationRuleExportTo.includes('.')
+        : exportTo.size === 1 && (exportTo.has('.') || exportTo.has(namespace));
     if (isLocal) addRule(rulesOf(local, namespace), compiled);
     if (!isPrivate) addRule(rulesOf(exported, namespace), compiled);
     else if (namespace === rootNamespace) addRule(rootPrivate, compiled);

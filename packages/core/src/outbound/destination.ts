@@ -85,7 +85,7 @@ export function resolve(sources: DestinationSources, query: DestinationQuery): R
   if (host === undefined)
     return { destination: { ...unknownHost(sources.mesh), refused: invalidHost(query.host) }, service: undefined };
   const index = indexOf(sources);
-  const found = followAlias(index.services, query.client.namespace, host, query.port);
+  const found = findService(index.services, query.client.namespace, host, query.port);
   if (found === undefined) {
     const otherPorts = findPorts(index.services, query.client.namespace, host);
     return { destination: unknownHost(sources.mesh), service: undefined, otherPorts };
@@ -103,22 +103,9 @@ const indexes = new WeakMap<Registry, { readonly mesh: MeshSettings; readonly in
 function indexOf({ registry, mesh }: DestinationSources): OutboundIndex {
   const kept = indexes.get(registry);
   if (kept?.mesh === mesh) return kept.index;
-  const index = { services: compileServiceIndex(registry, mesh), rules: compileDestinationRules(registry, mesh.rootNamespace) };
+  const index = { services: compileServiceIndex(registry, mesh), rules: compileDestinationRules(registry, mesh) };
   indexes.set(registry, { mesh, index });
   return index;
-}
-
-const longestAliasChain = 10;
-
-/** A Service of type ExternalName is the service it names; where that is none of ours, it is an unknown host. */
-function followAlias(services: ServiceIndex, namespace: string, host: string, port: number): FoundService | undefined {
-  let found = findService(services, namespace, host, port);
-  for (let i = 0; found?.service.alias !== undefined; i++) {
-    const target = parseHostName(found.service.alias);
-    if (target === undefined || i === longestAliasChain) return undefined;
-    found = findService(services, namespace, target, port);
-  }
-  return found;
 }
 
 function unknownHost(mesh: MeshSettings): Destination {

@@ -46,7 +46,7 @@ function sources(registry: Partial<Registry>, mesh: Partial<PlanSources['mesh']>
 const plan = (from: PlanSources, host: string, port = 80, protocol: 'http:' | 'https:' = 'http:'): CallPlan =>
   planCall(from, { protocol, host, port });
 const codeOf = (result: CallPlan): string => (result.kind === 'refused' ? result.error.code : result.kind);
-const account = { 'alpha.istio.io/kubernetes-serviceaccounts': 'product, product-b' };
+const account = { 'alpha.istio.io/kubernetes-serviceaccounts': 'product,product-b' };
 
 describe('the plan of a call', () => {
   it('reaches the pod of a headless Service by the full name of that pod', () => {

@@ -1,4 +1,4 @@
-import type { ServicePort } from '../config/registry.js';
+import type { KubernetesPort } from '../config/registry.js';
 
 /** A service's port with what its protocol means to a client. */
 export interface CompiledPort {
@@ -14,40 +14,41 @@ export interface CompiledPort {
   readonly udp: boolean;
 }
 
-const http2Protocols: ReadonlySet<string> = new Set(['HTTP2', 'GRPC', 'GRPC-WEB', 'GRPC_WEB']);
-const otherProtocols: ReadonlySet<string> = new Set([
-  'HTTPS',
-  'TCP',
-  'TLS',
-  'UDP',
-  'MONGO',
-  'REDIS',
-  'MYSQL',
-  'HBONE',
-  'DOUBLE_HBONE',
+/** Protocols as Istio names them; a ServiceEntry's `protocol`, or what a Kubernetes port says, in lower case. */
+const http2Protocols: ReadonlySet<string> = new Set(['http2', 'grpc', 'grpc-web']);
+const otherProtocols: ReadonlySet<string> = new Set(['https', 'tcp', 'tls', 'udp', 'mongo', 'redis', 'mysql']);
+const knownProtocols: ReadonlySet<string> = new Set(['http', 'http_proxy', ...http2Protocols, ...otherProtocols]);
+
+/** Ports of Kubernetes Services where the server speaks first (SMTP, DNS, MySQL, MongoDB): nobody waits there for a request to look at. */
+const serverFirstPorts: ReadonlySet<number> = new Set([25, 53, 3306, 27017]);
+
+/** The names that Kubernetes itself gives to `appProtocol`. */
+const kubernetesProtocols: ReadonlyMap<string, string> = new Map([
+  ['kubernetes.io/h2c', 'http2'],
+  ['kubernetes.io/ws', 'http'],
+  ['kubernetes.io/wss', 'https'],
 ]);
 
 /**
  * A port of a Service or ServiceEntry. A ServiceEntry tells the protocol in `protocol`; for Kubernetes, whose `protocol` is the
- * transport, the port's name does, up to its first `-` (Istio: protocol selection).
+ * transport, `appProtocol` does or else the port's name, up to the first `-` (Istio: protocol selection).
  */
-export function compilePort(port: ServicePort, of: 'kubernetes' | 'serviceEntry'): CompiledPort {
-  const name = port.name ?? '';
-  const protocol = of === 'kubernetes' ? protocolOfName(name, port.protocol) : (port.protocol ?? '').toUpperCase();
+export function compilePort(port: KubernetesPort, of: 'kubernetes' | 'serviceEntry'): CompiledPort {
+  const protocol = of === 'kubernetes' ? protocolOfKubernetes(port) : (port.protocol ?? '').toLowerCase();
   return {
     number: port.number,
-    name,
+    name: port.name ?? '',
     targetPort: port.targetPort === 0 ? undefined : port.targetPort,
     http: !otherProtocols.has(protocol),
     http2: http2Protocols.has(protocol),
-    udp: protocol === 'UDP',
+    udp: protocol === 'udp',
   };
 }
 
-function protocolOfName(name: string, transport: string | undefined): string {
-  if (transport === 'UDP') return 'UDP';
-  const lower = name.toLowerCase();
-  if (lower === 'grpc-web' || lower.startsWith('grpc-web-')) return 'GRPC-WEB';
-  const dash = lower.indexOf('-');
-  return (dash === -1 ? lower : lower.slice(0, dash)).toUpperCase();
+function protocolOfKubernetes({ number, name = '', protocol, appProtocol }: KubernetesPort): string {
+  if (protocol === 'UDP') return 'udp';
+  const told = kubernetesProtocols.get(appProtocol ?? '') ?? (appProtocol ?? name).toLowerCase();
+  if (told.startsWith('grpc-web')) return 'grpc-web';
+  const [first = ''] = told.split('-', 1);
+  return !knownProtocols.has(first) && serverFirstPorts.has(number) ? 'tcp' : first;
 }

@@ -3,7 +3,7 @@ import type { KubernetesService, Registry, ServiceEntry, ServiceEntrySpec, Workl
 import type { MeshSettings } from '../config/mesh-config.js';
 import { isSelected, type ResourceMeta } from '../identity/workload.js';
 import { identitiesOfEndpoint, identitiesOfService } from './accounts.js';
-import { clusterDomain } from './host-name.js';
+import { clusterDomain, parseHostName } from './host-name.js';
 import { compilePort, type CompiledPort } from './port.js';
 
 /** One address of a service at one of its ports, with what decides how to speak to it. */
@@ -32,8 +32,12 @@ export interface MeshService {
   readonly external: boolean;
   readonly resolution: Resolution;
   readonly ports: readonly CompiledPort[];
-  /** Namespaces that see it; `*`, `.` and `~` as in Istio. Empty means everyone. */
+  /** Namespaces that see it, as its document says; `*`, `.` and `~` as in Istio. */
   readonly exportTo: readonly string[];
+  /** The same with the mesh's default where the document says nothing. */
+  readonly visibleTo: readonly string[];
+  /** Addresses by which clients may also call it (a Service's cluster IPs, a ServiceEntry's `addresses`), as hosts of URLs have them. */
+  readonly addresses: readonly string[];
   /** Identities that the document itself names: `subjectAltNames`, or the service account annotations. */
   readonly identities: readonly string[];
   readonly endpoints: readonly ServiceEndpoint[];
@@ -58,7 +62,7 @@ function fromKubernetes(service: KubernetesService, registry: Registry, mesh: Me
   const { meta, spec } = service;
   const ports = (spec.ports ?? []).map((port) => compilePort(port, 'kubernetes'));
   const headless = spec.clusterIP === 'None';
-  const annotation = meta.annotations[exportToAnnotation];
+  const exportTo = exportToOf(meta.annotations[exportToAnnotation]);
   return {
     host: `${meta.name}.${meta.namespace}.svc.${clusterDomain}`,
     meta,
@@ -66,13 +70,15 @@ function fromKubernetes(service: KubernetesService, registry: Registry, mesh: Me
     external: false,
     resolution: headless ? 'NONE' : 'STATIC',
     ports,
-    exportTo: annotation === undefined ? [] : splitList(annotation),
+    exportTo,
+    visibleTo: exportTo.length === 0 ? mesh.defaultServiceExportTo : exportTo,
+    addresses: headless ? [] : addressesOf([spec.clusterIP ?? '', ...(spec.clusterIPs ?? [])]),
     identities: identitiesOfService(meta, mesh.trustDomain),
     endpoints: headless
       ? []
       : selectedEndpoints(registry, mesh, meta.namespace, spec.selector, (entry) => isIP(entry.address ?? '') !== 0, ports),
     selector: spec.selector ?? {},
-    alias: spec.type === 'ExternalName' ? spec.externalName?.toLowerCase() : undefined,
+    alias: spec.type === 'ExternalName' ? aliasOf(spec.externalName) : undefined,
   };
 }
 
@@ -81,6 +87,7 @@ function fromServiceEntry(entry: ServiceEntry, registry: Registry, mesh: MeshSet
   const ports = (spec.ports ?? []).map((port) => compilePort(port, 'serviceEntry'));
   const resolution = resolutionOf(spec);
   const endpoints = endpointsOf(entry, ports, registry, mesh);
+  const exportTo = spec.exportTo ?? [];
   return spec.hosts.map((name) => {
     const host = name.toLowerCase();
     return {
@@ -90,7 +97,9 @@ function fromServiceEntry(entry: ServiceEntry, registry: Registry, mesh: MeshSet
       external: spec.location !== 'MESH_INTERNAL',
       resolution,
       ports,
-      exportTo: spec.exportTo ?? [],
+      exportTo,
+      visibleTo: exportTo.length === 0 ? mesh.defaultServiceExportTo : exportTo,
+      addresses: addressesOf(spec.addresses ?? []),
       identities: spec.subjectAltNames ?? [],
       endpoints: isOwnEndpoint(spec) ? ports.flatMap((port) => ownEndpoint(host, meta, port)) : endpoints,
       selector: spec.workloadSelector?.labels ?? {},
@@ -197,9 +206,20 @@ function endpointPort(entry: WorkloadEntrySpec, port: CompiledPort): number | un
   return entry.ports?.[port.name] ?? port.targetPort ?? port.number;
 }
 
-function splitList(text: string): string[] {
-  return text
-    .split(',')
-    .map((part) => part.trim())
-    .filter((part) => part !== '');
+/** An annotation that is there and has an empty place in it names a namespace that nobody is in: it is not the same as none. */
+function exportToOf(annotation: string | undefined): string[] {
+  return annotation === undefined || annotation === '' ? [] : annotation.split(',').map((part) => part.trim());
+}
+
+function aliasOf(externalName: string | undefined): string | undefined {
+  return externalName === undefined || externalName === '' ? undefined : (parseHostName(externalName) ?? externalName);
+}
+
+/** Single addresses; a range of them is no host of a URL. */
+function addressesOf(given: readonly string[]): string[] {
+  return given.flatMap((text) => {
+    const address = text.replace(/\/(?:32|128)$/, '').toLowerCase();
+    const family = isIP(address);
+    return family === 0 ? [] : [family === 6 ? new URL(`http://[${address}]`).hostname : address];
+  });
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { defaultMeshSettings } from '../config/mesh-config.js';
+import { defaultMeshSettings, type MeshSettings } from '../config/mesh-config.js';
 import type { Registry } from '../config/registry.js';
 import type { ResourceMeta } from '../identity/workload.js';
 import { compileServiceIndex, findService, type FoundService } from './services.js';
@@ -33,9 +33,15 @@ const service = (
   spec: { clusterIP: '10.0.0.1', ports: [{ number: 80, name: 'http', targetPort: 8080 }], selector: { app: 'product' } },
 });
 
-function find(registry: Partial<Registry>, client: string, name = host, port = 80): FoundService | undefined {
+function find(
+  registry: Partial<Registry>,
+  client: string,
+  name = host,
+  port = 80,
+  mesh: Partial<MeshSettings> = {},
+): FoundService | undefined {
   const none = { services: [], serviceEntries: [], workloadEntries: [], destinationRules: [], peerAuthentications: [] };
-  return findService(compileServiceIndex({ ...none, ...registry }, defaultMeshSettings), client, name, port);
+  return findService(compileServiceIndex({ ...none, ...registry }, { ...defaultMeshSettings, ...mesh }), client, name, port);
 }
 const owner = (found: FoundService | undefined): string | undefined =>
   found && `${found.service.meta.kind} ${found.service.meta.namespace}/${found.service.meta.name}`;
@@ -58,6 +64,21 @@ describe('the service of a host', () => {
     expect(owner(find({ serviceEntries: [named] }, 'shop'))).toBeUndefined();
     expect(owner(find({ serviceEntries: [entry('ops/own', { exportTo: ['.'] })] }, 'shop'))).toBeUndefined();
     expect(owner(find({ serviceEntries: [entry('ops/none', { exportTo: ['~'] })] }, 'ops'))).toBeUndefined();
+  });
+
+  it('is for whom the mesh says where its document names nobody', () => {
+    const mesh = { defaultServiceExportTo: ['.', 'ops'] };
+    const seenBy = (client: string, registry: Partial<Registry>): boolean => find(registry, client, host, 80, mesh) !== undefined;
+    const clients = ['shop', 'ops', 'billing'];
+    for (const registry of [{ serviceEntries: [entry('shop/a')] }, { services: [service('shop/product')] }])
+      expect(clients.map((client) => seenBy(client, registry))).toEqual([true, true, false]);
+    expect(seenBy('billing', { serviceEntries: [entry('shop/a', { exportTo: ['*'] })] })).toBe(true);
+  });
+
+  it('is for nobody when its annotation has nothing but blanks, and for whom it names beside them', () => {
+    const exportedTo = (list: string): FoundService | undefined =>
+      find({ services: [service('shop/product', { 'networking.istio.io/exportTo': list })] }, 'ops');
+    expect([' ', 'shop,', ', ops', ''].map((list) => exportedTo(list) !== undefined)).toEqual([false, false, true, true]);
   });
 
   it('is not another one because that has the port', () => {
@@ -127,10 +148,14 @@ describe('the service of a host', () => {
   it('takes whole identities and service accounts from the annotations of a Kubernetes Service', () => {
     const annotations = {
       'alpha.istio.io/canonical-serviceaccounts': 'spiffe://other/ns/x/sa/y',
-      'alpha.istio.io/kubernetes-serviceaccounts': 'product',
+      'alpha.istio.io/kubernetes-serviceaccounts': 'product, blank',
     };
     const found = find({ services: [service('shop/product', annotations)] }, 'shop', 'product');
-    expect(found?.service.expected).toEqual(['spiffe://cluster.local/ns/shop/sa/product', 'spiffe://other/ns/x/sa/y']);
+    expect(found?.service.expected).toEqual([
+      'spiffe://cluster.local/ns/shop/sa/ blank',
+      'spiffe://cluster.local/ns/shop/sa/product',
+      'spiffe://other/ns/x/sa/y',
+    ]);
   });
 
   it('has the WorkloadEntries its selector picks, at a named target port only those that know the name', () => {
@@ -148,6 +173,57 @@ describe('the service of a host', () => {
     expect(
       find({ services: [service('shop/product')], workloadEntries }, 'shop')?.service.endpoints.map(({ port }) => port),
     ).toEqual([8080, 8080]);
+  });
+
+  it('is also meant by its addresses, at the ports it has', () => {
+    const registry = {
+      services: [service('shop/product')],
+      serviceEntries: [
+        entry('shop/a', { hosts: ['a.example'], addresses: ['10.0.0.1', '10.5.0.0/16', '10.6.0.1/32', 'FD00:0::1'] }),
+        entry('shop/b', { hosts: ['b.example'], addresses: ['10.6.0.1'], ports: [{ number: 81, name: 'http' }] }),
+      ],
+    };
+    const named = (address: string, port = 80): string | undefined => find(registry, 'ops', address, port)?.service.host;
+    expect(named('10.0.0.1')).toBe('a.example');
+    expect([named('10.6.0.1'), named('10.6.0.1', 81), named('10.6.0.1', 82)]).toEqual(['a.example', 'b.example', undefined]);
+    expect([named('[fd00::1]'), named('10.5.0.0'), named('None')]).toEqual(['a.example', undefined, undefined]);
+    expect(find({ services: registry.services }, 'ops', '10.0.0.1')?.service.host).toBe(host);
+  });
+
+  it('is meant by every alias that ends at it, whatever ports the alias has and whoever may see it', () => {
+    const alias = (name: string, externalName: string): Registry['services'][number] => ({
+      meta: meta('Service', name, { annotations: { 'networking.istio.io/exportTo': '~' } }),
+      spec: { type: 'ExternalName', externalName },
+    });
+    const services = [
+      service('shop/product'),
+      alias('ops/short', 'longer.ops.svc.cluster.local'),
+      alias('ops/longer', `${host}.`),
+      alias('ops/loop', 'loop2.ops.svc.cluster.local'),
+      alias('ops/loop2', 'loop.ops.svc.cluster.local'),
+      alias('ops/outside', 'elsewhere.example'),
+    ];
+    const named = (name: string): string | undefined => find({ services }, 'ops', name)?.service.host;
+    expect(['short', 'longer.ops', 'short.ops.svc.cluster.local'].map(named)).toEqual([host, host, host]);
+    expect(['loop', 'loop2', 'outside'].map(named)).toEqual([undefined, undefined, undefined]);
+  });
+
+  it.each([
+    ['http', {}, true, false],
+    ['https-x', {}, false, false],
+    ['grpc-webx', {}, true, true],
+    ['hbone', {}, true, false],
+    ['anything', { number: 3306 }, false, false],
+    ['http', { number: 3306 }, true, false],
+    ['tcp', { appProtocol: 'kubernetes.io/h2c' }, true, true],
+    ['http', { appProtocol: 'kubernetes.io/wss' }, false, false],
+    ['tcp', { appProtocol: 'HTTP-custom' }, true, false],
+    ['http', { appProtocol: 'unknown', number: 25 }, false, false],
+  ])('speaks at the Kubernetes port %s %j what its appProtocol says, or its name, or its number', (name, port, http, http2) => {
+    const one = service('shop/product');
+    const ports = [{ number: 80, name, ...port }];
+    const found = find({ services: [{ ...one, spec: { ...one.spec, ports } }] }, 'shop', host, ports[0]?.number);
+    expect(found?.port).toMatchObject({ http, http2 });
   });
 
   it('is the longest wildcard where no name fits, and has no short form for ports without HTTP', () => {

@@ -16,6 +16,10 @@ export interface KnownService extends MeshService {
 /** All services of a registry by host, each list in Istio's order of age. */
 export interface ServiceIndex {
   readonly exact: ReadonlyMap<string, readonly KnownService[]>;
+  /** Services by the addresses that they may also be called by. */
+  readonly byAddress: ReadonlyMap<string, readonly KnownService[]>;
+  /** Hosts of Services of type ExternalName, and the host that each stands for in the end. */
+  readonly aliases: ReadonlyMap<string, string>;
   /** Wildcard hosts without their `*`, longest first. */
   readonly wildcards: readonly (readonly [suffix: string, services: readonly KnownService[]])[];
   /** Whether there is a headless Kubernetes Service at all. */
@@ -25,7 +29,9 @@ export interface ServiceIndex {
 /** Compiles what {@link findService} looks in. */
 export function compileServiceIndex(registry: Registry, mesh: MeshSettings): ServiceIndex {
   const groups = new Map<string, MeshService[]>();
-  for (const service of compileServices(registry, mesh)) {
+  const services = compileServices(registry, mesh);
+  for (const service of services) {
+    if (service.alias !== undefined) continue;
     const key = `${service.meta.namespace}/${service.host}`;
     const group = groups.get(key);
     if (group === undefined) groups.set(key, [service]);
@@ -33,18 +39,46 @@ export function compileServiceIndex(registry: Registry, mesh: MeshSettings): Ser
   }
   const known = [...groups.values()].flatMap((group) => mergeGroup(group, mesh.trustDomainAliases));
   known.sort(compareByAge);
-  const byHost = new Map<string, KnownService[]>();
-  for (const service of known) {
-    const list = byHost.get(service.host);
-    if (list === undefined) byHost.set(service.host, [service]);
-    else list.push(service);
-  }
+  const byHost = groupBy(known, ({ host }) => [host]);
   const exact = new Map([...byHost].filter(([host]) => !host.startsWith('*')));
   const wildcards = [...byHost]
     .filter(([host]) => host.startsWith('*'))
     .map(([host, services]) => [host.slice(1), services] as const)
     .sort((a, b) => b[0].length - a[0].length);
-  return { exact, wildcards, hasHeadless: known.some(isHeadless) };
+  const byAddress = groupBy(known, ({ addresses }) => [...new Set(addresses)]);
+  return { exact, byAddress, aliases: compileAliases(services), wildcards, hasHeadless: known.some(isHeadless) };
+}
+
+function groupBy(
+  services: readonly KnownService[],
+  keysOf: (service: KnownService) => readonly string[],
+): Map<string, KnownService[]> {
+  const groups = new Map<string, KnownService[]>();
+  for (const service of services) {
+    for (const key of keysOf(service)) {
+      const group = groups.get(key);
+      if (group === undefined) groups.set(key, [service]);
+      else group.push(service);
+    }
+  }
+  return groups;
+}
+
+/** Aliases of aliases are followed; those that end in themselves stand for nothing. Who may see an alias, and which ports it has, says nothing in Istio. */
+function compileAliases(services: readonly MeshService[]): Map<string, string> {
+  const next = new Map(services.flatMap(({ host, alias }) => (alias === undefined ? [] : [[host, alias] as const])));
+  const ends = new Map<string, string>();
+  for (const [host, first] of next) {
+    const seen = new Set([host]);
+    let end: string | undefined = first;
+    while (end !== undefined && next.has(end)) {
+      seen.add(end);
+      const further = next.get(end);
+      end = further === undefined || seen.has(further) ? undefined : further;
+    }
+    if (end !== undefined) ends.set(host, end);
+  }
+  return ends;
 }
 
 /** Endpoints of all documents count; of the names that documents themselves give, only the newest one's do. */
@@ -99,13 +133,16 @@ export interface FoundService {
 
 /**
  * The service that a client of `namespace` means by `host` (a name of `parseHostName`) and `port` (istio-semantics 5.0): the name itself,
- * a short form of it, or the longest wildcard, headless Services among them. Short forms exist only for ports that speak HTTP. Undefined when nothing visible fits.
+ * a short form of it, an address of the service, or the longest wildcard, headless Services among them. Short forms exist only for ports that speak HTTP.
+ * Undefined when nothing visible fits.
  */
 export function findService(index: ServiceIndex, namespace: string, host: string, port: number): FoundService | undefined {
-  const exact = choose(index.exact.get(host), namespace, port);
+  const exact = choose(named(index, host), namespace, port);
   if (exact !== undefined) return exact;
+  const addressed = findByAddress(index, namespace, host, port);
+  if (addressed !== undefined) return addressed;
   for (const name of fullNames(host, namespace)) {
-    const found = choose(index.exact.get(name), namespace, port);
+    const found = choose(named(index, name), namespace, port);
     if (found?.port.http === true) return found;
   }
   const pod = findHeadless(index, namespace, host, port);
@@ -118,14 +155,30 @@ export function findService(index: ServiceIndex, namespace: string, host: string
   return pod?.found;
 }
 
-/** The ports of the service that `host` names, itself or by a short form, for a client of `namespace`; undefined where no such service is visible. */
+/** The ports of the service that `host` names, itself, by a short form or an address, for a client of `namespace`; undefined where no such service is visible. */
 export function findPorts(index: ServiceIndex, namespace: string, host: string): readonly number[] | undefined {
   for (const name of [host, ...fullNames(host, namespace)]) {
-    const visible = index.exact.get(name)?.filter((service) => visibility(service, namespace) !== undefined) ?? [];
+    const visible =
+      (named(index, name) ?? index.byAddress.get(name))?.filter((service) => visibility(service, namespace) !== undefined) ?? [];
     if (visible.length === 0) continue;
     return [...new Set(visible.flatMap(({ ports }) => ports.map(({ number }) => number)))].sort((a, b) => a - b);
   }
   return undefined;
+}
+
+/** The services of a full name, or of the one that it is an alias of. */
+function named(index: ServiceIndex, host: string): readonly KnownService[] | undefined {
+  return index.exact.get(host) ?? index.exact.get(index.aliases.get(host) ?? '');
+}
+
+/** Of several services with one address the first that has the port, as each would be found by its name: Istio's routes of a port are one list. */
+function findByAddress(index: ServiceIndex, namespace: string, address: string, port: number): FoundService | undefined {
+  const candidates = (index.byAddress.get(address) ?? []).flatMap(({ host }) => {
+    const list = index.exact.get(host) ?? index.wildcards.find(([suffix]) => host === `*${suffix}`)?.[1];
+    const found = choose(list, namespace, port);
+    return found === undefined || found.hidden === true || !found.service.addresses.includes(address) ? [] : [found];
+  });
+  return candidates.find(({ service }) => visibility(service, namespace) === 'named') ?? candidates[0];
 }
 
 /** A headless Kubernetes Service is also meant by every name below its own and its short ones, as the pods of a StatefulSet have them. */
@@ -139,7 +192,7 @@ function findHeadless(
   for (let dot = host.indexOf('.'); dot !== -1; dot = host.indexOf('.', dot + 1)) {
     const name = host.slice(dot + 1);
     for (const full of [name, ...fullNames(name, namespace)]) {
-      const found = choose(index.exact.get(full), namespace, port);
+      const found = choose(named(index, full), namespace, port);
       if (found !== undefined && isHeadless(found.service) && found.port.http) {
         return { found: { ...found, pod: host.slice(0, dot) }, suffix: host.length - dot };
       }
@@ -192,8 +245,8 @@ function mergeKey(service: KnownService): string {
 }
 
 /** Whether a client of `namespace` sees the service because it is public, or because it was named; undefined when it does not. */
-function visibility({ exportTo, meta }: KnownService, namespace: string): 'public' | 'named' | undefined {
-  if (exportTo.length === 0 || exportTo.includes('*')) return 'public';
-  if (exportTo.includes('~')) return undefined;
-  return exportTo.includes(namespace) || (exportTo.includes('.') && meta.namespace === namespace) ? 'named' : undefined;
+function visibility({ visibleTo, meta }: KnownService, namespace: string): 'public' | 'named' | undefined {
+  if (visibleTo.includes('*')) return 'public';
+  if (visibleTo.includes('~')) return undefined;
+  return visibleTo.includes(namespace) || (visibleTo.includes('.') && meta.namespace === namespace) ? 'named' : undefined;
 }

@@ -1,4 +1,4 @@
-import type { KubernetesServiceSpec, ServicePort } from '../registry.js';
+import type { KubernetesPort, KubernetesServiceSpec } from '../registry.js';
 import { describeNode } from '../node.js';
 import { integer, invalidAt, listOf, mapOf, record, text, type Shape } from '../shape.js';
 
@@ -13,16 +13,17 @@ interface PortFields {
   readonly port: number;
   readonly name?: string;
   readonly protocol?: string;
+  readonly appProtocol?: string;
   readonly targetPort?: number | string;
 }
 
 const portFields = record<PortFields>(
-  { port: integer(1, 65535), name: text(), protocol: text(), targetPort },
+  { port: integer(1, 65535), name: text(), protocol: text(), appProtocol: text(), targetPort },
   { required: ['port'], open: true },
 );
 
 /** Kubernetes calls `port` what Istio calls `number`. */
-const port: Shape<ServicePort> = (place) => {
+const port: Shape<KubernetesPort> = (place) => {
   const decoded = portFields(place);
   if (decoded === undefined) return undefined;
   const { port: number, ...rest } = decoded;
@@ -31,6 +32,13 @@ const port: Shape<ServicePort> = (place) => {
 
 /** What enmesh reads of `spec` of a Service (v1); the rest of a core object is passed over, and null counts as absent. */
 export const kubernetesServiceSpec: Shape<KubernetesServiceSpec> = record<KubernetesServiceSpec>(
-  { ports: listOf(port), selector: mapOf(text()), clusterIP: text(), type: text(), externalName: text() },
+  {
+    ports: listOf(port),
+    selector: mapOf(text()),
+    clusterIP: text(),
+    clusterIPs: listOf(text()),
+    type: text(),
+    externalName: text(),
+  },
   { open: true },
 );

@@ -31,6 +31,8 @@ outboundTrafficPolicy: {mode: REGISTRY_ONLY}
 meshMTLS: {minProtocolVersion: TLSV1_3, cipherSuites: [ECDHE-ECDSA-AES256-GCM-SHA384]}
 tlsDefaults: {cipherSuites: [ECDHE-RSA-AES256-GCM-SHA384], ecdhCurves: [P-384, X25519]}
 enableAutoMtls: false
+defaultServiceExportTo: [., ops]
+defaultDestinationRuleExportTo: [.]
 `;
     expect(read(text)).toEqual({
       mesh: {
@@ -41,6 +43,8 @@ enableAutoMtls: false
         caBundleUrls: [],
         rootNamespace: 'mesh-root',
         pathNormalization: 'DECODE_AND_MERGE_SLASHES',
+        defaultServiceExportTo: ['.', 'ops'],
+        defaultDestinationRuleExportTo: ['.'],
         outboundTrafficPolicy: 'REGISTRY_ONLY',
         minProtocolVersion: 'TLSv1.3',
         cipherSuites: ['ECDHE-ECDSA-AES256-GCM-SHA384'],
@@ -60,6 +64,11 @@ enableAutoMtls: false
 
   it('reads an outboundTrafficPolicy that names no mode as Istio does, by the zero of its protocol', () => {
     expect(read('outboundTrafficPolicy: {}').mesh).toMatchObject({ outboundTrafficPolicy: 'REGISTRY_ONLY' });
+  });
+
+  it('keeps the default where a list of namespaces is empty, and refuses what is none', () => {
+    expect(read('defaultServiceExportTo: []').mesh).toEqual(defaultMeshSettings);
+    expect(read('defaultServiceExportTo: [A b]').problems).toContain('is neither a namespace nor one of');
   });
 
   it('passes over other fields of Istio with one warning each', () => {

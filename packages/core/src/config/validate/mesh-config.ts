@@ -6,6 +6,7 @@ import { warnAt, type Place } from '../place.js';
 import { quote } from '../problem.js';
 import { flag, invalidAt, listOf, oneOf, record, refined, text, type Shape } from '../shape.js';
 import { caBundles, caBundleUrls, caCertificate, trustDomainName, type CaCertificate } from './ca-certificates.js';
+import { exportTo } from './export-to.js';
 import { extensionProviders } from './extension-providers.js';
 import { meshMtls, tlsDefaults, type MeshTls } from './tls-config.js';
 import { isDnsLabel } from './values.js';
@@ -22,14 +23,7 @@ const otherFields = [
     'connectTimeout',
     'defaultConfig',
   ],
-  ...[
-    'defaultDestinationRuleExportTo',
-    'defaultHttpRetryPolicy',
-    'defaultProviders',
-    'defaultServiceExportTo',
-    'defaultTrafficPolicy',
-    'defaultVirtualServiceExportTo',
-  ],
+  ...['defaultHttpRetryPolicy', 'defaultProviders', 'defaultTrafficPolicy', 'defaultVirtualServiceExportTo'],
   ...[
     'disableEnvoyListenerLog',
     'discoverySelectors',
@@ -86,6 +80,8 @@ interface MeshFields {
   readonly caCertificates?: readonly CaCertificate[];
   readonly rootNamespace?: string;
   readonly pathNormalization?: { readonly normalization?: string };
+  readonly defaultServiceExportTo?: readonly string[];
+  readonly defaultDestinationRuleExportTo?: readonly string[];
   readonly outboundTrafficPolicy?: { readonly mode?: 'ALLOW_ANY' | 'REGISTRY_ONLY' };
   readonly meshMTLS?: MeshTls;
   readonly tlsDefaults?: Partial<TlsDefaults>;
@@ -102,6 +98,8 @@ const meshFields = record<MeshFields>(
     pathNormalization: record<{ normalization?: string }>({
       normalization: oneOf('DEFAULT', 'NONE', 'BASE', 'MERGE_SLASHES', 'DECODE_AND_MERGE_SLASHES'),
     }),
+    defaultServiceExportTo: exportTo,
+    defaultDestinationRuleExportTo: exportTo,
     outboundTrafficPolicy: record<{ mode?: 'ALLOW_ANY' | 'REGISTRY_ONLY' }>({ mode: oneOf('ALLOW_ANY', 'REGISTRY_ONLY') }),
     meshMTLS: meshMtls,
     tlsDefaults,
@@ -126,6 +124,8 @@ export const meshConfig: Shape<MeshSettings> = (place) => {
     rootNamespace: fields.rootNamespace ?? defaultMeshSettings.rootNamespace,
     pathNormalization:
       normalizations[fields.pathNormalization?.normalization ?? 'DEFAULT'] ?? defaultMeshSettings.pathNormalization,
+    defaultServiceExportTo: exportedTo(fields.defaultServiceExportTo),
+    defaultDestinationRuleExportTo: exportedTo(fields.defaultDestinationRuleExportTo),
     outboundTrafficPolicy: outboundMode(fields.outboundTrafficPolicy),
     minProtocolVersion: meshMTLS?.minProtocolVersion === 'TLSV1_3' ? 'TLSv1.3' : 'TLSv1.2',
     cipherSuites: meshMTLS?.cipherSuites ?? [],
@@ -141,6 +141,11 @@ export const meshConfig: Shape<MeshSettings> = (place) => {
 /** A policy that names no mode has the mode that protobuf counts as zero: not Istio's default. */
 function outboundMode(policy: MeshFields['outboundTrafficPolicy']): MeshSettings['outboundTrafficPolicy'] {
   return policy === undefined ? defaultMeshSettings.outboundTrafficPolicy : (policy.mode ?? 'REGISTRY_ONLY');
+}
+
+/** An empty list changes nothing of the default. */
+function exportedTo(list: readonly string[] | undefined): readonly string[] {
+  return list === undefined || list.length === 0 ? ['*'] : list;
 }
 
 function warnOtherFields(place: Place): void {
