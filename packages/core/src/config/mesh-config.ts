@@ -13,6 +13,7 @@ export interface CaBundleUrl {
 export interface MeshSettings {
   /** Default `cluster.local`. */
   readonly trustDomain: string;
+  /** Sorted, each once, as Istio keeps them. */
   readonly trustDomainAliases: readonly string[];
   /** `trustDomains` of `caCertificates[]`: they widen the client-certificate check of servers only. */
   readonly caTrustDomains: readonly string[];
@@ -36,6 +37,8 @@ export interface MeshSettings {
   readonly tlsDefaults: TlsDefaults;
   /** Default true. */
   readonly enableAutoMtls: boolean;
+  /** Whether a sidecar would offer HTTP/2 to servers at HTTP ports, where no DestinationRule says otherwise. Default `DO_NOT_UPGRADE`. */
+  readonly h2UpgradePolicy: 'DO_NOT_UPGRADE' | 'UPGRADE';
   /** `extensionProviders`: the external authorizers among them. */
   readonly extensionProviders: readonly ExtensionProvider[];
 }
@@ -56,5 +59,6 @@ export const defaultMeshSettings: MeshSettings = {
   cipherSuites: [],
   tlsDefaults: { cipherSuites: [], ecdhCurves: [] },
   enableAutoMtls: true,
+  h2UpgradePolicy: 'DO_NOT_UPGRADE',
   extensionProviders: [],
 };

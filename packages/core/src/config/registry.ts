@@ -61,15 +61,21 @@ export interface ClientTlsSettings {
   readonly caCrl?: string;
 }
 
-/** What enmesh reads of a `trafficPolicy`; load balancing beyond PASSTHROUGH, pools and outlier detection are read by later steps. */
-export interface TrafficPolicy {
+/** What enmesh reads of a `connectionPool`: whether a sidecar would offer HTTP/2. */
+export interface ConnectionPool {
+  readonly http?: { readonly h2UpgradePolicy?: string; readonly useClientProtocol?: boolean };
+}
+
+/** What enmesh reads of the fields that a `trafficPolicy` shares with its settings for a port. */
+export interface PolicyLevel {
   readonly tls?: ClientTlsSettings;
-  readonly portLevelSettings?: readonly {
-    readonly port?: { readonly number?: number };
-    readonly tls?: ClientTlsSettings;
-    readonly loadBalancer?: { readonly simple?: string };
-  }[];
   readonly loadBalancer?: { readonly simple?: string };
+  readonly connectionPool?: ConnectionPool;
+}
+
+/** `trafficPolicy` of DestinationRule, or of a subset. */
+export interface TrafficPolicy extends PolicyLevel {
+  readonly portLevelSettings?: readonly (PolicyLevel & { readonly port?: { readonly number?: number } })[];
 }
 
 /** `spec` of DestinationRule (networking.istio.io/v1). */

@@ -148,6 +148,7 @@ describe('validateDocuments', () => {
     expect(resources?.registry.services.map((service) => service.spec)).toEqual([
       {
         clusterIP: '10.96.14.3',
+        clusterIPs: ['10.96.14.3'],
         ports: [
           { number: 80, name: 'http', protocol: 'TCP', targetPort: 8080 },
           { number: 81, name: 'admin', targetPort: 'admin' },

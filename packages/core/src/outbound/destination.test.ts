@@ -12,6 +12,8 @@ interface Given {
   readonly subset?: string;
   readonly asked?: string;
   readonly peerAuthentication?: string;
+  readonly protocol?: string;
+  readonly mesh?: 'UPGRADE';
 }
 
 function destinationOf(o: Given): Destination {
@@ -23,7 +25,7 @@ spec:
   hosts: [a.example]
   location: MESH_INTERNAL
   resolution: ${o.resolution ?? 'STATIC'}
-  ports: [{number: 80, name: http, protocol: HTTP}]
+  ports: [{number: 80, name: http, protocol: ${o.protocol ?? 'HTTP'}}]
   endpoints: ${o.endpoints ?? '[{address: 127.0.0.1, serviceAccount: a, labels: {version: v1}}]'}
 ---
 apiVersion: networking.istio.io/v1
@@ -42,7 +44,8 @@ spec: {mtls: {mode: ${o.peerAuthentication ?? 'PERMISSIVE'}}}
   const { resources, problems } = validateDocuments([{ name: 'a.yaml', text }]);
   expect(problems.filter(({ level }) => level === 'error')).toEqual([]);
   if (resources === undefined) throw new Error('not valid');
-  return resolveDestination(resources, { client, host: 'a.example', port: 80, subset: o.asked });
+  const sources = { ...resources, mesh: { ...resources.mesh, ...(o.mesh && { h2UpgradePolicy: o.mesh }) } };
+  return resolveDestination(sources, { client, host: 'a.example', port: 80, subset: o.asked });
 }
 
 // As Istio's cluster generator answers.
@@ -68,6 +71,21 @@ describe('a destination whose rule passes through', () => {
     const asked = { resolution: 'DNS', endpoints: others, asked: 'v1' };
     expect(destinationOf(asked)).toMatchObject({ discovery: 'ORIGINAL_DST' });
     expect(destinationOf({ ...asked, policy: 'loadBalancer: {simple: RANDOM}' })).toMatchObject({ unreachable: true });
+  });
+});
+
+describe('the HTTP/2 that a sidecar would offer', () => {
+  const upgrade = 'connectionPool: {http: {h2UpgradePolicy: UPGRADE}}';
+  const offered = (o: Given): boolean | undefined => destinationOf({ policy: 'outlierDetection: {}', ...o }).alpn?.includes('h2');
+  it('is asked for by a rule, by the mesh for ports that declare HTTP, and not against the client', () => {
+    expect(offered({})).toBe(false);
+    expect(offered({ policy: upgrade })).toBe(true);
+    expect(offered({ mesh: 'UPGRADE' })).toBe(true);
+    expect(offered({ mesh: 'UPGRADE', policy: 'connectionPool: {http: {h2UpgradePolicy: DO_NOT_UPGRADE}}' })).toBe(false);
+    expect(offered({ mesh: 'UPGRADE', policy: 'connectionPool: {http: {useClientProtocol: true}}' })).toBe(false);
+    expect(offered({ mesh: 'UPGRADE', protocol: 'TCP' })).toBe(false);
+    expect(offered({ policy: upgrade, protocol: 'TCP' })).toBe(true);
+    expect(offered({ policy: upgrade, mesh: 'UPGRADE', protocol: '""' })).toBe(false);
   });
 });
 

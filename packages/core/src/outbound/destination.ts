@@ -5,6 +5,7 @@ import type { Workload } from '../identity/workload.js';
 import { compileTlsModes, namespaceTlsMode } from '../tls/mode.js';
 import { compileDestinationRules, findDestinationRule, type DestinationRuleIndex } from './destination-rule.js';
 import { parseHostName } from './host-name.js';
+import type { CompiledPort } from './port.js';
 import { findRefusal, invalidHost } from './refusal.js';
 import type { ServiceEndpoint } from './service.js';
 import { compileServiceIndex, findPorts, findService, type FoundService, type ServiceIndex } from './services.js';
@@ -164,7 +165,7 @@ function tlsOf(
     host: service.host,
     port: port.number,
     subset,
-    http2: port.http2,
+    http2: port.http2 || isUpgraded(port, policy, sources.mesh),
     declaredEntry: !service.kubernetes,
     expected: service.expected,
   };
@@ -185,6 +186,16 @@ function tlsOf(
     ...istioMutual(facts, undefined),
     ...listed((endpoint) => autoMode(sources, policy, endpoint)),
   };
+}
+
+/**
+ * Whether a sidecar would speak HTTP/2 to a port that does not ask for it: a rule says it of every port, the mesh of those declared to speak HTTP.
+ * Where the protocol is looked at, the answer is the client's own.
+ */
+function isUpgraded({ http, declaredHttp }: CompiledPort, { connectionPool }: EffectivePolicy, mesh: MeshSettings): boolean {
+  const { h2UpgradePolicy: said = 'DEFAULT', useClientProtocol } = connectionPool?.http ?? {};
+  if (useClientProtocol === true || said === 'DO_NOT_UPGRADE' || http !== declaredHttp) return false;
+  return said === 'UPGRADE' || (declaredHttp && mesh.h2UpgradePolicy === 'UPGRADE');
 }
 
 /** Whether auto mTLS has a say at all for the service (istio-semantics 5.2). `endpoints` are those of the port, whatever the subset. */

@@ -8,6 +8,8 @@ export interface CompiledPort {
   readonly targetPort: number | string | undefined;
   /** HTTP in any form, or a protocol that was not told and is therefore looked at. */
   readonly http: boolean;
+  /** HTTP by its protocol, so that nobody needs to look. */
+  readonly declaredHttp: boolean;
   /** HTTP/2 by its protocol: HTTP2, GRPC, GRPC-WEB. */
   readonly http2: boolean;
   /** UDP: no sidecar carries it. */
@@ -40,6 +42,7 @@ export function compilePort(port: KubernetesPort, of: 'kubernetes' | 'serviceEnt
     name: port.name ?? '',
     targetPort: port.targetPort === 0 ? undefined : port.targetPort,
     http: !otherProtocols.has(protocol),
+    declaredHttp: knownProtocols.has(protocol) && !otherProtocols.has(protocol),
     http2: http2Protocols.has(protocol),
     udp: protocol === 'udp',
   };

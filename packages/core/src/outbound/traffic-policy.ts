@@ -1,4 +1,4 @@
-import type { ClientTlsSettings, TrafficPolicy } from '../config/registry.js';
+import type { ClientTlsSettings, ConnectionPool, PolicyLevel, TrafficPolicy } from '../config/registry.js';
 import type { MergedRule } from './destination-rule.js';
 
 /** What the levels of a DestinationRule come to for one port and subset. */
@@ -11,6 +11,8 @@ export interface EffectivePolicy {
   readonly needsNoEndpoints: boolean;
   /** Whether auto mTLS asks the endpoints as for a passthrough: by the balancer above all ports of the subset, or of the rule where none is asked for. */
   readonly asksEndpoints: boolean;
+  /** What is said of HTTP/2, where anything is. */
+  readonly connectionPool: ConnectionPool | undefined;
   /** The mode of a `tls` that a `portLevelSettings` entry without `tls` has hidden. */
   readonly hiddenMode: ClientTlsSettings['mode'] | undefined;
   /** What Istio's endpoint side reads where `tls` is absent: the mode above a silent port entry (istio-semantics 5.1, "Levels"). */
@@ -18,7 +20,6 @@ export interface EffectivePolicy {
 }
 
 type Subset = MergedRule['subsets'][number];
-type Level = Pick<TrafficPolicy, 'tls' | 'loadBalancer'>;
 
 /** A `tls` that is written without a mode means DISABLE. */
 export function modeOf(tls: ClientTlsSettings): NonNullable<ClientTlsSettings['mode']> {
@@ -35,6 +36,7 @@ export function resolveTrafficPolicy(rule: MergedRule | undefined, subset: Subse
   const clears = subsetLevel.isPort;
   const tls = subsetLevel.policy?.tls ?? (clears ? undefined : ruleLevel.policy?.tls);
   const balancer = subsetLevel.policy?.loadBalancer ?? (clears ? undefined : ruleLevel.policy?.loadBalancer);
+  const connectionPool = subsetLevel.policy?.connectionPool ?? (clears ? undefined : ruleLevel.policy?.connectionPool);
   const endpointSide = subset === undefined ? rule?.trafficPolicy : subset.trafficPolicy;
   const needsNoEndpoints = [ruleLevel.policy, subset?.trafficPolicy].some(passesThrough);
   return {
@@ -42,16 +44,17 @@ export function resolveTrafficPolicy(rule: MergedRule | undefined, subset: Subse
     passthrough: needsNoEndpoints || passesThrough({ loadBalancer: balancer }),
     needsNoEndpoints,
     asksEndpoints: passesThrough(endpointSide),
+    connectionPool,
     hiddenMode: tls === undefined ? hiddenBy(rule?.trafficPolicy, ruleLevel, subset?.trafficPolicy, subsetLevel) : undefined,
     endpointMode: tls === undefined && endpointSide?.tls !== undefined ? modeOf(endpointSide.tls) : undefined,
   };
 }
 
-const passesThrough = (policy: { readonly loadBalancer?: Level['loadBalancer'] | undefined } | undefined): boolean =>
+const passesThrough = (policy: { readonly loadBalancer?: PolicyLevel['loadBalancer'] | undefined } | undefined): boolean =>
   policy?.loadBalancer?.simple === 'PASSTHROUGH';
 
 interface AtPort {
-  readonly policy: Level | undefined;
+  readonly policy: PolicyLevel | undefined;
   readonly isPort: boolean;
 }
 

@@ -90,7 +90,8 @@ function authority(tls: ClientTlsSettings, credential: string | undefined): stri
 
 function clientCertificate(tls: ClientTlsSettings, credential: string | undefined): string | undefined {
   if (tls.mode !== 'MUTUAL') return undefined;
-  return credential === undefined ? `file:${tls.clientCertificate}~${tls.privateKey}` : `credential:${credential}`;
+  if (credential === undefined) return `file:${tls.clientCertificate}~${tls.privateKey}`;
+  return credential.startsWith(configMap) ? credential : `credential:${credential}`;
 }
 
 function nonEmpty(text: string | undefined): string | undefined {

@@ -1,4 +1,4 @@
-import type { ClientTlsSettings, DestinationRuleSpec, TrafficPolicy } from '../registry.js';
+import type { ClientTlsSettings, ConnectionPool, DestinationRuleSpec, TrafficPolicy } from '../registry.js';
 import { placeAt, warnAt, type Place } from '../place.js';
 import { decimal, flag, integer, invalidAt, listOf, oneOf, record, refined, text, type Shape } from '../shape.js';
 import { quote } from '../problem.js';
@@ -91,18 +91,24 @@ const loadBalancer: Shape<{ simple?: string }> = (place) => {
 };
 
 const tcpKeepalive = known('probes', 'time', 'interval');
-const connectionPool = knownGroup({
+const connectionPool = record<ConnectionPool & { readonly tcp?: never }>({
   tcp: knownGroup({ tcpKeepalive }, 'maxConnections', 'connectTimeout', 'maxConnectionDuration', 'idleTimeout'),
-  http: knownGroup(
-    { http2KeepAlive: known('interval', 'timeout', 'intervalJitter', 'connectionIdleInterval') },
-    'http1MaxPendingRequests',
-    'http2MaxRequests',
-    'maxRequestsPerConnection',
-    'maxRetries',
-    'idleTimeout',
-    'h2UpgradePolicy',
-    'useClientProtocol',
-    'maxConcurrentStreams',
+  http: record<NonNullable<ConnectionPool['http']> & { readonly http2KeepAlive?: never }>(
+    {
+      h2UpgradePolicy: oneOf('DEFAULT', 'DO_NOT_UPGRADE', 'UPGRADE'),
+      useClientProtocol: flag,
+      http2KeepAlive: known('interval', 'timeout', 'intervalJitter', 'connectionIdleInterval'),
+    },
+    {
+      passedOver: [
+        'http1MaxPendingRequests',
+        'http2MaxRequests',
+        'maxRequestsPerConnection',
+        'maxRetries',
+        'idleTimeout',
+        'maxConcurrentStreams',
+      ],
+    },
   ),
 });
 const outlierDetection = known(
@@ -120,9 +126,8 @@ const outlierDetection = known(
 
 type PortSettings = NonNullable<TrafficPolicy['portLevelSettings']>[number];
 
-/** Fields that a port's settings share with the whole policy; the last two groups are passed over. */
+/** A field that a port's settings share with the whole policy and that is passed over. */
 interface PassedOver {
-  readonly connectionPool?: never;
   readonly outlierDetection?: never;
 }
 
@@ -179,7 +184,7 @@ const fields = record<DestinationRuleSpec>(
   { required: ['host'] },
 );
 
-/** `spec` of DestinationRule. Of a traffic policy `tls` and `loadBalancer.simple` are read; of the rest only the names are checked. */
+/** `spec` of DestinationRule. Of a traffic policy `tls`, `loadBalancer.simple` and the choice of HTTP/2 are read; of the rest only the names are checked. */
 export const destinationRuleSpec: Shape<DestinationRuleSpec> = refined(fields, (spec, place) => {
   if (!isHostPattern(spec.host)) invalidAt(placeAt(place, 'host'), `${quote(spec.host)} is no host name`);
   const names = new Set<string>();

@@ -21,7 +21,7 @@ describe('MeshConfig', () => {
   it('reads the fields that enmesh obeys', () => {
     const text = `
 trustDomain: mesh.example
-trustDomainAliases: [old.example, td1]
+trustDomainAliases: [td1, old.example, td1]
 caCertificates:
 - trustDomains: [partner.example]
 - trustDomains: [other.example]
@@ -33,6 +33,7 @@ tlsDefaults: {cipherSuites: [ECDHE-RSA-AES256-GCM-SHA384], ecdhCurves: [P-384, X
 enableAutoMtls: false
 defaultServiceExportTo: [., ops]
 defaultDestinationRuleExportTo: [.]
+h2UpgradePolicy: UPGRADE
 `;
     expect(read(text)).toEqual({
       mesh: {
@@ -50,6 +51,7 @@ defaultDestinationRuleExportTo: [.]
         cipherSuites: ['ECDHE-ECDSA-AES256-GCM-SHA384'],
         tlsDefaults: { cipherSuites: ['ECDHE-RSA-AES256-GCM-SHA384'], ecdhCurves: ['P-384', 'X25519'] },
         enableAutoMtls: false,
+        h2UpgradePolicy: 'UPGRADE',
         extensionProviders: [],
       },
       problems: '',

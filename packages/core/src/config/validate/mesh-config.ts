@@ -32,7 +32,7 @@ const otherFields = [
     'enablePrometheusMerge',
     'enableTracing',
   ],
-  ...['h2UpgradePolicy', 'hboneIdleTimeout', 'inboundClusterStatName', 'inboundTrafficPolicy', 'ingressClass'],
+  ...['hboneIdleTimeout', 'inboundClusterStatName', 'inboundTrafficPolicy', 'ingressClass'],
   ...[
     'ingressControllerMode',
     'ingressSelector',
@@ -86,6 +86,7 @@ interface MeshFields {
   readonly meshMTLS?: MeshTls;
   readonly tlsDefaults?: Partial<TlsDefaults>;
   readonly enableAutoMtls?: boolean;
+  readonly h2UpgradePolicy?: 'DO_NOT_UPGRADE' | 'UPGRADE';
   readonly extensionProviders?: readonly ExtensionProvider[];
 }
 
@@ -104,6 +105,7 @@ const meshFields = record<MeshFields>(
     meshMTLS: meshMtls,
     tlsDefaults,
     enableAutoMtls: flag,
+    h2UpgradePolicy: oneOf('DO_NOT_UPGRADE', 'UPGRADE'),
     extensionProviders,
   },
   { passedOver: otherFields },
@@ -117,7 +119,7 @@ export const meshConfig: Shape<MeshSettings> = (place) => {
   const { meshMTLS } = fields;
   return {
     trustDomain: fields.trustDomain ?? defaultMeshSettings.trustDomain,
-    trustDomainAliases: fields.trustDomainAliases ?? [],
+    trustDomainAliases: [...new Set(fields.trustDomainAliases)].sort(),
     caBundles: caBundles(fields.caCertificates ?? [], fields.trustDomain ?? defaultMeshSettings.trustDomain),
     caBundleUrls: caBundleUrls(fields.caCertificates ?? [], fields.trustDomain ?? defaultMeshSettings.trustDomain),
     caTrustDomains: (fields.caCertificates ?? []).flatMap((one) => one.trustDomains ?? []),
@@ -134,6 +136,7 @@ export const meshConfig: Shape<MeshSettings> = (place) => {
       ecdhCurves: fields.tlsDefaults?.ecdhCurves ?? [],
     },
     enableAutoMtls: fields.enableAutoMtls ?? defaultMeshSettings.enableAutoMtls,
+    h2UpgradePolicy: fields.h2UpgradePolicy ?? defaultMeshSettings.h2UpgradePolicy,
     extensionProviders: fields.extensionProviders ?? [],
   };
 };

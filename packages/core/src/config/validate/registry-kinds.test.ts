@@ -107,6 +107,7 @@ describe('kinds of the registry, PeerAuthentication and TokenPropagation', () =>
     });
     expect(problems).toBe('');
     expect(resources?.registry.destinationRules[0]?.spec.subsets?.[0]?.trafficPolicy).toEqual({
+      connectionPool: { http: {} },
       loadBalancer: {},
       portLevelSettings: [{ port: { number: 80 }, loadBalancer: { simple: 'PASSTHROUGH' }, tls: { mode: 'DISABLE' } }],
     });
