@@ -38,15 +38,16 @@ function decodeUnreserved(text: string): string {
 /** Whether a segment is `.` or `..`, by how many levels it climbs; undefined for any other. */
 function climbOf(raw: string): number | undefined {
   const decoded = decodeUnreserved(raw);
-  // A path parameter behind the dots counts only where no dot is escaped.
-  if (decoded === '..' || raw.startsWith('..;')) return 1;
-  if (decoded === '.' || raw.startsWith('.;')) return 0;
+  if (decoded === '..') return 1;
+  if (decoded === '.') return 0;
   return undefined;
 }
 
 function canonical(path: string): string {
   const out: string[] = [];
-  const segments = path.replaceAll('\\', '/').slice(1).split('/');
+  // What stands behind the semicolon of a dot segment goes first, backslashes too; but not where a backslash stands before the dots.
+  const bare = path.replace(/(?<=\/(?:\.|\.\.));[^/]*/g, '');
+  const segments = bare.replaceAll('\\', '/').slice(1).split('/');
   segments.forEach((raw, index) => {
     const climb = climbOf(raw);
     if (climb === undefined) return void out.push(decodeUnreserved(raw));

@@ -1,31 +1,29 @@
 import type { TargetProblem } from './normalize.js';
 
 const encodedNul: TargetProblem = Object.freeze({ ok: false, reason: 'the path contains %00' });
-const encodedDots: TargetProblem = Object.freeze({
+const ambiguousDots: TargetProblem = Object.freeze({
   ok: false,
-  reason: 'the path has a dot segment with an encoded dot and a path parameter, which servers read differently',
+  reason:
+    'the path has a dot segment with a path parameter and an encoded dot or a backslash before it, which servers read differently',
 });
 
 /** What a raw path segment stands for once its dots are decoded. */
 type SegmentKind = 'plain' | 'current' | 'parent' | 'ambiguous';
 
-/** A segment may begin with up to two dots, encoded or not; a path parameter (`;...`) after raw ones does not make it another segment. */
+/** A segment may begin with up to two dots, encoded or not; path parameters (`;...`) that everybody reads alike are gone by now. */
 function kindOfSegment(segment: string): SegmentKind {
   let dots = 0;
-  let encoded = false;
   let at = 0;
   while (dots < 3) {
     if (segment.charCodeAt(at) === 0x2e) at += 1;
-    else if (isEscape(segment, at) && escapedByte(segment, at) === 0x2e) {
-      encoded = true;
-      at += 3;
-    } else break;
+    else if (isEscape(segment, at) && escapedByte(segment, at) === 0x2e) at += 3;
+    else break;
     dots += 1;
   }
   if (dots === 0 || dots > 2) return 'plain';
   const rest = segment.charCodeAt(at);
-  if (rest === 0x3b && encoded) return 'ambiguous';
-  if (at < segment.length && rest !== 0x3b) return 'plain';
+  if (rest === 0x3b) return 'ambiguous';
+  if (at < segment.length) return 'plain';
   return dots === 1 ? 'current' : 'parent';
 }
 
@@ -142,11 +140,11 @@ function canonicalizeSegment(segment: string): string {
 /**
  * Envoy's `normalize_path` (istio-semantics 4.1 step 3) on a path without query: backslashes become slashes, escaped unreserved characters
  * are decoded once, dot segments (with or without path parameters) are resolved, a few delimiters are escaped. Double slashes stay.
- * Refuses `%00`, and dot segments with both an encoded dot and a path parameter, which Envoy leaves alone but some applications resolve.
+ * Refuses `%00`, and dot segments with a path parameter that Envoy leaves alone but some applications resolve: with an encoded dot, or after a backslash.
  */
 export function canonicalizePath(path: string): string | TargetProblem {
   if (path.includes('%00')) return encodedNul;
-  const text = withForwardSlashes(path);
+  const text = withForwardSlashes(withoutDotParameters(path));
   const mayChange = unusual.test(text);
   if (!mayChange && text.startsWith('/') && !text.includes('/.')) return text;
   const segments = (text.startsWith('/') ? text.slice(1) : text).split('/');
@@ -154,7 +152,7 @@ export function canonicalizePath(path: string): string | TargetProblem {
   for (let index = 0; index < segments.length; index += 1) {
     const segment = segments[index] as string;
     const kind = mayBeDots(segment) ? kindOfSegment(segment) : 'plain';
-    if (kind === 'ambiguous') return encodedDots;
+    if (kind === 'ambiguous') return ambiguousDots;
     if (kind === 'plain') {
       kept.push(mayChange ? canonicalizeSegment(segment) : segment);
       continue;
@@ -163,6 +161,13 @@ export function canonicalizePath(path: string): string | TargetProblem {
     if (index === segments.length - 1) kept.push('');
   }
   return `/${kept.join('/')}`;
+}
+
+const dotParameter = /(\/\.\.?);[^/]*/g;
+
+/** Envoy first takes the path parameters of raw dot segments away: those after a slash, up to the next slash, whatever backslashes are in them. */
+function withoutDotParameters(path: string): string {
+  return path.includes('/.') && path.includes(';') ? path.replace(dotParameter, '$1') : path;
 }
 
 /**

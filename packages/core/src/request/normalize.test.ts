@@ -35,6 +35,9 @@ describe('a request target', () => {
     ['BASE', '/a?b#c', '/a', '?b'],
     ['BASE', '/x/..;v=1/admin', '/admin', ''],
     ['BASE', '/admin/.;', '/admin/', ''],
+    ['BASE', '/.;\\admin', '/', ''],
+    ['BASE', '/a/..;x\\b/c', '/c', ''],
+    ['BASE', '/a;x\\../b', '/b', ''],
     ['BASE', '/...;/a', '/...;/a', ''],
     ['BASE', '/..%3b/a', '/..%3b/a', ''],
     ['BASE', '/a/"<>^`{|}', '/a/%22%3C%3E%5E%60%7B%7C%7D', ''],
@@ -95,7 +98,7 @@ describe('a request target', () => {
     },
   );
 
-  it.each(['/a%00', '/%00/../a', '/x/%2e%2e;/admin', '/x/.%2E;a=b', '/%2e;/a', '/x/%2e.;'])(
+  it.each(['/a%00', '/%00/../a', '/x/%2e%2e;/admin', '/x/.%2E;a=b', '/%2e;/a', '/x/%2e.;', '/a\\..;/b', '/a\\.;'])(
     'that servers read differently is refused: %s',
     (target) => {
       expect(parseTarget(target, 'BASE').ok).toBe(false);
