@@ -44,6 +44,22 @@ describe('a description', () => {
     ]);
   });
 
+  it('knows its port by its WorkloadEntry, where that says another than the service', () => {
+    const network = (kind: string, spec: string): string =>
+      `apiVersion: networking.istio.io/v1\nkind: ${kind}\nmetadata: {name: product, namespace: shop}\nspec: ${spec}`;
+    const { ports } = described(
+      network(
+        'ServiceEntry',
+        '{hosts: [product.shop], resolution: STATIC, location: MESH_INTERNAL, workloadSelector: {labels: {app: product}}, ports: [{number: 80, name: http, protocol: HTTP}]}',
+      ),
+      network('WorkloadEntry', '{address: 10.0.0.1, ports: {http: 8080}, labels: {app: product}}'),
+    );
+    expect(ports.map(({ port, services }) => [port, services])).toEqual([
+      [8080, ['product.shop:80']],
+      [undefined, undefined],
+    ]);
+  });
+
   it('lists the policies that apply, rehearsals marked, and no others', () => {
     const { policies, access } = described(
       security('AuthorizationPolicy', 'allow', `{${selector}, rules: [{to: [{operation: {methods: [GET]}}]}]}`),

@@ -105,15 +105,32 @@ function describePolicy({ meta, spec }: AuthorizationPolicy): DescribedPolicy {
   };
 }
 
+/** The workload's own ports behind a port of a service: those its endpoints are listed with, or else the target port, where that is a number. */
+function ownPorts(
+  { endpoints }: MeshService,
+  { name, number, targetPort = number }: MeshService['ports'][number],
+  workload: Workload,
+): readonly number[] {
+  const own = endpoints.filter(
+    ({ portName, namespace, labels }) =>
+      portName === name &&
+      namespace === workload.namespace &&
+      Object.keys(labels).length > 0 &&
+      isSelected({ matchLabels: labels }, workload.labels),
+  );
+  if (own.length > 0) return [...new Set(own.map(({ port }) => port))];
+  return typeof targetPort === 'number' ? [targetPort] : [];
+}
+
 function describePorts(
   { tlsModes, resources, workload, mesh, registry }: MeshSnapshot,
   services: readonly MeshService[],
 ): DescribedPort[] {
   const leading = new Map<number, string[]>();
   for (const service of services) {
-    for (const { number, targetPort = number } of leadsTo(service, workload) ? service.ports : []) {
-      if (typeof targetPort !== 'number') continue;
-      leading.set(targetPort, [...(leading.get(targetPort) ?? []), `${service.host}:${number}`]);
+    for (const port of leadsTo(service, workload) ? service.ports : []) {
+      for (const own of ownPorts(service, port, workload))
+        leading.set(own, [...(leading.get(own) ?? []), `${service.host}:${port.number}`]);
     }
   }
   const own = registry.peerAuthentications.filter(appliesTo({ workload, mesh }));
