@@ -416,6 +416,12 @@ export const errorTable = table({
       'The file of the access log could not be opened at the start, or lines of it are being lost because they cannot be written or come too fast.',
     remedy: 'Look at the path, its directory, the free space and the permissions of this user; or give accessLog another target.',
   },
+  ENMESH_MESH_RUNTIME: {
+    status: 500,
+    public: 'The service is not configured',
+    meaning: 'createMesh was called on a Node.js older than 20.19, which lacks what enmesh calls.',
+    remedy: 'Run the service on Node.js 22.23, 24.17, 26.3.1 or newer; 20.19 works and is out of support.',
+  },
   ENMESH_MESH_PORT: {
     status: 500,
     public: 'The service cannot listen',

@@ -36,7 +36,7 @@ import { evaluatePolicies } from './policy/evaluate.js';
 import { currentContext, runAs } from './propagation/context.js';
 import { createEgressGuard } from './propagation/egress-guard.js';
 import { currentTransactionToken, takesTransactionTokens } from './propagation/transaction-token.js';
-import { reportRuntime } from './telemetry/runtime.js';
+import { isTooOld, reportRuntime } from './telemetry/runtime.js';
 import { createVoice } from './telemetry/voice.js';
 import { drainServer } from './tls/drain.js';
 
@@ -54,6 +54,8 @@ export interface ExtAuthzOption {
  * mesh.createServer((req, res) => res.end(`hello ${req.enmesh.peer?.uri}`)).listen(8080);
  */
 export async function createMesh(options: MeshOptions & ExtAuthzOption = {}): Promise<Mesh> {
+  if (isTooOld(process.version))
+    throw new EnmeshError('ENMESH_MESH_RUNTIME', `enmesh needs Node.js 20.19 or newer, and this is ${process.version}`);
   const settings = readSettings(options);
   const stops: Stops = [];
   if (settings.log) stops.push(createVoice({}));

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { noticeEvents, type NoticeEvent } from './events.js';
-import { evaluateRuntime, reportRuntime } from './runtime.js';
+import { evaluateRuntime, isTooOld, reportRuntime } from './runtime.js';
 
 const warningOf = (version: string, day: string): string => evaluateRuntime({ version, now: Date.parse(day) })?.message ?? '';
 
@@ -31,6 +31,14 @@ test.each([
 ])('Node.js %s on %s gives no warning', (version, day) => {
   expect(warningOf(version, day)).toBe('');
 });
+
+test.each([
+  ['v18.20.8', true],
+  ['v20.18.3', true],
+  ['20.19.0', false],
+  ['v22.0.0', false],
+  ['nightly', false],
+])('Node.js %s is too old: %s', (version, expected) => expect(isTooOld(version)).toBe(expected));
 
 test('the warning is published once as a notice', () => {
   const notices: NoticeEvent[] = [];

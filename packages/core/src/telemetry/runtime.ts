@@ -37,6 +37,12 @@ export function evaluateRuntime(o: { readonly version: string; readonly now: num
   return undefined;
 }
 
+/** Whether a Node.js is older than the oldest that has what enmesh calls, 20.19; what it lacks would show as faults of no meaning. */
+export function isTooOld(version: string): boolean {
+  const [, major = '', minor = ''] = /^v?(\d+)\.(\d+)\./.exec(version) ?? [];
+  return major !== '' && (Number(major) < 20 || (Number(major) === 20 && Number(minor) < 19));
+}
+
 /** Publishes what {@link evaluateRuntime} has to say, as a `runtime-unsupported` notice. */
 export function reportRuntime(version: string, now: Date): void {
   const warning = evaluateRuntime({ version, now: now.getTime() });
