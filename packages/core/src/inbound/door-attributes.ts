@@ -137,10 +137,11 @@ export class DoorAttributes implements RequestAttributes {
     const own = [
       `By=${this.#facts.svid.current().id.uri}`,
       `Hash=${peer.certificateSha256}`,
-      `Subject="${peer.subject.replaceAll('"', '\\"')}"`,
+      // Written by RFC 4514, in which every quote has its backslash already: another one would end the text here.
+      `Subject="${peer.subject}"`,
       `URI=${peer.uri}`,
     ];
-    for (const name of peer.dnsNames) own.push(`DNS=${name}`);
+    for (const name of peer.dnsNames) own.push(`DNS=${quotedIfNeeded(name)}`);
     const earlier = headerLines(this.#facts.raw, 'x-forwarded-client-cert');
     return [...(earlier ?? []), own.join(';')].join(',');
   }
@@ -203,4 +204,9 @@ export class DoorAttributes implements RequestAttributes {
     const value = joined?.get(name);
     return value === undefined ? headerLines(this.#facts.raw, name) : [value];
   }
+}
+
+/** A name as an element of x-forwarded-client-cert: one that holds what parts elements or fields stands in quotes, as Envoy's documentation asks of values. */
+function quotedIfNeeded(name: string): string {
+  return /[",;=\\]/.test(name) ? `"${name.replace(/["\\]/g, '\\$&')}"` : name;
 }

@@ -6,9 +6,10 @@ import type { X509Svid } from '../identity/svid.js';
 import type { VerifiedServer } from '../tls/client.js';
 import { noteCall } from './audit.js';
 import { holdWrites, objectToWritten, refuseRequest, stripIdentity } from './agent-request.js';
+import { openOutside } from './call-context.js';
 import type { HeaderLine } from './call-headers.js';
 import { isHeard, linesFor } from './carry.js';
-import { createConnector, type Connector } from './connector.js';
+import { createConnector, type Connector, type SocketCallback } from './connector.js';
 import { bundlesOf, pinIdentity, usesIdentity, watchEpochs, type IdentityEpochs } from './epoch.js';
 import { checked } from './guard-call.js';
 import { checkRequest, guardsItself } from './guard-request.js';
@@ -148,22 +149,27 @@ class MeshAgent extends Agent implements ClosableAgent {
   ): Duplex | null | undefined {
     const lane = given[laneOf];
     const tell = callback as (error: Error | null, stream?: Duplex) => void;
+    const { tokens } = this.#options;
     if (lane?.plan.kind === 'pass') {
-      const socket = this.#hold(connect(given as Parameters<typeof connect>[0]));
-      return lane.plan.undeclaredPort === undefined ? socket : void tellOutcome(socket, lane.plan, tell);
+      const { plan } = lane;
+      const open = (): Socket => this.#hold(connect(given as Parameters<typeof connect>[0]));
+      if (plan.undeclaredPort === undefined) return tokens === undefined ? open() : tokens.outsideOfRequests(open);
+      return void openOutside(tokens, tell, (told) => tellOutcome(open(), plan, told));
     }
     if (lane?.connector === undefined) {
       process.nextTick(tell, new EnmeshError('ENMESH_OUTBOUND_UNREACHABLE', 'the mesh agent has no way to this host'));
       return undefined;
     }
     this.#connecting++;
-    lane.connector.connect(lane.connector.next(), (error, socket, server) => {
+    const { connector } = lane;
+    const onOpen: SocketCallback = (error, socket, server) => {
       this.#connecting--;
       if (socket !== null) this.#laneOfSocket.set(this.#hold(socket, server), lane);
       if (socket === null) tell(error);
       else tell(null, socket);
       this.#settle();
-    });
+    };
+    openOutside(tokens, onOpen, (callback) => connector.connect(connector.next(), callback));
     return undefined;
   }
 

@@ -2,7 +2,15 @@ import { EnmeshError } from '../errors.js';
 import type { RequestIdentity } from '../identity/caller.js';
 import type { MeshIdentity } from '../identity/source.js';
 import type { X509Svid } from '../identity/svid.js';
-import { currentContext, isMeshItself, rawTokenOf, type RequestContext } from '../propagation/context.js';
+import {
+  currentContext,
+  isMeshItself,
+  keepContext,
+  outsideOfRequests,
+  rawTokenOf,
+  type InContext,
+  type RequestContext,
+} from '../propagation/context.js';
 import type { TokenExchange } from '../propagation/exchange.js';
 import { createHopMinter } from '../propagation/hop-mint.js';
 import { hopHeader } from '../propagation/hop-token.js';
@@ -21,6 +29,10 @@ import type { TokenFetch } from './token-fetch.js';
 export interface CallTokens {
   /** The request being handled. Asked here, where the door's own copy of the storage is known, and not by the clients, which are loaded later. */
   context(): RequestContext | undefined;
+  /** That request again, for what a connection tells of its call later; undefined while no request has had a context. */
+  keepContext(): InContext | undefined;
+  /** No request, for opening connections that calls of several use. */
+  readonly outsideOfRequests: InContext;
   /**
    * The header lines of one call: none where it goes as the service alone. `svid` is the one its connections show. A promise only where an identity provider
    * is asked. Throws, or rejects with, the `ENMESH_PROPAGATION_` code of a call that cannot carry what it should: it must not be made.
@@ -108,6 +120,8 @@ export function createCallTokens({ clock, openExchange }: CallTokensOptions): Ca
   };
   return {
     context: currentContext,
+    keepContext,
+    outsideOfRequests,
     headersFor(carriage, svid, context, note) {
       if (carriage.entry.mode === 'NONE') return none;
       if (context?.user === undefined) {

@@ -1,6 +1,7 @@
 import { Dispatcher, type Agent } from 'undici';
 import { EnmeshError } from '../errors.js';
 import { noteCall } from './audit.js';
+import { inContext } from './call-context.js';
 import { withHeaderLines, withoutIdentityHeaders, type HeaderLine } from './call-headers.js';
 import { isHeard, linesFor } from './carry.js';
 import { bundlesOf, usesIdentity, watchEpochs, type IdentityEpochs } from './epoch.js';
@@ -139,9 +140,10 @@ class MeshDispatcher extends Dispatcher {
         : plan.strips
           ? { ...options, headers: withoutIdentityHeaders(options.headers) }
           : options;
-    const through = plan.kind === 'pass' ? (this.#passthrough ??= createPassthrough(this.#options.snapshot)) : nextPool(route);
+    const { tokens, snapshot } = this.#options;
+    const through = plan.kind === 'pass' ? (this.#passthrough ??= createPassthrough(snapshot, tokens)) : nextPool(route);
     if (through === undefined) throw new EnmeshError('ENMESH_OUTBOUND_UNREACHABLE', `${route.origin} has no endpoint`);
-    return through.dispatch(sent as Dispatcher.DispatchOptions, handler);
+    return through.dispatch(sent as Dispatcher.DispatchOptions, inContext(handler, tokens));
   }
 
   #retire(pools: readonly EndpointPool[]): void {

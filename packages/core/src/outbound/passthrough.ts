@@ -2,23 +2,27 @@ import type { Socket } from 'node:net';
 import { Agent, buildConnector } from 'undici';
 import { EnmeshError } from '../errors.js';
 import { noticeEvents } from '../telemetry/events.js';
+import { openOutside } from './call-context.js';
+import type { CallTokens } from './call-tokens.js';
 import { planCall, type CallPlan, type CallTarget, type PassPlan, type PlanSources } from './plan.js';
 
 /**
  * An ordinary client, for calls that the mesh has no part in. A resumed TLS session would skip the certificate checks, so none is kept.
  * A connection to a declared host at a port that it does not have fails with `ENMESH_OUTBOUND_UNDECLARED`, for the name alone explains nothing.
  */
-export function createPassthrough(snapshot: () => PlanSources): Agent {
+export function createPassthrough(snapshot: () => PlanSources, tokens?: CallTokens): Agent {
   const connect = buildConnector({ maxCachedSessions: 0 });
   return new Agent({
     connect(options, callback) {
-      connect(options, (error, socket) => {
-        if (error === null) return callback(null, socket);
-        const protocol = options.protocol === 'https:' ? 'https:' : 'http:';
-        const port = Number(options.port) || (protocol === 'https:' ? 443 : 80);
-        const plan = planCall(snapshot(), { protocol, host: options.hostname, port });
-        callback(plan.kind === 'pass' ? explained(plan, error) : error, null);
-      });
+      openOutside(tokens, callback as (error: Error | null, socket: Socket | null) => void, (tell) =>
+        connect(options, (error, socket) => {
+          if (error === null) return tell(null, socket);
+          const protocol = options.protocol === 'https:' ? 'https:' : 'http:';
+          const port = Number(options.port) || (protocol === 'https:' ? 443 : 80);
+          const plan = planCall(snapshot(), { protocol, host: options.hostname, port });
+          tell(plan.kind === 'pass' ? explained(plan, error) : error, null);
+        }),
+      );
     },
   });
 }

@@ -1,6 +1,7 @@
 import { Pool, type Dispatcher } from 'undici';
 import type { X509Svid } from '../identity/svid.js';
-import { createConnector } from './connector.js';
+import { openOutside } from './call-context.js';
+import { createConnector, type SocketCallback } from './connector.js';
 import { pinIdentity, usesIdentity } from './epoch.js';
 import { defaultConnectTimeoutMs, type OutboundOptions } from './options.js';
 import type { CallPlan, PlanSources, ServicePlan } from './plan.js';
@@ -64,6 +65,7 @@ function createPools(
   plan: ServicePlan,
   onDrain: () => void,
 ): Pick<Route, 'pools' | 'svid'> {
+  const { tokens } = options;
   const identity = pinIdentity(options.identity, plan);
   const connector = createConnector({
     plan,
@@ -77,13 +79,15 @@ function createPools(
     // The pool's origin is the logical one: it gives the Host header, while the connector alone decides where a connection goes.
     const pool = new Pool(origin, {
       connect: (_o, callback) =>
-        connector.connect(i, (error, socket, server) => {
-          if (server !== undefined) {
-            servers.add(server);
-            if (socket !== null) noteServer(socket, server);
-          }
-          (callback as Parameters<typeof connector.connect>[1])(error, socket);
-        }),
+        openOutside(tokens, callback as SocketCallback, (tell) =>
+          connector.connect(i, (error, socket, server) => {
+            if (server !== undefined) {
+              servers.add(server);
+              if (socket !== null) noteServer(socket, server);
+            }
+            tell(error, socket);
+          }),
+        ),
     });
     pool.on('drain', onDrain);
     return { pool, servers };

@@ -7,6 +7,7 @@ import { noticeEvents } from '../telemetry/events.js';
 import type { VerifiedServer } from '../tls/client.js';
 import { endStream } from '../tls/end-stream.js';
 import { connectionOf } from '../tls/peer.js';
+import { handlerAround } from './handler-around.js';
 import { distrusted } from './retired-pools.js';
 import { graceMs } from './servers.js';
 
@@ -96,33 +97,10 @@ function tellEnded(socket: Duplex, { code, message }: EnmeshError): void {
   });
 }
 
-/** Every method that undici calls, in both forms of its handlers; which form one has is told by what is there. */
-const handlerMethods = [
-  ...['onRequestStart', 'onRequestUpgrade', 'onResponseStart', 'onResponseData', 'onResponseEnd', 'onResponseError'],
-  ...[
-    'onConnect',
-    'onError',
-    'onUpgrade',
-    'onResponseStarted',
-    'onHeaders',
-    'onData',
-    'onComplete',
-    'onBodySent',
-    'onRequestSent',
-  ],
-];
-
 function tellUpgrade(handler: Dispatcher.DispatchHandler, onUpgrade: (socket: Duplex) => void): Dispatcher.DispatchHandler {
-  const given = handler as unknown as Readonly<Record<string, unknown>>;
-  const watching: Record<string, unknown> = {};
-  for (const name of handlerMethods) {
-    const method = given[name];
-    if (typeof method !== 'function') continue;
-    watching[name] = (...args: unknown[]): unknown => {
-      if (name === 'onUpgrade') onUpgrade(args[2] as Duplex);
-      else if (name === 'onRequestUpgrade') onUpgrade(args[3] as Duplex);
-      return method.apply(handler, args) as unknown;
-    };
-  }
-  return watching as unknown as Dispatcher.DispatchHandler;
+  return handlerAround(handler, (name, args, tell) => {
+    if (name === 'onUpgrade') onUpgrade(args[2] as Duplex);
+    else if (name === 'onRequestUpgrade') onUpgrade(args[3] as Duplex);
+    return tell();
+  });
 }

@@ -13,9 +13,10 @@ export interface RequestContext {
 /** Stands in the storage where the mesh itself calls: never for a user, whoever's request set it off. */
 const meshItself = Symbol('enmesh itself');
 
-const storage = new AsyncLocalStorage<RequestContext | typeof meshItself>();
+const storage = new AsyncLocalStorage<RequestContext | typeof meshItself | undefined>();
 /** Contexts that a door made. One that was written down and read again, in a job of a queue, may say anything. */
 const genuine = new WeakSet<object>();
+let isUsed = false;
 
 /**
  * Runs a request's handler so that outgoing calls know the request. Only ever `run`, never `enterWith`: on Node 20 the latter leaves the
@@ -23,8 +24,25 @@ const genuine = new WeakSet<object>();
  */
 export function runInContext<T>(context: RequestContext, handle: () => T): T {
   genuine.add(context);
+  isUsed = true;
   return storage.run(context, handle);
 }
+
+/** Runs something at once, in one context or in none. */
+export type InContext = <T>(act: () => T) => T;
+
+/**
+ * The context of now, for what is told of a call later: a connection that several calls use tells in the context of whoever opened it. Undefined while no
+ * request has had one, so that there is none to be mixed up.
+ */
+export function keepContext(): InContext | undefined {
+  if (!isUsed) return undefined;
+  const context = storage.getStore();
+  return (act) => storage.run(context, act);
+}
+
+/** Runs what no request may stand behind: a connection that is opened for one call is used by calls of others after it. */
+export const outsideOfRequests: InContext = (act) => storage.run(undefined, act);
 
 /** Runs what the mesh does for itself, such as fetching keys: it calls as the service alone and nobody wonders why. */
 export function runAsMesh<T>(act: () => T): T {
