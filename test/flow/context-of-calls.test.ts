@@ -172,7 +172,12 @@ describe('an upgraded connection', () => {
     [
       'undici',
       async () => (await gateway.mesh.request(url)).body.dump(),
-      async () => (await dispatcher().upgrade({ path: '/', origin: url, protocol: 'echo' })).socket,
+      async () => {
+        // The types of undici leave out where an upgrade leads to.
+        const upgrade = { path: '/', origin: url, protocol: 'echo' } as Dispatcher.UpgradeOptions;
+        const { socket } = await (dispatcher().upgrade(upgrade) as Promise<{ socket: Duplex }>);
+        return socket;
+      },
     ],
     [
       'node:http',
