@@ -176,6 +176,23 @@ describe('a call of grpc-js that is made for a user', () => {
     expect(seen[1]?.metadata).not.toHaveProperty('enmesh-hop-token');
   });
 
+  it('is told of its end in the context of its own request, whoever opened the connection', async () => {
+    await write(entry({ mode: 'HOP' }));
+    const told: string[] = [];
+    const talk = (): Promise<string> =>
+      new Promise((done, fail) => {
+        const whoNow = (): string => gateway.mesh.context()?.user?.subject ?? 'nobody';
+        const me = whoNow();
+        const note = (): void => void told.push(`${me} as ${whoNow()}`);
+        const stream = client.makeBidiStreamRequest(service.Talk.path, bytes, bytes);
+        stream.on('metadata', note).on('data', note).on('end', note).on('error', fail);
+        stream.on('status', () => (note(), done('told')));
+        stream.end(Buffer.from('hello'));
+      });
+    for (const sub of ['jane', 'joe']) expect((await enter(talk, { sub })).body).toBe('told');
+    expect([...new Set(told)]).toEqual(['jane as jane', 'joe as joe']);
+  });
+
   it('has a token of the very certificate of its connection, through many rotations', async () => {
     await write(entry({ mode: 'HOP' }));
     const { body } = await enter(async () => {

@@ -1,4 +1,6 @@
+import { AsyncResource } from 'node:async_hooks';
 import type { Dispatcher } from 'undici';
+import type { InContext } from '../propagation/context.js';
 import type { CallTokens } from './call-tokens.js';
 import { handlerAround } from './handler-around.js';
 
@@ -9,6 +11,11 @@ import { handlerAround } from './handler-around.js';
 export function inContext(handler: Dispatcher.DispatchHandler, tokens: CallTokens | undefined): Dispatcher.DispatchHandler {
   const within = tokens?.keepContext();
   return within === undefined ? handler : handlerAround(handler, (_name, _args, tell) => within(tell));
+}
+
+/** The context in which this is called, whole: for what grpc-js finds out later, in whatever context that happens. */
+export function contextOfNow(): InContext {
+  return AsyncResource.bind(<T>(act: () => T): T => act());
 }
 
 /**

@@ -1,8 +1,8 @@
-import { AsyncResource } from 'node:async_hooks';
 import type { EnmeshError } from '../errors.js';
 import type { X509Svid } from '../identity/svid.js';
 import { guardedBodyBytes, type CallGuard } from '../propagation/egress-guard.js';
 import { noteCall } from './audit.js';
+import { contextOfNow } from './call-context.js';
 import { isIdentityHeader } from './call-headers.js';
 import { carriedHeader } from './call-tokens.js';
 import { isHeard, linesFor } from './carry.js';
@@ -59,7 +59,7 @@ export function carryGrpc(carried: CarriedCall, call: GrpcCall): void {
   const { grpc, plan } = carried;
   const { carries } = plan;
   // A connection is found later, in whatever context that happens.
-  const inContext = AsyncResource.bind(<T>(act: () => T): T => act());
+  const inContext = contextOfNow();
   const start = call.start.bind(call);
   const setCredentials = call.setCredentials.bind(call);
   let given: GrpcCallCredentials | undefined;

@@ -1,5 +1,6 @@
 import type { GrpcRoute } from '../custom/grpc-package.js';
 import { EnmeshError, isEnmeshError } from '../errors.js';
+import { contextOfNow } from './call-context.js';
 import { endsWithin } from './ends-within.js';
 import { distrusted } from './retired-pools.js';
 import { graceMs } from './servers.js';
@@ -196,15 +197,17 @@ export class MeshChannel {
 
   #counted(lane: Lane, call: Call): Call {
     const start = call.start.bind(call);
+    // grpc-js tells of an end in the context of whoever opened the connection, which may be the request of another user.
+    const inContext = contextOfNow();
     call.start = (metadata, listener) => {
       lane.calls.add(call);
       start(metadata, {
-        onReceiveMetadata: (received) => listener.onReceiveMetadata(received),
-        onReceiveMessage: (message) => listener.onReceiveMessage(message),
+        onReceiveMetadata: (received) => inContext(() => listener.onReceiveMetadata(received)),
+        onReceiveMessage: (message) => inContext(() => listener.onReceiveMessage(message)),
         onReceiveStatus: (status) => {
           lane.calls.delete(call);
           this.#drop(lane);
-          listener.onReceiveStatus(status);
+          inContext(() => listener.onReceiveStatus(status));
         },
       });
     };
