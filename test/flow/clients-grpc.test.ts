@@ -166,7 +166,8 @@ spec: {host: stock, trafficPolicy: {tls: {mode: SIMPLE}}}
 `;
     await gateway.configure({ 'rule.yaml': rule });
     await expect(who(clientOf(gateway))).rejects.toMatchObject({ code: 14 });
-    expect(heard[0]).toEqual({ servername: 'stock.shop.svc.cluster.local', protocols: ['h2'] });
+    // The client of before may have tried once more meanwhile.
+    expect(heard).toContainEqual({ servername: 'stock.shop.svc.cluster.local', protocols: ['h2'] });
   });
 
   it('follows a reload to other endpoints, and ends with the mesh', async () => {
