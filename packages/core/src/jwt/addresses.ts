@@ -2,18 +2,35 @@ import { lookup, type LookupAddress, type LookupOptions } from 'node:dns';
 import { BlockList, isIP, type LookupFunction } from 'node:net';
 import { EnmeshError } from '../errors.js';
 
+/** IPv4, with the length of the prefix: link-local, and the metadata services that are elsewhere, of Alibaba Cloud, Oracle Cloud and Azure (its wire server). */
+const forbiddenIpv4 = [
+  ['169.254.0.0', 16],
+  ['100.100.100.200', 32],
+  ['192.0.0.192', 32],
+  ['168.63.129.16', 32],
+] as const;
+
+/** Of AWS (instances, pods) and Google Cloud. */
+const metadataIpv6 = ['fd00:ec2::254', 'fd00:ec2::23', 'fd20:ce::254'];
+
+/** Behind these 96 bits IPv6 has all of IPv4: NAT64 (RFC 6052, RFC 8215), translated (RFC 2765) and compatible addresses. Mapped ones BlockList knows. */
+const ipv4Prefixes = ['64:ff9b::', '64:ff9b:1::', '::ffff:0:', '::'];
+
 const forbidden = new BlockList();
-forbidden.addSubnet('169.254.0.0', 16, 'ipv4');
 forbidden.addSubnet('fe80::', 10, 'ipv6');
-forbidden.addAddress('fd00:ec2::254', 'ipv6');
-// The same addresses behind NAT64 (RFC 6052).
-forbidden.addSubnet('64:ff9b::169.254.0.0', 112, 'ipv6');
-// Metadata services off the link-local range: Alibaba Cloud, Oracle Cloud.
-forbidden.addAddress('100.100.100.200', 'ipv4');
-forbidden.addAddress('192.0.0.192', 'ipv4');
+for (const address of metadataIpv6) forbidden.addAddress(address, 'ipv6');
+for (const [net, length] of forbiddenIpv4) {
+  forbidden.addSubnet(net, length, 'ipv4');
+  for (const prefix of ipv4Prefixes) forbidden.addSubnet(`${prefix}${net}`, 96 + length, 'ipv6');
+  forbidden.addSubnet(
+    `2002:${Buffer.from(net.split('.').map(Number)).toString('hex').replace(/.{4}/g, '$&:')}:`,
+    16 + length,
+    'ipv6',
+  );
+}
 
 /**
- * Whether keys are never fetched from this IP address: link-local and cloud metadata addresses, also as IPv4-mapped IPv6. `address` may stand
+ * Whether keys are never fetched from this IP address: link-local and cloud metadata addresses, also as IPv6 writes and carries those of IPv4. `address` may stand
  * in brackets and have a zone. What is no IP address is not forbidden by itself; its addresses are looked at when it is resolved.
  */
 export function isForbiddenAddress(address: string): boolean {
