@@ -1,6 +1,8 @@
+import { execFileSync } from 'node:child_process';
 import {
   appendFileSync,
   chmodSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   renameSync,
@@ -11,6 +13,7 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
+import { link, rename } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -54,6 +57,28 @@ describe('reading a configuration directory', () => {
   test('takes off a byte order mark', async () => {
     writeOld('a.yaml', '\ufeffkind: x');
     expect(await createDirectorySource({ path: root }).read()).toEqual([{ name: 'a.yaml', text: 'kind: x' }]);
+  });
+
+  test('never waits for a pipe, at whatever moment it takes the place of a file', async () => {
+    execFileSync('mkfifo', [join(root, 'pipe')]);
+    writeOld('text', 'kind: x');
+    let isOver = false;
+    const swapping = (async () => {
+      for (let i = 0; !isOver; i++) {
+        await link(join(root, i % 2 === 0 ? 'pipe' : 'text'), join(root, 'next'));
+        // Over another name of the same file a rename does nothing.
+        await rename(join(root, 'next'), join(root, 'a.yaml'));
+      }
+    })();
+    try {
+      const source = createDirectorySource({ path: root });
+      await untilHolds(() => expect(existsSync(join(root, 'a.yaml'))).toBe(true));
+      for (let i = 0; i < 100; i++)
+        for (const file of await source.read()) expect(file.text === 'kind: x' || file.fault !== undefined).toBe(true);
+    } finally {
+      isOver = true;
+      await swapping;
+    }
   });
 
   test('tells once of a sub-folder that holds YAML and is not read', async () => {

@@ -1,10 +1,11 @@
 import { isUtf8 } from 'node:buffer';
-import { open, readdir, type FileHandle } from 'node:fs/promises';
+import { readdir, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { EnmeshError } from '../errors.js';
 import type { Stop } from '../identity/source.js';
 import { noticeEvents } from '../telemetry/events.js';
+import { openAtOnce } from '../x509/small-file.js';
 import { fingerprintFiles } from './fingerprint.js';
 import {
   isConfigName,
@@ -184,8 +185,11 @@ async function readBytes(file: ScannedFile): Promise<ReadBytes> {
   if (file.fault !== undefined) return failed(file.fault);
   let handle: FileHandle | undefined;
   try {
-    handle = await open(file.real, 'r');
-    const before = markOf(await handle.stat({ bigint: true }));
+    handle = await openAtOnce(file.real);
+    const stats = await handle.stat({ bigint: true });
+    // A file when it was found may be a pipe when it is opened.
+    if (!stats.isFile()) throw new Error('it is not a regular file');
+    const before = markOf(stats);
     if (before.size > BigInt(maxFileBytes)) return failed(tooBig);
     // One byte more than the file had: a file that grew meanwhile shows it.
     const buffer = Buffer.alloc(Number(before.size) + 1);

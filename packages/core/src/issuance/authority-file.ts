@@ -6,7 +6,7 @@ import { readCertificateFacts } from '../x509/certificate-facts.js';
 import { formatPem, parsePem } from '../x509/pem.js';
 import { isStrongKey } from '../x509/strength.js';
 import { readPrivateKey } from '../x509/svid-verify.js';
-import { fileProblem, readSmallFile, type SmallFile } from './small-file.js';
+import { fileProblem, readSmallFile, type SmallFile } from '../x509/small-file.js';
 
 /** A certificate authority as its file holds it; times are milliseconds since the epoch. */
 export interface AuthorityKeys {

@@ -1,6 +1,6 @@
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { EnmeshError, type ErrorCode } from '../errors.js';
-import { fileProblem, readSmallFile } from './small-file.js';
+import { fileProblem, readSmallFile } from '../x509/small-file.js';
 
 /** The largest file that is read, in bytes; a chain or a bundle of roots is a few KiB. */
 const maxIdentityFileBytes = 1 << 20;

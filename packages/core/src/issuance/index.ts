@@ -22,6 +22,6 @@ export type { IdentityRequest, PlatformIdentity } from './provider.js';
 export { isJoinToken, joinTokenPrefix } from './join-token.js';
 export { createRotation, type Rotation, type RotationOptions } from './rotation.js';
 export { createSeldom } from './seldom.js';
-export { fileProblem, markOfStats, readSmallFile, readSmallFileIfThere, type SmallFile } from './small-file.js';
+export { fileProblem, markOfStats, readSmallFile, readSmallFileIfThere, type SmallFile } from '../x509/small-file.js';
 export { parseSpiffeBundle, type SpiffeBundle } from './spiffe-bundle.js';
 export { unrefTimer, withDeadline, type Timer } from './timer.js';

@@ -1,8 +1,8 @@
-import { readFile } from 'node:fs/promises';
 import { connect as connectTcp, type Socket } from 'node:net';
 import { EnmeshError, isEnmeshError, type ErrorCode } from '../errors.js';
 import type { MeshIdentity } from '../identity/source.js';
 import { connectMesh, connectTls, type TlsConnectOptions, type VerifiedServer } from '../tls/client.js';
+import { fileReason, readSmallFile } from '../x509/small-file.js';
 import { createOutliers, type Outliers } from './outliers.js';
 import type { ServicePlan, Target } from './plan.js';
 import { reportConnection, reportRefusedConnection } from './report.js';
@@ -191,11 +191,16 @@ async function openTls({ destination, askedHost, service, tlsDefaults }: Service
   };
 }
 
+const maxPemBytes = 4 << 20;
+
+/** A DestinationRule may name anything: a pipe or a device must not hold up the call, or fill the memory. */
 async function readPem(path: string, service: string): Promise<string> {
   try {
-    return await readFile(path, 'utf8');
+    return (await readSmallFile(path, maxPemBytes)).text;
   } catch (error) {
-    const code = String((error as { code?: unknown }).code ?? 'unreadable');
-    throw new EnmeshError('ENMESH_OUTBOUND_TLS_SETTINGS', `call to ${service} refused: cannot read ${path} (${code})`);
+    throw new EnmeshError(
+      'ENMESH_OUTBOUND_TLS_SETTINGS',
+      `call to ${service} refused: cannot read ${path} (${fileReason(error)})`,
+    );
   }
 }

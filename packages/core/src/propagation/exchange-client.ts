@@ -1,5 +1,4 @@
 import { createPrivateKey, webcrypto, type KeyObject } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import {
   ClientSecretBasic,
   ClientSecretPost,
@@ -10,6 +9,7 @@ import {
 } from 'oauth4webapi';
 import { EnmeshError } from '../errors.js';
 import type { MeshIdentity } from '../identity/source.js';
+import { fileReason, readSmallFile } from '../x509/small-file.js';
 import type { TokenPost } from './exchange-post.js';
 import type { ClientAuthSpec } from './resource.js';
 
@@ -77,6 +77,8 @@ export async function fetchSvid({ identity, audience }: ClientProofSources): Pro
   }
 }
 
+const maxSecretBytes = 64 * 1024;
+
 async function readSecret(path: string | undefined): Promise<string> {
   const secret = (await readText(path, 'clientSecretFile')).trim();
   if (secret === '') throw settings('clientSecretFile is empty');
@@ -86,9 +88,9 @@ async function readSecret(path: string | undefined): Promise<string> {
 async function readText(path: string | undefined, field: string): Promise<string> {
   if (path === undefined) throw settings(`clientAuth needs ${field}`);
   try {
-    return await readFile(path, 'utf8');
+    return (await readSmallFile(path, maxSecretBytes)).text;
   } catch (error) {
-    throw settings(`${field} cannot be read (${String((error as { code?: unknown }).code ?? 'unreadable')})`);
+    throw settings(`${field} cannot be read (${fileReason(error)})`);
   }
 }
 

@@ -234,6 +234,10 @@ describe('what a token endpoint is asked', () => {
       { method: 'client_secret_basic', clientId: 'g', clientSecretFile: '/nowhere/secret' },
       'clientSecretFile cannot be read (ENOENT)',
     ],
+    [
+      { method: 'client_secret_basic', clientId: 'g', clientSecretFile: '/dev/zero' },
+      'clientSecretFile cannot be read (it is no regular file)',
+    ],
     [{ method: 'client_secret_basic', clientId: 'g' }, 'clientAuth needs clientSecretFile'],
     [{ method: 'private_key_jwt', clientId: 'g', privateKeyFile: import.meta.filename }, 'holds no private key'],
     [{ method: 'tls_client_auth', clientId: 'g' }, 'needs the identity'],

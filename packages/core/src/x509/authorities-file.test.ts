@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -33,5 +34,14 @@ describe('a file of authorities', () => {
     }
     rmSync(path);
     await expect(read()).rejects.toThrow('caFile cannot be read (ENOENT)');
+  });
+
+  it('is refused at once where it is a pipe that nobody writes to, or a device that never ends', async () => {
+    const pipe = join(directory, 'pipe');
+    execFileSync('mkfifo', [pipe]);
+    for (const other of [pipe, '/dev/zero'])
+      await expect(createAuthoritiesFile(other, (reason) => new Error(reason))()).rejects.toThrow(
+        'cannot be read (it is no regular file)',
+      );
   });
 });

@@ -1,16 +1,18 @@
 import { X509Certificate } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { formatPem, parsePem } from './pem.js';
+import { fileReason, readSmallFile } from './small-file.js';
+
+const maxBytes = 4 << 20;
 
 /**
  * Reads the certificates of authorities from a file of PEM, anew at each call, so that a renewed file counts at once; what is the same as before is not
- * parsed again. Rejects with what `refuse` makes of the reason: the file cannot be read, or holds no certificate, or something that is none.
+ * parsed again. Rejects with what `refuse` makes of the reason: the file cannot be read, is none or has more than 4 MiB, or holds no certificate, or something that is none.
  */
 export function createAuthoritiesFile(path: string, refuse: (reason: string) => Error): () => Promise<string> {
   let known: { readonly text: string; readonly pem: string } | undefined;
   return async () => {
-    const text = await readFile(path, 'utf8').catch((error: unknown) => {
-      throw refuse(`cannot be read (${String((error as { code?: unknown }).code ?? 'unreadable')})`);
+    const { text } = await readSmallFile(path, maxBytes).catch((error: unknown) => {
+      throw refuse(`cannot be read (${fileReason(error)})`);
     });
     if (known?.text !== text) known = { text, pem: certificatesOf(text, refuse) };
     return known.pem;

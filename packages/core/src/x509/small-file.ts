@@ -20,7 +20,7 @@ export interface SmallFile {
 export async function readSmallFile(path: string, maxBytes: number): Promise<SmallFile> {
   // Opening a device may already do something.
   checkRegular(await stat(path));
-  const handle = await open(path, readOnly);
+  const handle = await openAtOnce(path);
   try {
     // What stands under the name may be another file by now: this one is read.
     const stats = await handle.stat();
@@ -49,9 +49,19 @@ export function fileProblem(error: unknown): string {
   return code === 'ENOENT' ? 'it is not there' : `it cannot be read (${code})`;
 }
 
+/** Why a file could not be read, as a word or two for brackets: the code of the system, or what is wrong with the file. */
+export function fileReason(error: unknown): string {
+  return error instanceof RangeError ? error.message : String((error as NodeJS.ErrnoException | undefined)?.code ?? 'unreadable');
+}
+
 /** What differs when a file is another one or was written to. */
 export function markOfStats({ dev, ino, size, mtimeMs, ctimeMs }: Stats): string {
   return [dev, ino, size, mtimeMs, ctimeMs].join(' ');
+}
+
+/** Opens a file for reading; a pipe under the name is opened too, without waiting for its writer. */
+export function openAtOnce(path: string): Promise<FileHandle> {
+  return open(path, readOnly);
 }
 
 // Without O_NONBLOCK, opening a pipe would wait for its writer. Windows has neither of the two.
