@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createMesh, type Mesh, type RequestEnmesh } from '@enmesh/core';
 import { createTestIssuer } from '@enmesh/core/testing';
 import { runEnmesh } from '../support/command-line.js';
-import { heard } from '../support/waiting.js';
+import { heard, until } from '../support/waiting.js';
 import { peerAuthentication, serviceEntry } from '../support/documents.js';
 
 /** What the door adds to a request. */
@@ -80,11 +80,11 @@ async function joinMesh(serviceAccount: string, config: string, tokenFile: strin
   meshes.push(mesh);
   return mesh;
 }
-const issuedTo = (uri: string): { serial: string; method: string }[] =>
+const issuedTo = (uri: string): { serial: string; method: string; notAfter: string }[] =>
   readFileSync(join(work, 'ca/issued.jsonl'), 'utf8')
     .trim()
     .split('\n')
-    .map((line) => JSON.parse(line) as { serial: string; method: string; identity: string })
+    .map((line) => JSON.parse(line) as { serial: string; method: string; notAfter: string; identity: string })
     .filter(({ identity }) => identity === uri);
 
 beforeAll(async () => {
@@ -194,5 +194,17 @@ describe('two services with identities of enmesh ca', () => {
       readFileSync(join(work, 'product.token'), 'utf8'),
     ])
       expect(told).not.toContain(text);
+  });
+
+  it('come back after the authority was away for longer than their certificates lived, the one with the used join token by renewExpiredWithin', async () => {
+    const ended = Math.max(...issuedTo(gatewayUri).map(({ notAfter }) => Date.parse(notAfter)));
+    await until(() => Date.now() > ended, 'the end of the last certificate');
+    await expect(call()).rejects.toThrow();
+    const settings = join(work, 'ca/ca.yaml');
+    writeFileSync(settings, `${readFileSync(settings, 'utf8')}renewExpiredWithin: 1d\n`);
+    await startCa();
+    await until(async () => (await call().catch(String)) === `200 ${gatewayUri}`, 'both services are back');
+    const late = issuedTo(gatewayUri).filter(({ method }) => method === 'expired-certificate');
+    expect(late).toHaveLength(1);
   });
 });

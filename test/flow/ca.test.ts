@@ -33,10 +33,12 @@ let stop = (): void => {};
 const clock = (): number => Date.now() + late;
 const hour = 3_600_000;
 
-async function start(own: object = {}): Promise<void> {
+async function start(own: { readonly limits?: object; readonly renewExpiredWithin?: string } = {}): Promise<void> {
   // These tests ask in loops.
-  const limits = { perCallerPerMinute: 1_000_000, perAddressPerMinute: 1_000_000, ...own };
-  server = await createCaServer(parseCaSettings({ trustDomain, listen: '127.0.0.1:0', jwt, limits }, directory), { clock });
+  const { limits: ownLimits, ...more } = own;
+  const limits = { perCallerPerMinute: 1_000_000, perAddressPerMinute: 1_000_000, ...ownLimits };
+  const settings = parseCaSettings({ trustDomain, listen: '127.0.0.1:0', jwt, limits, ...more }, directory);
+  server = await createCaServer(settings, { clock });
 }
 beforeEach(async () => {
   parent = mkdtempSync(join(tmpdir(), 'enmesh-ca-'));
@@ -152,6 +154,19 @@ describe('a certificate authority over the wire', () => {
     expect([withForeign.code, new X509Certificate(withForeign.chain[0]!).subjectAltName]).toEqual([0, `URI:${uri}`]);
   });
 
+  it('renews an expired certificate once where it is told to, by the key alone that the handshake proves', async () => {
+    await restartAt(-2 * hour);
+    const ended = await call({ token: await token({}, { now: clock() }), validitySeconds: 600 });
+    late = 0;
+    await server.close(0);
+    await start({ renewExpiredWithin: '1d' });
+    const renewed = await call({ certificate: certificateOf(ended) });
+    expect([renewed.code, new X509Certificate(renewed.chain[0]!).subjectAltName]).toEqual([0, `URI:${uri}`]);
+    expect((await call({ certificate: certificateOf(ended) })).code).toBe(status.UNAUTHENTICATED);
+    expect((await call({ certificate: certificateOf(renewed) })).code).toBe(0);
+    expect(notices.filter(({ kind, level }) => kind === 'certificate-issued' && level === 'warn')).toHaveLength(1);
+  });
+
   it('knows its own intermediates, so that a leaf alone is enough', async () => {
     const first = await call({ token: await token() });
     expect((await call({ certificate: { chain: first.chain[0]!, key: first.key } })).code).toBe(0);
@@ -213,7 +228,7 @@ describe('a certificate authority over the wire', () => {
 
   it.each([{ connections: 3 }, { connectionsPerAddress: 3 }])('turns away connections above its limit: %j', async (limits) => {
     await server.close(0);
-    await start(limits);
+    await start({ limits });
     const silent = await Promise.all(Array.from({ length: 3 }, () => shake()));
     const one = connectTcp(server.port, '127.0.0.1');
     await closed(one);

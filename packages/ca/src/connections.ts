@@ -36,21 +36,28 @@ export function createConnectionLimit(perAddress: number): (socket: Socket) => b
 export function createConnections(): Connections {
   const shown = new Map<string, ShownCertificate>();
   const sockets = new Set<TLSSocket>();
+  const byName = new Map<string, number>();
   return {
     add(socket) {
       const peer = `${socket.remoteAddress}:${socket.remotePort}`;
       const certificate = readShown(socket);
       sockets.add(socket);
+      byName.set(peer, (byName.get(peer) ?? 0) + 1);
       if (certificate !== undefined) shown.set(peer, certificate);
       socket.once('close', () => {
         sockets.delete(socket);
+        const left = (byName.get(peer) ?? 1) - 1;
+        if (left > 0) byName.set(peer, left);
+        else byName.delete(peer);
         if (shown.get(peer) === certificate) shown.delete(peer);
       });
     },
     certificateOf(peer, leaf) {
       const certificate = shown.get(peer);
-      if (certificate === undefined || certificate.problem !== undefined) return certificate;
-      // Two clients behind one address could share the name of a connection; what the call's own connection showed decides.
+      if (certificate === undefined) return undefined;
+      // Two clients behind one address could share the name of a connection; what the call's own connection showed decides. Of a certificate with a problem gRPC
+      // tells nothing.
+      if (certificate.problem !== undefined) return { ...certificate, isSure: byName.get(peer) === 1 };
       return leaf !== undefined && certificate.leaf.equals(leaf) ? certificate : undefined;
     },
     destroy() {
@@ -70,5 +77,5 @@ function readShown(socket: TLSSocket): ShownCertificate | undefined {
   if (leaf === undefined) return undefined;
   // Typed as an error, it is the code of one.
   const problem = socket.authorized ? undefined : String(socket.authorizationError ?? 'not authorized');
-  return { leaf, intermediates, problem };
+  return { leaf, intermediates, problem, isSure: true };
 }

@@ -20,6 +20,7 @@ import { openDenyList } from './deny-list.js';
 import { openIssuanceLog, type IssuanceLog } from './issuance-log.js';
 import { createIssuer, type Issue, type SigningRequest } from './issue.js';
 import { createJoinToken } from './join-tokens.js';
+import { createLateRenewals } from './late-renewals.js';
 import { openTokenCallers } from './jwt-callers.js';
 import { initAuthority } from './make-files.js';
 import { parseCaSettings } from './settings.js';
@@ -55,7 +56,10 @@ async function open(more: object = {}, issuanceLog?: IssuanceLog): Promise<void>
   authority = await openAuthority({ directory, trustDomain, clock });
   log = await openIssuanceLog(directory);
   const tokens = await openTokenCallers(settings.jwt, clock);
-  const authenticate = createAuthenticator({ settings, authority, tokens, reviewer: undefined });
+  const authenticate = createAuthenticator({
+    ...{ settings, authority, tokens, reviewer: undefined },
+    lateRenewals: createLateRenewals({ directory, clock }),
+  });
   const denyList = await openDenyList(directory);
   issue = createIssuer({ settings, authority, authenticate, denyList, log: issuanceLog ?? log, clock });
 }
@@ -90,7 +94,7 @@ const derOf = (pem: string | undefined): Buffer[] => parsePem(pem ?? '', 'CERTIF
 const factsOf = (chain: readonly string[]) => readCertificateFacts(derOf(chain[0])[0] ?? Buffer.alloc(0));
 const shown = (chain: readonly string[], problem?: string): ShownCertificate => {
   const [leaf = Buffer.alloc(0), ...intermediates] = derOf(chain.slice(0, -1).join(''));
-  return { leaf, intermediates, problem };
+  return { leaf, intermediates, problem, isSure: true };
 };
 const withCertificate = (certificate: ShownCertificate, token?: string) => issue(requestOf({ proof: { token, certificate } }));
 const refused = (code: string, text = /./): Error =>
@@ -198,7 +202,7 @@ describe('an authority', () => {
       ca: derOf(signer.certificate)[0] ?? Buffer.alloc(0),
     };
     for (const [name, leaf] of Object.entries(bad))
-      await expect(withCertificate({ leaf, intermediates: [], problem: undefined }), name).rejects.toThrow(
+      await expect(withCertificate({ leaf, intermediates: [], problem: undefined, isSure: true }), name).rejects.toThrow(
         refused('ENMESH_CA_UNPROVED'),
       );
     const other = join(parent, 'other');
@@ -206,9 +210,98 @@ describe('an authority', () => {
     const theirs = await openAuthority({ directory: other, trustDomain, clock });
     const signedByOther = await leafWith({ issuer: theirs.current().signer.certificate, issuerKey: theirs.current().signer.key });
     const intermediates = theirs.current().intermediates.flatMap(derOf);
-    await expect(withCertificate({ leaf: signedByOther, intermediates, problem: undefined })).rejects.toThrow(
+    await expect(withCertificate({ leaf: signedByOther, intermediates, problem: undefined, isSure: true })).rejects.toThrow(
       refused('ENMESH_CA_UNPROVED'),
     );
+  });
+
+  describe('with renewExpiredWithin', () => {
+    const within = async (renewExpiredWithin: string): Promise<void> => {
+      await log.close();
+      await open({ renewExpiredWithin });
+    };
+    const late = (chain: readonly string[], token?: string) => withCertificate(shown(chain, 'CERT_HAS_EXPIRED'), token);
+
+    it('renews an expired certificate once within that time, and tells of it', async () => {
+      await within('1d');
+      const first = await withToken();
+      const { serial } = factsOf(first);
+      now += 20 * hour;
+      const tries = await Promise.allSettled(Array.from({ length: 5 }, () => late(first)));
+      const chains = tries.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+      expect(chains.map((chain) => factsOf(chain).uriSans)).toEqual([[uri]]);
+      expect(records().at(-1)).toMatchObject({ method: 'expired-certificate', proof: serial });
+      expect(notices.filter(({ kind, level }) => kind === 'certificate-issued' && level === 'warn')).toHaveLength(1);
+      now += hour / 2;
+      await expect(late(first)).rejects.toThrow(refused('ENMESH_CA_UNPROVED', /has expired, and it was renewed at 2026-/));
+      now += hour;
+      await expect(late(chains[0] ?? [])).resolves.toBeDefined();
+    });
+
+    it('refuses one whose end is longer ago, and all where it is not set', async () => {
+      const first = await withToken();
+      now += 2 * hour;
+      await expect(late(first)).rejects.toThrow(refused('ENMESH_CA_UNPROVED', /CERT_HAS_EXPIRED/));
+      await within('1h');
+      await expect(late(first)).resolves.toBeDefined();
+      const second = await withToken();
+      now += 2 * hour + 1_000;
+      await expect(late(second)).rejects.toThrow(refused('ENMESH_CA_UNPROVED', /renewExpiredWithin is shorter/));
+    });
+
+    it('refuses one that was renewed while it lived, for its owner has another', async () => {
+      await within('1d');
+      const first = await withToken();
+      await withCertificate(shown(first));
+      now += 2 * hour;
+      await expect(late(first)).rejects.toThrow(refused('ENMESH_CA_UNPROVED', /it was renewed at/));
+    });
+
+    it('refuses one on the deny list, one that the log does not have, and one whose log cannot be read', async () => {
+      await within('1d');
+      const [first, second] = [await withToken(), await withToken()];
+      now += 2 * hour;
+      writeFileSync(join(directory, 'deny.list'), `serial ${factsOf(first).serial}\n`);
+      await expect(late(first)).rejects.toThrow(refused('ENMESH_CA_DENIED'));
+      const path = join(directory, 'issued.jsonl');
+      const text = readFileSync(path, 'utf8');
+      writeFileSync(path, text.replace(factsOf(second).serial, '00'));
+      await expect(late(second)).rejects.toThrow(refused('ENMESH_CA_UNPROVED', /the issuance log does not have it/));
+      writeFileSync(path, text.replaceAll(/"publicKeySha256":"../g, '"publicKeySha256":"zz'));
+      await expect(late(second)).rejects.toThrow(refused('ENMESH_CA_UNPROVED', /another identity or key/));
+      writeFileSync(path, text.replaceAll('"identity"', 'identity'));
+      await expect(late(second)).rejects.toThrow(refused('ENMESH_CA_UNPROVED', /cannot be read/));
+      rmSync(path);
+      await expect(late(second)).rejects.toThrow(refused('ENMESH_CA_UNPROVED', /cannot be read \(ENOENT\)/));
+      writeFileSync(path, text);
+      await expect(late(second)).resolves.toBeDefined();
+    });
+
+    it('refuses one of a connection that is not for certain the one of the call, and one that a foreign root signed', async () => {
+      await within('1d');
+      const first = await withToken();
+      const other = join(parent, 'other');
+      await initAuthority({ directory: other, trustDomain, settings: { name: 'ca.yaml', text: '' }, clock });
+      const { signer } = (await openAuthority({ directory: other, trustDomain, clock })).current();
+      const foreign = await issueCertificate({
+        ...svidOptions(uri, createPublicKey(key)),
+        ...{ issuer: signer.certificate, issuerKey: signer.key, notBefore: now - hour, notAfter: now + hour },
+      });
+      now += 2 * hour;
+      const expired = shown(first, 'CERT_HAS_EXPIRED');
+      await expect(withCertificate({ ...expired, isSure: false })).rejects.toThrow(
+        refused('ENMESH_CA_UNPROVED', /two connections/),
+      );
+      await expect(withCertificate({ ...expired, leaf: derOf(foreign)[0] ?? Buffer.alloc(0) })).rejects.toThrow(
+        refused('ENMESH_CA_UNPROVED', /does not sign/),
+      );
+      await expect(late(first, 'nonsense')).rejects.toThrow(refused('ENMESH_CA_UNPROVED', /it has expired; the token/));
+    });
+
+    it('refuses one that lives while another of its chain has expired', async () => {
+      await within('1d');
+      await expect(late(await withToken())).rejects.toThrow(refused('ENMESH_CA_UNPROVED', /of its chain has expired/));
+    });
   });
 
   it('takes a join token once, and not for a faulty request', async () => {

@@ -1,4 +1,4 @@
-import { createHash, type KeyObject } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import { EnmeshError, isEnmeshError, noticeEvents } from '@enmesh/core/issuance';
 import { issueCertificate, parseCsr, parsePem, readCertificateFacts, svidOptions } from '@enmesh/core/x509';
 import { addressKey } from './address.js';
@@ -7,6 +7,7 @@ import type { Authenticate, Caller, Proof } from './callers.js';
 import { unproved } from './callers.js';
 import type { DenyList } from './deny-list.js';
 import type { IssuanceLog } from './issuance-log.js';
+import { keyHash } from './key-hash.js';
 import { createRateLimit } from './rate-limit.js';
 import type { CaSettings } from './settings.js';
 import { checkTime } from './signing-files.js';
@@ -61,7 +62,7 @@ export function createIssuer(o: {
     const lifeMs = lifeOf(request.validitySeconds, settings);
     checkTime(o.authority.current().signer, settings.directory, clock());
     // Used up as late as can be, so that a faulty request does not cost the token; nothing is signed for whoever came second.
-    if (caller.take !== undefined && !(await caller.take())) throw unproved('the join token was used a moment ago');
+    await caller.take?.();
     return sign({ caller, key, lifeMs, address: request.address, authority: o.authority, log: o.log, now: clock() });
   };
   return async (request) => {
@@ -126,9 +127,6 @@ async function sign(o: {
     notAfter: Math.min(Math.ceil((now + o.lifeMs) / 1000) * 1000, signer.notAfter),
   });
   const { serial, notAfter } = readCertificateFacts(parsePem(leaf, 'CERTIFICATE')[0] ?? Buffer.alloc(0));
-  const publicKeySha256 = createHash('sha256')
-    .update(key.export({ type: 'spki', format: 'der' }))
-    .digest('hex');
   const { identity, method, proof } = caller;
   const until = new Date(notAfter).toISOString();
   await o.log.append({
@@ -138,14 +136,15 @@ async function sign(o: {
     method,
     proof,
     notAfter: until,
-    publicKeySha256,
+    publicKeySha256: keyHash(key),
     address,
   });
   if (noticeEvents.hasSubscribers) {
     const message = `${identity} by ${method} from ${address}, serial ${serial}, until ${until}`;
     noticeEvents.publish({
       kind: 'certificate-issued',
-      level: 'info',
+      // Rare, and somebody should know: a workload was away for longer than its certificate lived.
+      level: method === 'expired-certificate' ? 'warn' : 'info',
       message,
       details: { identity, method, serial, notAfter, address },
     });

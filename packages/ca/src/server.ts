@@ -10,6 +10,7 @@ import { openDenyList } from './deny-list.js';
 import { openIssuanceLog } from './issuance-log.js';
 import { createIssuer, type Issue } from './issue.js';
 import { sweepJoinTokens } from './join-tokens.js';
+import { createLateRenewals } from './late-renewals.js';
 import { openTokenCallers } from './jwt-callers.js';
 import { certificateService, type CertificateRequestMessage, type CertificateResponseMessage } from './messages.js';
 import { createServingContext } from './serving-certificate.js';
@@ -55,7 +56,8 @@ export async function createCaServer(settings: CaSettings, o: { readonly clock?:
   const reviewer = settings.tokenReview === undefined ? undefined : await openTokenReviewer(settings.tokenReview);
   const tokens = await openTokenCallers(settings.jwt, clock);
   const log = await openIssuanceLog(directory);
-  const authenticate = createAuthenticator({ settings, authority, tokens, reviewer });
+  const lateRenewals = createLateRenewals({ directory, clock });
+  const authenticate = createAuthenticator({ settings, authority, tokens, reviewer, lateRenewals });
   const issue = createIssuer({ settings, authority, authenticate, denyList, log, clock });
   const connections = createConnections();
   const grpc = new Server(grpcOptions);

@@ -16,6 +16,7 @@ describe('the settings of an authority', () => {
       ttlSeconds: 86_400,
       maxTtlSeconds: 86_400,
       joinTokens: true,
+      renewExpiredSeconds: 0,
       jwt: [],
       tokenReview: undefined,
       limits: {

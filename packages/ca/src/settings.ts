@@ -67,6 +67,8 @@ export interface CaSettings {
   readonly ttlSeconds: number;
   readonly maxTtlSeconds: number;
   readonly joinTokens: boolean;
+  /** For how long after its end a certificate may still be renewed, in seconds; 0 for not at all. */
+  readonly renewExpiredSeconds: number;
   readonly jwt: readonly IssuerSettings[];
   readonly tokenReview: TokenReviewSettings | undefined;
   readonly limits: LimitSettings;
@@ -91,19 +93,21 @@ export function parseCaSettings(value: unknown, directory: string): CaSettings {
     ttl: optional(parseDuration, day),
     maxTtl: optional(parseDuration),
     joinTokens: optional(readFlag, true),
+    renewExpiredWithin: optional(parseDuration, 0),
     jwt: optional(readList(issuerReader(path)), []),
     tokenReview: optional(
       readObject({ url: readHttpsUrl, ca: path, tokenFile: path, audiences: readAudiences }) as Reader<TokenReviewSettings>,
     ),
     limits: optional(readLimits, readLimits({}, 'limits')),
   })(value, '');
-  const { ttl, maxTtl = Math.max(ttl, day), ...rest } = parsed;
+  const { ttl, maxTtl = Math.max(ttl, day), renewExpiredWithin: renewExpiredSeconds, ...rest } = parsed;
   if (ttl > maxTtl) throw settingsError('ttl', 'is longer than maxTtl');
   if (maxTtl > 90 * day) throw settingsError('maxTtl', 'is longer than 90 days: revocation is by short life');
+  if (renewExpiredSeconds > 30 * day) throw settingsError('renewExpiredWithin', 'is longer than 30 days');
   if (rest.names.length === 0) throw settingsError('names', 'must name the authority at least once');
   for (const { identities } of rest.jwt) for (const mapping of identities) checkIdentity(mapping, rest.trustDomain);
   checkIssuers(rest.jwt);
-  return { ...rest, directory: root, ttlSeconds: ttl, maxTtlSeconds: maxTtl };
+  return { ...rest, directory: root, ttlSeconds: ttl, maxTtlSeconds: maxTtl, renewExpiredSeconds };
 }
 
 const readLimits: Reader<LimitSettings> = readObject({

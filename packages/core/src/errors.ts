@@ -372,7 +372,7 @@ export const errorTable = table({
     status: 503,
     public: 'This service has no identity yet',
     meaning:
-      'There is nothing to prove to the certificate authority who is asking: no token, and no client certificate that is valid.',
+      'There is nothing to prove to the certificate authority who is asking: no token, and no client certificate that is valid; or an expired one that the authority does not renew.',
     remedy:
       "Mount a projected service-account token with the CA's audience (istio-ca) at the path in the message, or name provCert.",
   },

@@ -15,6 +15,8 @@ export interface AuthorityOptions {
   readonly roots: () => Promise<string | undefined>;
   /** The SVID that is held now, if it is valid. */
   readonly held: () => X509Svid | undefined;
+  /** The SVID that was held last, if it has ended. */
+  readonly ended: () => X509Svid | undefined;
   readonly clock: () => number;
   readonly random: () => number;
   readonly timer: Timer;
@@ -47,7 +49,7 @@ export function createAuthority(options: AuthorityOptions): () => Promise<Answer
     const { settings, clock, warn, callTimeoutMs = longestCallMs } = options;
     const { proofs, doubts } = await collectProofs(
       settings,
-      { svid: options.held(), isUsed: (token) => token === usedToken },
+      { svid: options.held(), ended: options.ended(), isUsed: (token) => token === usedToken },
       clock(),
     );
     if (proofs.length === 0)
@@ -55,7 +57,7 @@ export function createAuthority(options: AuthorityOptions): () => Promise<Answer
         'ENMESH_ISSUANCE_CREDENTIAL_MISSING',
         `there is nothing to prove to the CA who asks: ${doubts.join('; ') || 'JWT_POLICY speaks of no token, and there is no certificate (PROV_CERT)'}`,
       );
-    if (doubts.length > 0) warn(`${doubts.join('; ')}; going on with ${proofs[0]?.description}`);
+    if (doubts.length > 0 && proofs[0]?.isLast !== true) warn(`${doubts.join('; ')}; going on with ${proofs[0]?.description}`);
     const roots = await options.roots();
     const key = await newKey(settings.keyType);
     const csr = await createCsr({ key, uriSan: settings.uri });

@@ -49,13 +49,19 @@ export function openIstioIdentity(
   const ended = new AbortController();
   const trust = createTrust({ settings, timer, warn });
   const held = (): X509Svid | undefined => heldBy(rotation);
+  let last: X509Svid | undefined;
+  const hasEnded = (): X509Svid | undefined => (last !== undefined && clock() >= last.notAfter ? last : undefined);
   const roots = (): Promise<string | undefined> => trust.caRoots();
-  const request = createAuthority({ settings, roots, held, clock, random, timer, callTimeoutMs, signal: ended.signal, warn });
+  const request = createAuthority({
+    ...{ settings, roots, held, ended: hasEnded, clock, random, timer, callTimeoutMs },
+    ...{ signal: ended.signal, warn },
+  });
   const rotation = createRotation({
     // Peers have to be known by the new roots before anyone shows them the new SVID.
     issue: async () => {
       const { svid, roots } = await request();
       trust.answered(roots);
+      last = svid;
       return svid;
     },
     clock,
@@ -70,6 +76,7 @@ export function openIstioIdentity(
     ready: () => rotation.ready(),
     close() {
       ended.abort();
+      last = undefined;
       rotation.close();
       trust.close();
     },

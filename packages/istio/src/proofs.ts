@@ -10,6 +10,8 @@ export interface Proof {
   readonly description: string;
   readonly token?: string;
   readonly certificate?: { readonly chain: string; readonly key: KeyObject };
+  /** Whether it is shown only for want of anything that is good. */
+  readonly isLast?: true;
 }
 
 /** What there is to prove with, best first, and what is wrong with the rest, one sentence each. */
@@ -25,6 +27,8 @@ const maxPemBytes = 256 * 1024;
 export interface Holding {
   /** The SVID that is held now, if it is valid. */
   readonly svid: X509Svid | undefined;
+  /** The SVID that was held last, where it has ended. */
+  readonly ended: X509Svid | undefined;
   /** Whether a token has already brought a certificate. */
   readonly isUsed: (token: string) => boolean;
 }
@@ -32,9 +36,14 @@ export interface Holding {
 /**
  * Collects, anew for each certificate, the token of the file, the SVID that is held, and the certificate of `provCert`. A certificate that has expired is
  * no proof: with it the CA could not even be reached. A join token is for those who have nothing else: the SVID goes before it, and one that has brought a
- * certificate is never shown again.
+ * certificate is never shown again. Where nothing else is left, an SVID of ours that has ended is: an authority may renew it within a time of its own
+ * (`renewExpiredWithin` of `@enmesh/ca`).
  */
-export async function collectProofs(settings: IstioSettings, { svid: held, isUsed }: Holding, now: number): Promise<Proofs> {
+export async function collectProofs(
+  settings: IstioSettings,
+  { svid: held, ended, isUsed }: Holding,
+  now: number,
+): Promise<Proofs> {
   const [shown, provided] = await Promise.all([readToken(settings.tokenFile), readProvided(settings.provCert, now)]);
   const own: Proof[] =
     held === undefined ? [] : [{ description: 'the present SVID', certificate: { chain: held.chain, key: held.privateKey } }];
@@ -46,10 +55,15 @@ export async function collectProofs(settings: IstioSettings, { svid: held, isUse
   const token = isSpent ? (own.length > 0 ? [] : [spent]) : shown === undefined ? [] : [shown];
   const others = provided === undefined ? [] : [provided];
   const found = once ? [...own, ...token, ...others] : [...token, ...own, ...others];
-  return {
-    proofs: found.filter((proof) => typeof proof !== 'string'),
-    doubts: found.filter((proof) => typeof proof === 'string'),
-  };
+  const proofs = found.filter((proof) => typeof proof !== 'string');
+  const doubts = found.filter((proof) => typeof proof === 'string');
+  return proofs.length === 0 && ended !== undefined ? { proofs: [endedProof(ended, doubts)], doubts } : { proofs, doubts };
+}
+
+function endedProof({ chain, privateKey, notAfter }: X509Svid, doubts: readonly string[]): Proof {
+  const why = doubts.length === 0 ? '' : ` (${doubts.join('; ')})`;
+  const description = `the SVID that ended at ${new Date(notAfter).toISOString()}, for want of anything else${why}`;
+  return { description, certificate: { chain, key: privateKey }, isLast: true };
 }
 
 async function readToken(path: string | undefined): Promise<Proof | string | undefined> {

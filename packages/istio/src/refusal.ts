@@ -19,12 +19,13 @@ export function isPassing(error: unknown): boolean {
   return isServiceError(error) && passing.has(error.code) && !isTooLong(error);
 }
 
+const isDisbelieved = ({ code }: ServiceError): boolean => code === status.UNAUTHENTICATED || code === status.PERMISSION_DENIED;
+
 /** Whether another proof may be believed where this one was not, or may get through where a certificate broke the handshake. */
 export function mayAnotherProofDo(error: unknown, proof: Proof): boolean {
   // A certificate that OpenSSL does not take is no proof.
   if (!isServiceError(error)) return proof.certificate !== undefined;
-  const isDisbelieved = error.code === status.UNAUTHENTICATED || error.code === status.PERMISSION_DENIED;
-  return isDisbelieved || (proof.certificate !== undefined && error.code === status.UNAVAILABLE);
+  return isDisbelieved(error) || (proof.certificate !== undefined && error.code === status.UNAVAILABLE);
 }
 
 /** Whether the CA refused the life that was asked for: istiod does not shorten it by itself. */
@@ -39,6 +40,9 @@ export function refusalOf(error: unknown, settings: IstioSettings, proofs: reado
   const shown = proofs.map(({ description }) => description).join(' and ');
   const said = `${status[error.code] ?? error.code}${quoted(error.details)}`;
   const refused = (text: string): EnmeshError => new EnmeshError('ENMESH_ISSUANCE_CA_REFUSED', text);
+  // istiod refuses the connection of an expired certificate, @enmesh/ca the call.
+  if (proofs.at(-1)?.isLast === true && (isDisbelieved(error) || /alert certificate expired/i.test(error.details)))
+    return new EnmeshError('ENMESH_ISSUANCE_CREDENTIAL_MISSING', `${ca} does not take ${shown} (${said})`);
   if (isTooLong(error)) return unusable('it is longer than 256 KiB');
   switch (error.code) {
     case status.UNAUTHENTICATED:
