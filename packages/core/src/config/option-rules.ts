@@ -18,6 +18,7 @@ const rules: Readonly<Record<keyof MeshOptions | 'extAuthz', Rule>> = {
   config: ['the path of a directory, or a source with read() and watch()', (value) => isText(value) || isSource(value)],
   identity: elsewhere,
   federation: elsewhere,
+  bundleSnapshotDirectory: text,
   jwks: map,
   permissiveAnyAlpn: flag,
   istioHeaders: flag,

@@ -31,6 +31,8 @@ export interface ServiceFile {
   readonly identity?: IdentitySettings;
   /** Bundle endpoints of foreign trust domains; paths are relative to the file. */
   readonly federation?: readonly FederatedDomain[];
+  /** Where the bundles fetched are kept for a restart; relative to the file. */
+  readonly bundleSnapshotDirectory?: string;
   /** Path of the configuration directory, relative to the file. */
   readonly config?: string;
   readonly jwks?: JwksSettings;
@@ -63,6 +65,7 @@ const serviceFile = record<ServiceFile>({
   labels: mapOf(text()),
   identity: identityShape,
   federation: federationShape,
+  bundleSnapshotDirectory: text({ min: 1 }),
   config: text({ min: 1 }),
   jwks,
   permissiveAnyAlpn: flag,

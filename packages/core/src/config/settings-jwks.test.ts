@@ -20,6 +20,16 @@ it('keeps key sets where code, the environment or the file says, in this order, 
   expect(read({ file: join(directory, 'bare.yaml') }).snapshotDirectory).toBe(undefined);
 });
 
+it('keeps bundles where code, the environment or the file says, in this order, and nowhere by default', () => {
+  const named = join(directory, 'bundles.yaml');
+  writeFileSync(named, 'namespace: shop\nconfig: mesh\nbundleSnapshotDirectory: bundles\n');
+  const from = { ENMESH_BUNDLE_SNAPSHOT_DIRECTORY: 'from-env' };
+  expect(read().bundleSnapshotDirectory).toBe(undefined);
+  expect(read({ file: named }).bundleSnapshotDirectory).toBe(join(directory, 'bundles'));
+  expect(read({ file: named, env: from }).bundleSnapshotDirectory).toBe(resolve('from-env'));
+  expect(read({ env: from, bundleSnapshotDirectory: 'from-code' }).bundleSnapshotDirectory).toBe(resolve('from-code'));
+});
+
 it('allows plain http by issuer, code before the file', () => {
   const { insecureHttp } = read({ jwks: { 'https://b': { insecureHttp: true }, 'https://a': {} } });
   expect(['https://a', 'https://b', 'https://c', 'snapshotDirectory', '__proto__', 'toString'].map(insecureHttp)).toEqual([

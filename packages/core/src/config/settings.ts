@@ -48,6 +48,11 @@ export interface MeshOptions {
    */
   readonly federation?: readonly FederatedDomain[];
   /**
+   * Keeps the bundles fetched of foreign trust domains for up to 24 hours (`ENMESH_BUNDLE_SNAPSHOT_DIRECTORY`), so that a restart while an endpoint is down goes on taking
+   * its peers; whoever may write there can make such peers. Default: none.
+   */
+  readonly bundleSnapshotDirectory?: string;
+  /**
    * Per issuer: `insecureHttp` allows its key set to be fetched over plain http, `caFile` names the authorities of its server in place of the system's. `snapshotDirectory` (`ENMESH_JWKS_SNAPSHOT_DIRECTORY`) keeps fetched sets
    * for up to 24 hours, so that a restart while an issuer is down goes on taking its tokens; whoever may write there can sign tokens.
    */
@@ -107,6 +112,7 @@ export interface Settings extends AuditSettings {
   /** The authorities of the servers that give an issuer's keys; undefined for the system's. */
   readonly keysCaFile: (issuer: string) => string | undefined;
   readonly snapshotDirectory: string | undefined;
+  readonly bundleSnapshotDirectory: string | undefined;
   readonly permissiveAnyAlpn: boolean;
   readonly istioHeaders: boolean;
   readonly log: boolean;
@@ -141,7 +147,16 @@ export function readSettings(options: MeshOptions): Settings {
     ...identityOf(options.identity, env, file, base),
     federation: federationOf(options.federation, env, file, base),
     ...issuerKeysOf(options.jwks, file.jwks, base),
-    snapshotDirectory: snapshotDirectoryOf(options.jwks, env, file, base),
+    snapshotDirectory: directoryOf(
+      options.jwks?.snapshotDirectory ?? env.ENMESH_JWKS_SNAPSHOT_DIRECTORY,
+      file.jwks?.snapshotDirectory,
+      base,
+    ),
+    bundleSnapshotDirectory: directoryOf(
+      options.bundleSnapshotDirectory ?? env.ENMESH_BUNDLE_SNAPSHOT_DIRECTORY,
+      file.bundleSnapshotDirectory,
+      base,
+    ),
     permissiveAnyAlpn: options.permissiveAnyAlpn ?? file.permissiveAnyAlpn ?? false,
     istioHeaders: options.istioHeaders ?? file.istioHeaders ?? false,
     log: options.log ?? file.log ?? true,
@@ -190,15 +205,9 @@ function issuerKeysOf(
   };
 }
 
-function snapshotDirectoryOf(
-  given: JwksSettings | undefined,
-  env: NodeJS.ProcessEnv,
-  file: ServiceFile,
-  base: string,
-): string | undefined {
-  const fromCode = given?.snapshotDirectory ?? env.ENMESH_JWKS_SNAPSHOT_DIRECTORY;
+/** A directory that code or the environment names, relative to the working directory, or else the file, relative to itself. */
+function directoryOf(fromCode: string | undefined, fromFile: string | undefined, base: string): string | undefined {
   if (fromCode !== undefined && fromCode !== '') return resolve(fromCode);
-  const fromFile = file.jwks?.snapshotDirectory;
   return fromFile === undefined ? undefined : resolve(base, fromFile);
 }
 

@@ -1,6 +1,9 @@
 import { generateKeyPairSync, X509Certificate } from 'node:crypto';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { noticeEvents, type NoticeEvent } from '../telemetry/events.js';
 import { createTestAuthority, type TestAuthority } from '../testing/authority.js';
@@ -242,6 +245,97 @@ describe('an answer of a bundle endpoint', () => {
     ]);
   });
 });
+
+describe('a bundle kept on disk', () => {
+  let directory: string;
+  let clock: ReturnType<typeof createTestClock>;
+  let next: TestAuthority;
+  const kinds = () => notices.map(({ kind }) => kind);
+  const again = (options: Partial<BundleEndpointOptions> = {}): BundleEndpoint =>
+    start({ snapshotDirectory: directory, clock: clock.now, timer: clock.timer, ...options });
+  /** The file of a bundle with another root than the given one, after which the endpoint is down. */
+  const keep = async (): Promise<string> => {
+    const first = again();
+    await first.ready();
+    const file = await untilHolds(() => {
+      const [name = ''] = readdirSync(directory).filter((found) => found.endsWith('.json'));
+      expect(name).not.toBe('');
+      return join(directory, name);
+    });
+    first.close();
+    answer = { status: 503, headers: {}, body: '' };
+    notices.length = 0;
+    return file;
+  };
+  beforeEach(async () => {
+    directory = join(mkdtempSync(join(tmpdir(), 'enmesh-bundles-')), 'kept');
+    ends.push(() => rmSync(join(directory, '..'), { recursive: true }));
+    clock = createTestClock(Date.now());
+    next = await createTestAuthority({ trustDomain: 'partner.test' });
+    publish([x509Key(authority.rootPem), x509Key(next.rootPem), jwtKey], { spiffe_sequence: 7 });
+  });
+
+  it('is used by a restart while the endpoint is down, and told; an older one is not taken in its place later', async () => {
+    await keep();
+    const fetchedAt = clock.now();
+    clock.advance(1_800_000);
+    const restarted = again();
+    await restarted.ready();
+    await restarted.tried();
+    expect(restarted.current().get('partner.test')?.roots).toEqual([authority.rootPem, next.rootPem]);
+    expect(restarted.jwtBundle()?.keys.map(({ kid }) => kid)).toEqual(['k']);
+    expect(restarted.status()).toMatchObject({ fetchedAt, failures: 1 });
+    expect(kinds()).toEqual(['bundle-restored', 'bundle-refreshed', 'bundle-failed']);
+    expect(lastFailure()).toMatch(/status 503; the last good bundle is kept/);
+    publish([x509Key(authority.rootPem)], { spiffe_sequence: 6 });
+    await untilHolds(() => expect(clock.pending).toBe(1));
+    clock.advance(1_000);
+    await untilHolds(() => expect(lastFailure()).toMatch(/is older/));
+    publish([x509Key(next.rootPem)], { spiffe_sequence: 8 });
+    await untilHolds(() => expect(clock.pending).toBe(1));
+    clock.advance(2_000);
+    await untilHolds(() => expect(restarted.current().get('partner.test')?.roots).toEqual([next.rootPem]));
+  });
+
+  it('is private, and not looked at while the endpoint answers', async () => {
+    const file = await keep();
+    expect([statSync(file).mode & 0o777, statSync(directory).mode & 0o777]).toEqual([0o600, 0o700]);
+    publish([x509Key(authority.rootPem)], { spiffe_sequence: 8 });
+    const restarted = again({ roots: authority.rootPem });
+    await restarted.ready();
+    expect(restarted.current().get('partner.test')?.roots).toEqual([authority.rootPem]);
+    expect(kinds()).not.toContain('bundle-restored');
+  });
+
+  it.each<[string, RegExp, (file: string) => void]>([
+    ['older than a day', /older than 24 hours/, () => clock.advance(24 * 3_600_000 + 1)],
+    ['of the future', /or of the future/, () => clock.advance(-3_600_000)],
+    ['open to others', /open to, another user/, (file) => chmodSync(file, 0o640)],
+    ['damaged', /is damaged/, (file) => writeFileSync(file, '{')],
+    [
+      'of another domain',
+      /of other keys/,
+      (file) => replaceIn(file, '"trustDomain":"partner.test"', '"trustDomain":"other.test"'),
+    ],
+    ['no bundle', /Not a SPIFFE bundle/, (file) => replaceIn(file, 'x5c', 'x5d')],
+  ])('is not used where it is %s', async (_what, words, spoil) => {
+    spoil(await keep());
+    const restarted = again({ profile: 'https_web', endpointSpiffeId: undefined as never, roots: authority.rootPem });
+    await restarted.tried();
+    expect(() => restarted.current()).toThrow(expect.objectContaining({ code: 'ENMESH_IDENTITY_NONE' }));
+    expect(notices[0]).toMatchObject({ kind: 'bundle-failed', message: expect.stringMatching(words) as unknown });
+  });
+
+  it('that cannot be written costs nothing but a notice', async () => {
+    writeFileSync(join(directory, '..', 'file'), '');
+    const endpoint = again({ snapshotDirectory: join(directory, '..', 'file', 'kept') });
+    await endpoint.ready();
+    await untilHolds(() => expect(lastFailure()).toMatch(/its snapshot cannot be written \(ENOTDIR\)/));
+  });
+});
+
+const replaceIn = (file: string, part: string, other: string): void =>
+  writeFileSync(file, readFileSync(file, 'utf8').replace(part, other));
 
 describe('settings that can never work', () => {
   it.each<[RegExp, Partial<BundleEndpointOptions>]>([

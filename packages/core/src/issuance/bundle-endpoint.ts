@@ -4,10 +4,10 @@ import { parseSpiffeId } from '../identity/spiffe-id.js';
 import type { TrustBundle, TrustBundleSet } from '../identity/trust-bundle.js';
 import { parseTrustDomain } from '../identity/trust-domain.js';
 import type { JwtBundle } from '../jwt/jwt-svid.js';
-import { noticeEvents, type NoticeEvent } from '../telemetry/events.js';
 import { formatPem, parsePem } from '../x509/pem.js';
 import { fetchBundle, parseEndpointUrl, type EndpointProof } from './bundle-fetch.js';
-import { addWatcher } from './held-svid.js';
+import { createBundleSnapshot, type BundleSnapshot } from './bundle-snapshot.js';
+import { addWatcher, notice, timeText } from './held-svid.js';
 import { createSeldom } from './seldom.js';
 import { parseSpiffeBundle, type SpiffeBundle } from './spiffe-bundle.js';
 import { unrefTimer, type Timer } from './timer.js';
@@ -32,6 +32,8 @@ export interface BundleEndpointOptions {
   readonly timeoutMs?: number;
   /** Largest bundle taken; default 1 MiB. */
   readonly maxBytes?: number;
+  /** A directory where the last good bundle is kept for a restart while the endpoint is down; default none. */
+  readonly snapshotDirectory?: string;
   /** Milliseconds since the epoch; default `Date.now`. */
   readonly clock?: () => number;
   /** Default `setTimeout`, unref'ed. */
@@ -62,6 +64,7 @@ export interface BundleEndpointStatus {
 }
 
 const defaultRefresh = 300;
+const defaultMaxBytes = 1 << 20;
 const leastRefresh = 10;
 const mostRefresh = 24 * 3600;
 const longestBackOff = 60_000;
@@ -69,7 +72,8 @@ const longestBackOff = 60_000;
 /**
  * Keeps the trust bundle of a foreign trust domain from its SPIFFE bundle endpoint (SPIFFE Federation section 5): fetched at once, then as often as its
  * refresh hint says (10 s to a day, five minutes without one), after failures with growing pauses. The last good bundle stays, and an older one (by
- * `spiffe_sequence`) does not replace it. A bundle without keys ends the trust in that domain. Publishes the notices `bundle-refreshed` and `bundle-failed`.
+ * `spiffe_sequence`) does not replace it. A bundle without keys ends the trust in that domain. With `snapshotDirectory` the last good bundle is used, for 24 hours
+ * from its fetch, where the first fetch of a new process fails. Publishes the notices `bundle-refreshed`, `bundle-restored` and `bundle-failed`.
  * Throws `ENMESH_ISSUANCE_BUNDLE`, `ENMESH_IDENTITY_TRUST_DOMAIN_INVALID` or `ENMESH_IDENTITY_SPIFFE_ID_INVALID` for settings that can never work.
  *
  * @example
@@ -95,9 +99,11 @@ class PolledEndpoint implements BundleEndpoint {
   #failures = 0;
   #allFailures = 0;
   #fetchedAt: number | undefined;
+  #isRestoreTried = false;
   #endFirstTry: () => void = () => {};
   readonly #firstTry = new Promise<void>((done) => (this.#endFirstTry = done));
   readonly #seldom = createSeldom({ firstMs: 300_000 });
+  readonly #snapshot: BundleSnapshot | undefined;
   #stopTimer: () => void = () => {};
 
   constructor(options: BundleEndpointOptions) {
@@ -106,6 +112,7 @@ class PolledEndpoint implements BundleEndpoint {
     this.#url = parseEndpointUrl(options.url);
     this.#clock = options.clock ?? Date.now;
     this.#timer = options.timer ?? unrefTimer;
+    this.#snapshot = this.#openSnapshot(options);
     this.#proof = options.profile === 'https_spiffe' ? this.#proveBySvid(options) : this.#proveByName(options);
     void this.#refresh();
   }
@@ -174,7 +181,7 @@ class PolledEndpoint implements BundleEndpoint {
   async #refresh(): Promise<void> {
     let pause: number;
     try {
-      const { timeoutMs = 10_000, maxBytes = 1 << 20 } = this.#options;
+      const { timeoutMs = 10_000, maxBytes = defaultMaxBytes } = this.#options;
       const { signal } = this.#closing;
       // In the promise, so that what a proof lacks counts as a failed fetch.
       const proof = await this.#proof();
@@ -182,7 +189,9 @@ class PolledEndpoint implements BundleEndpoint {
       const text = await fetchBundle(this.#url, proof, { timeoutMs, maxBytes, signal });
       if (signal.aborted) return;
       pause = this.#accept(parseSpiffeBundle(this.#trustDomain, text));
+      this.#snapshot?.keep(text.toString('utf8'), this.#clock());
     } catch (error) {
+      if (!this.#closing.signal.aborted) await this.#restore();
       if (this.#closing.signal.aborted) return;
       pause = this.#fail(error);
     }
@@ -200,9 +209,32 @@ class PolledEndpoint implements BundleEndpoint {
     this.#fetched = bundle;
     const held = this.#bundles?.get(this.#trustDomain);
     if (held === undefined || !isSameBundle(held, bundle.x509)) this.#hold(bundle);
+    this.#endWaiting();
+    return 1000 * Math.min(mostRefresh, Math.max(leastRefresh, bundle.refreshHint ?? defaultRefresh));
+  }
+
+  /** Where nothing has been fetched by this process, what an earlier one has fetched and kept. */
+  async #restore(): Promise<void> {
+    if (this.#fetched !== undefined || this.#isRestoreTried) return;
+    this.#isRestoreTried = true;
+    const kept = await this.#snapshot?.read();
+    if (kept === undefined || this.#closing.signal.aborted) return;
+    const { bundle, fetchedAt } = kept;
+    [this.#fetched, this.#fetchedAt] = [bundle, fetchedAt];
+    const message = `The bundle of trust domain ${this.#trustDomain} is taken from the disk, fetched ${timeText(fetchedAt)}`;
+    notice({ kind: 'bundle-restored', level: 'warn', message, details: { trustDomain: this.#trustDomain, fetchedAt } });
+    this.#hold(bundle);
+    this.#endWaiting();
+  }
+
+  #endWaiting(): void {
     for (const { resolve } of this.#waiting) resolve();
     this.#waiting.clear();
-    return 1000 * Math.min(mostRefresh, Math.max(leastRefresh, bundle.refreshHint ?? defaultRefresh));
+  }
+
+  #openSnapshot({ snapshotDirectory: directory, maxBytes = defaultMaxBytes }: BundleEndpointOptions): BundleSnapshot | undefined {
+    if (directory === undefined) return undefined;
+    return createBundleSnapshot({ directory, trustDomain: this.#trustDomain, url: this.#url, maxBytes, clock: this.#clock });
   }
 
   #hold({ x509, sequence }: SpiffeBundle): void {
@@ -213,7 +245,7 @@ class PolledEndpoint implements BundleEndpoint {
       count === 0
         ? `Trust domain ${this.#trustDomain} has taken back all its roots: none of its peers is accepted`
         : `Holding ${count} root(s) of trust domain ${this.#trustDomain} from its bundle endpoint`;
-    publish({
+    notice({
       kind: 'bundle-refreshed',
       level: count === 0 ? 'warn' : 'info',
       message,
@@ -223,7 +255,7 @@ class PolledEndpoint implements BundleEndpoint {
       try {
         watcher(bundles);
       } catch {
-        publish({ kind: 'bundle-failed', level: 'error', message: `A listener did not take the bundle of ${this.#trustDomain}` });
+        notice({ kind: 'bundle-failed', level: 'error', message: `A listener did not take the bundle of ${this.#trustDomain}` });
       }
     }
   }
@@ -234,7 +266,7 @@ class PolledEndpoint implements BundleEndpoint {
     const message = `No new bundle of trust domain ${this.#trustDomain} from ${this.#url.origin}: ${reason}; ${kept}`;
     if (this.#seldom.isDue(message, this.#clock())) {
       const code = isEnmeshError(error) ? error.code : 'ENMESH_ISSUANCE_BUNDLE';
-      publish({ kind: 'bundle-failed', level: 'warn', code, message, details: { trustDomain: this.#trustDomain } });
+      notice({ kind: 'bundle-failed', level: 'warn', code, message, details: { trustDomain: this.#trustDomain } });
     }
     this.#allFailures += 1;
     this.#failures = Math.min(this.#failures + 1, 16);
@@ -259,10 +291,6 @@ function setOf(bundle: TrustBundle): TrustBundleSet {
 
 function isSameBundle(a: TrustBundle, b: TrustBundle): boolean {
   return a.roots.length === b.roots.length && a.roots.every((root) => b.roots.includes(root));
-}
-
-function publish(event: NoticeEvent): void {
-  if (noticeEvents.hasSubscribers) noticeEvents.publish(event);
 }
 
 function none(message: string): EnmeshError {

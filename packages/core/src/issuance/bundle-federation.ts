@@ -7,7 +7,7 @@ import { readIdentityFile } from './files-read.js';
 import { parseSpiffeBundle } from './spiffe-bundle.js';
 
 /** The foreign trust domains of a workload, and what it holds of its own. */
-export interface FederationOptions extends Pick<BundleEndpointOptions, 'clock' | 'timer'> {
+export interface FederationOptions extends Pick<BundleEndpointOptions, 'clock' | 'timer' | 'snapshotDirectory'> {
   /** Paths in it are absolute. */
   readonly domains: readonly FederatedDomain[];
   /** The mesh's own trust domain, whose bundle comes with the identity and from nowhere else. */
@@ -37,7 +37,8 @@ function openDomain(domain: FederatedDomain, options: FederationOptions): Bundle
   const { trustDomain, url, profile = 'https_web', endpointSpiffeId, roots } = domain;
   if (trustDomain === options.trustDomain)
     throw unusable(`federation names ${trustDomain}, which is this mesh's own trust domain: its bundle comes with the identity`);
-  const known: Pick<BundleEndpointOptions, 'clock' | 'timer'> = {
+  const known: Pick<BundleEndpointOptions, 'clock' | 'timer' | 'snapshotDirectory'> = {
+    ...(options.snapshotDirectory === undefined ? {} : { snapshotDirectory: options.snapshotDirectory }),
     ...(options.clock === undefined ? {} : { clock: options.clock }),
     ...(options.timer === undefined ? {} : { timer: options.timer }),
   };

@@ -30,7 +30,7 @@ export interface BundleUrls {
  * Keeps the roots of SPIFFE bundle endpoints that come and go with a configuration (MeshConfig `caCertificates[].spiffeBundleUrl`): profile `https_web`, the public
  * authorities, as istiod asks them; each by {@link createBundleEndpoint}, whose bounds and notices hold.
  */
-export function createBundleUrls(options: Pick<BundleEndpointOptions, 'clock' | 'timer'> = {}): BundleUrls {
+export function createBundleUrls(options: Pick<BundleEndpointOptions, 'clock' | 'timer' | 'snapshotDirectory'> = {}): BundleUrls {
   const endpoints = new Map<string, BundleEndpoint>();
   const watchers = new Set<(change: void) => void>();
   let roots: ReadonlyMap<string, readonly string[]> = new Map();

@@ -2,10 +2,10 @@ import { EnmeshError } from '../errors.js';
 import { parseKeySet, type JwtKey, type ParsedKeySet } from './jwk.js';
 import type { RemoteKeySource, Timer } from './key-set-fetch.js';
 import { tellExpired } from './key-set-notices.js';
-import type { KeySetSnapshot } from './key-set-snapshot.js';
+import type { Snapshot } from './snapshot-file.js';
 
 /** A key set in use, as it was fetched. */
-export interface HeldKeySet extends KeySetSnapshot {
+export interface HeldKeySet extends Snapshot {
   /** Whether it was read from the disk. */
   readonly restored: boolean;
 }

@@ -3,7 +3,7 @@ import { createHeldKeys, staleAfter, type HeldKeys, type HeldKeySet, type KeysIn
 import type { JwtKey } from './jwk.js';
 import { createKeySetFetch, type KeySetFetchOptions } from './key-set-fetch.js';
 import { placeOf, tellFailed, tellRefreshed, tellRestored, tellSnapshotProblem } from './key-set-notices.js';
-import type { KeySetSnapshot, SnapshotStore } from './key-set-snapshot.js';
+import { isRecent, type Snapshot, type SnapshotStore } from './snapshot-file.js';
 import { createMissBudget } from './miss-budget.js';
 
 export type { HeldKeySet } from './held-keys.js';
@@ -67,7 +67,6 @@ const shortestRefresh = minute;
 const firstRetry = minute;
 const lastRetry = 60 * minute;
 const missWhileFailing = 30_000;
-const snapshotSkew = minute;
 
 /**
  * Starts fetching a key set: at once, then ahead of what its cache headers say, never later than 20 minutes and never sooner than one (less up to 20 % of
@@ -156,7 +155,7 @@ function remoteKeySet(held: HeldKeys, rest: Pick<RemoteKeySet, 'tried' | 'missed
 }
 
 /** Writes sets to the disk, one after the other and in nobody's way. */
-function createKeeper({ source, snapshot }: RemoteKeySetOptions): (set: KeySetSnapshot) => void {
+function createKeeper({ source, snapshot }: RemoteKeySetOptions): (set: Snapshot) => void {
   let writing = Promise.resolve();
   return ({ body, fetchedAt }) => {
     if (snapshot === undefined) return;
@@ -171,8 +170,7 @@ async function restore({ source, snapshot, clock }: RemoteKeySetOptions, held: H
   try {
     const kept = await snapshot?.read();
     if (kept === undefined || closing.aborted) return;
-    const age = clock() - kept.fetchedAt;
-    if (!(age >= -snapshotSkew && age <= staleAfter))
+    if (!isRecent(kept, clock(), staleAfter))
       throw new EnmeshError('ENMESH_JWT_SNAPSHOT', 'its snapshot is older than 24 hours, or of the future');
     held.hold({ ...kept, restored: true });
     tellRestored(source, usableIn(held.current.keys), kept.fetchedAt);

@@ -20,21 +20,28 @@ export interface MeshIdentityOpened extends OpenedIdentity {
  * takes a restart. Rejects as {@link openIdentity}, and with `ENMESH_ISSUANCE_BUNDLE` for a federation that can never work.
  */
 export async function openMeshIdentity(
-  settings: Pick<Settings, 'identity' | 'isIdentitySaid' | 'devDirectory' | 'federation' | 'workload' | 'env' | 'clock'>,
+  settings: Pick<
+    Settings,
+    'identity' | 'isIdentitySaid' | 'devDirectory' | 'federation' | 'bundleSnapshotDirectory' | 'workload' | 'env' | 'clock'
+  >,
   store: Pick<ConfigStore, 'current' | 'watch'>,
 ): Promise<MeshIdentityOpened> {
   const { trustDomain, trustDomainAliases } = store.current().mesh;
-  const { clock, federation: domains } = settings;
+  const { clock, federation: domains, bundleSnapshotDirectory } = settings;
+  const snapshots = bundleSnapshotDirectory === undefined ? {} : { snapshotDirectory: bundleSnapshotDirectory };
   const opened = await openIdentity({ ...settings, trustDomain, trustDomainAliases });
   const bundlesReady = (): Promise<void> => opened.ready();
   let federated;
   try {
-    federated = createFederation({ domains, trustDomain, clock, bundlesReady, bundles: () => bundles.current() });
+    federated = createFederation({
+      ...{ domains, trustDomain, clock, bundlesReady, ...snapshots },
+      bundles: () => bundles.current(),
+    });
   } catch (error) {
     await opened.close();
     throw error;
   }
-  const fetched = createBundleUrls({ clock });
+  const fetched = createBundleUrls({ clock, ...snapshots });
   const stop = followUrls(fetched, store);
   const bundles: TrustBundleSource = createMeshBundles({
     identity: federated.length === 0 ? opened.identity.bundles : joinBundles([opened.identity.bundles, ...federated]),

@@ -68,6 +68,7 @@ export interface NoticeEvent {
     | 'identity-lost'
     | 'bundle-refreshed'
     | 'bundle-failed'
+    | 'bundle-restored'
     | 'key-set-refreshed'
     | 'key-set-failed'
     | 'key-set-expired'
