@@ -240,6 +240,28 @@ describe('createSpiffeIdentity', () => {
     }
   });
 
+  it('finds an agent that said nothing for long and then speaks, whatever root it has by now', async () => {
+    const clock = createTestClock(Date.now());
+    api.misbehave('silent');
+    const identity = await start({ clock: clock.now, timer: clock.timer });
+    for (const [at, patience] of [10_000, 20_000, 40_000, 60_000].entries()) {
+      await untilHolds(() => expect(api.opened).toBe(at + 1));
+      clock.advance(patience);
+    }
+    await untilHolds(() => expect(api.opened).toBe(5));
+    expect(told('identity-waiting')).toHaveLength(1);
+    expect(() => identity.svid.current()).toThrow(none);
+    // It is back on the stream that comes next, with a second root.
+    const next = await createTestAuthority({ trustDomain: 'td.test' });
+    await api.register(web);
+    api.override(replaced({ bundle: derOf(api.authority.rootPem + next.rootPem) }));
+    api.misbehave(undefined);
+    clock.advance(60_000);
+    await identity.ready();
+    expect(identity.bundles.current().get('td.test')?.roots).toHaveLength(2);
+    expect(told('identity-rotated')).toHaveLength(1);
+  });
+
   it('leaves nothing running when closed, and rejects who waits', async () => {
     api.misbehave('silent');
     const clock = createTestClock();

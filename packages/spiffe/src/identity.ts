@@ -30,6 +30,7 @@ export type SpiffeIdentityOptions = SpiffeIdentitySettings & IdentityRequest & {
 
 /** How long silence and denials are as usual. */
 const silence = 10_000;
+const longestSilence = 60_000;
 
 /** An agent on this machine answers at once, or not at all: whoever waits for more than a token should not take it for silence elsewhere. */
 const jwtSvidTimeout = 3_000;
@@ -71,6 +72,7 @@ class SpiffeIdentity implements PlatformIdentity {
   #waitingSince: number | undefined;
   #doubts = '';
   #reopenAt = Infinity;
+  #silences = 0;
   #isClosed = false;
   #stopSilence: () => void = () => {};
   #stopTick: () => void = () => {};
@@ -123,12 +125,14 @@ class SpiffeIdentity implements PlatformIdentity {
 
   #open(): MessageStream<X509SvidResponse> {
     this.#stopSilence();
-    if (!this.#held.isHeld) this.#stopSilence = this.#timer(() => this.#tellSilence(), silence);
+    const patience = Math.min(longestSilence, silence * 2 ** this.#silences);
+    if (!this.#held.isHeld) this.#stopSilence = this.#timer(() => this.#endSilence(), patience);
     return this.#client.stream('FetchX509SVID');
   }
 
   #take(response: X509SvidResponse): void {
     this.#stopSilence();
+    this.#silences = 0;
     try {
       checkX509Message(response);
       const message = this.#choose(response.svids);
@@ -210,11 +214,14 @@ class SpiffeIdentity implements PlatformIdentity {
     this.#tell({ kind: 'identity-lost', level: 'error', code: 'ENMESH_ISSUANCE_WORKLOAD_API', message });
   }
 
-  #tellSilence(): void {
+  /** An agent that came back may have forgotten this stream: another one is opened, less and less often. */
+  #endSilence(): void {
+    this.#silences = Math.min(this.#silences + 1, 16);
     const message =
       `The Workload API at ${this.#endpoint.uri} (${this.#endpoint.from}) has said nothing for ${silence / 1000} s: ` +
       'see that this is the socket of an agent and not of its admin API, and look at the log of the agent';
     this.#tell({ kind: 'identity-waiting', level: 'warn', code: 'ENMESH_ISSUANCE_WORKLOAD_API', message });
+    this.#stream.reopen();
   }
 
   #tellDoubts(svid: X509Svid, problems: readonly EnmeshError[]): void {
