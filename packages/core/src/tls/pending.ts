@@ -22,6 +22,8 @@ export interface PendingConnection {
   /** The client's ALPN list; undefined when it sent none. */
   alpn: readonly string[] | undefined;
   isAlpnRefused: boolean;
+  /** Whether TLS began before its first byte had come. */
+  isUnseen: boolean;
 }
 
 /** How long connections may be pending, in milliseconds since they were accepted. */
@@ -77,9 +79,13 @@ export function createPendingConnections(server: Server, options: PendingOptions
     },
     beginHandshake(connection, epoch) {
       connection.epoch = epoch;
-      deadlines.watch(connection);
     },
   };
+}
+
+/** Whether a connection has begun a handshake, by more than our own readiness for one. */
+export function isHandshaking({ epoch, isUnseen, socket }: PendingConnection): boolean {
+  return epoch !== undefined && !(isUnseen && socket.bytesRead === 0);
 }
 
 function pendingConnection(socket: Socket): PendingConnection {
@@ -93,6 +99,7 @@ function pendingConnection(socket: Socket): PendingConnection {
     epoch: undefined,
     alpn: undefined,
     isAlpnRefused: false,
+    isUnseen: false,
   };
 }
 
@@ -108,7 +115,8 @@ function createDeadlines(
   { sniffMs, handshakeMs, onDeadline }: PendingOptions,
 ): { watch(connection: PendingConnection): void } {
   const shortest = Math.min(sniffMs, handshakeMs);
-  const dueOf = ({ acceptedAt, epoch }: PendingConnection): number => acceptedAt + (epoch === undefined ? sniffMs : handshakeMs);
+  const dueOf = (connection: PendingConnection): number =>
+    connection.acceptedAt + (isHandshaking(connection) ? handshakeMs : sniffMs);
   let timer: NodeJS.Timeout | undefined;
   let lookAt = Infinity;
   const lookNoLaterThan = (due: number): void => {
@@ -131,7 +139,7 @@ function createDeadlines(
     }
     if (next < Infinity) lookNoLaterThan(Math.max(next, now + lookMs));
   };
-  return { watch: (connection) => lookNoLaterThan(dueOf(connection)) };
+  return { watch: ({ acceptedAt }) => lookNoLaterThan(acceptedAt + shortest) };
 }
 
 function endBeforeClosing(server: Server, endAll: () => void): void {

@@ -10,10 +10,11 @@ import { admitHandshake, handshakeTimeout, mayUseTls, objectToFailedHandshake, t
 import { selectAlpn } from './alpn.js';
 import { trackConnection } from './connections.js';
 import { createContextKeeper } from './context-keeper.js';
+import { createFirstLooks, isPlaintextToOpenssl, type FirstLooks } from './first-looks.js';
 import { httpOptions } from './http-options.js';
 import { recordConnection } from './peer.js';
 import { keepPeer } from './peer-records.js';
-import { createPendingConnections, type PendingConnection, type PendingConnections } from './pending.js';
+import { createPendingConnections, isHandshaking, type PendingConnection, type PendingConnections } from './pending.js';
 import { startOf, unread, type FirstBytesListener, type Start } from './permissive.js';
 import { answerAndEnd, badRequest, http2GoAway, resetSocket, tellRefusal, type ConnectionRefusal } from './refusal.js';
 import { codeOf, type IdentityEpoch } from './secure-context.js';
@@ -26,7 +27,7 @@ export type { ConnectionRefusal } from './refusal.js';
 /** How a server of the mesh is made. Times are milliseconds. */
 export interface TlsServerOptions {
   readonly identity: MeshIdentity;
-  /** What the port takes now; asked for each connection when its first byte comes. A throw refuses the connection. */
+  /** What the port takes now; asked for each connection when TLS begins or its first byte comes. A throw refuses the connection. */
   readonly accept: () => AcceptSettings;
   /** The HTTP half of `https.ServerOptions`; anything of TLS in it is a `TypeError`. */
   readonly http?: ServerOptions;
@@ -56,6 +57,7 @@ interface Reception {
   readonly era: Era;
   readonly sweeper: Sweeper;
   readonly refreshContext: (settings: AcceptSettings) => IdentityEpoch;
+  readonly looks: FirstLooks;
   /** Node's own listeners: the one that begins TLS on a raw socket, and the one that attaches the HTTP parser. */
   readonly beginTls: readonly SocketListener[];
   readonly beginHttp: readonly SocketListener[];
@@ -85,7 +87,7 @@ export function createTlsServer(options: TlsServerOptions): Server {
   const pending = createPendingConnections(server, {
     sniffMs: options.sniffTimeoutMs ?? 5_000,
     handshakeMs: handshakeMs(options),
-    onDeadline: (connection) => refuse(reception, connection, connection.epoch === undefined ? silence : handshakeTimeout),
+    onDeadline: (connection) => refuse(reception, connection, isHandshaking(connection) ? handshakeTimeout : silence),
   });
   const { accept, identity, clock = Date.now } = options;
   const era: Era = { generation: 0, accept, identity, clock };
@@ -97,6 +99,7 @@ export function createTlsServer(options: TlsServerOptions): Server {
     era,
     sweeper: createSweeper({ server, era, watchAccept, visit, everyMs, graceMs }),
     refreshContext: createContextKeeper(server, era),
+    looks: createFirstLooks(),
     beginTls: takeListeners(server, 'connection'),
     beginHttp: takeListeners(server, 'secureConnection'),
   };
@@ -109,19 +112,16 @@ export function createTlsServer(options: TlsServerOptions): Server {
   };
   server.on('connection', (socket: Socket) => {
     reception.sweeper.start();
-    pending.add(socket);
+    const connection = pending.add(socket);
     // A raw socket has no error listener yet, and an unheard error ends the process.
     socket.on('error', endOnError);
-    socket.on('data', onFirstBytes);
+    if (reception.looks.isNextLookedAt()) socket.on('data', onFirstBytes);
+    else guarded(reception, connection, () => beginUnseen(reception, connection, onFirstBytes));
   });
   server.on('secureConnection', (socket: TLSSocket) => completeTls(reception, socket));
   server.prependListener('tlsClientError', (error: Error, socket: TLSSocket) => {
     const connection = pending.under(socket);
-    if (connection !== undefined) {
-      guarded(reception, connection, () =>
-        refuse(reception, connection, objectToFailedHandshake(error, socket, connection.isAlpnRefused)),
-      );
-    }
+    if (connection !== undefined) guarded(reception, connection, () => failHandshake(reception, connection, error, socket));
     socket.destroy();
   });
   return server;
@@ -156,6 +156,16 @@ function answerAlpn(pending: PendingConnections, socket: TLSSocket, offered: rea
   } catch {
     return undefined;
   }
+}
+
+/** Begins TLS before a byte has come, as long as the port takes nothing else. */
+function beginUnseen(reception: Reception, connection: PendingConnection, listener: FirstBytesListener): void {
+  const settings = reception.options.accept();
+  if (settings.mode !== 'STRICT') return void connection.socket.on('data', listener);
+  connection.settings = settings;
+  connection.generation = reception.era.generation;
+  connection.isUnseen = true;
+  startTls(reception, connection, settings);
 }
 
 /** Begins what a connection has begun with, unless that cannot be told yet. */
@@ -196,6 +206,15 @@ function startTls(reception: Reception, connection: PendingConnection, settings:
   for (const listener of reception.beginTls) listener.call(reception.server, connection.socket);
 }
 
+function failHandshake(reception: Reception, connection: PendingConnection, error: Error, socket: TLSSocket): void {
+  const code = codeOf(error);
+  // One that leaves without a word, as health checks do, is nothing to tell of.
+  if (connection.socket.bytesRead === 0 && code === 'ECONNRESET') return void reception.pending.settle(connection);
+  if (connection.isUnseen && isPlaintextToOpenssl(code))
+    return refuse(reception, connection, objectToStart(undefined, true), 'reset');
+  refuse(reception, connection, objectToFailedHandshake(error, socket, connection.isAlpnRefused));
+}
+
 function startPlain(reception: Reception, connection: PendingConnection, settings: AcceptSettings): void {
   const { socket } = connection;
   reception.pending.settle(connection);
@@ -224,6 +243,7 @@ function completeTls(reception: Reception, socket: TLSSocket): void {
       return refuse(reception, connection, admission.objection);
     }
     pending.settle(connection);
+    if (settings.mode === 'STRICT') reception.looks.noteTaken();
     const record = keepPeer(socket, admission.verified, epoch.bundles);
     const standing = createStanding(reception.era, connection.generation, socket, record);
     recordConnection(socket, { peer: record.peer, mode: settings.mode, standing, transport: connection.socket });
@@ -267,6 +287,7 @@ function refuse(
   ending?: 'reset' | string | Uint8Array,
 ): void {
   if (!reception.pending.settle(connection)) return;
+  reception.looks.noteRefused();
   const { socket, remoteAddress } = connection;
   if (ending === undefined) socket.destroy();
   else if (ending === 'reset') resetSocket(socket);

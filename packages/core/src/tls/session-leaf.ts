@@ -8,24 +8,26 @@ const sequenceTag = 0x30;
  * format it only serves to recognize a certificate that was read by them before.
  */
 export function leafInSession(session: Buffer): Buffer | undefined {
-  const outer = contentAt(session, 0, sequenceTag);
-  for (let at = outer?.start ?? session.length; at < session.length;) {
-    const peer = contentAt(session, at, peerTag);
-    if (peer !== undefined) return session.subarray(peer.start, peer.end);
-    const other = contentAt(session, at, session[at]);
-    if (other === undefined) return undefined;
-    at = other.end;
+  const { length } = session;
+  let at = 0;
+  while (at < length) {
+    const tag = session[at];
+    const first = session[at + 1];
+    if (first === undefined || first === 0x80) return undefined;
+    let start = at + 2;
+    let size = first;
+    if (first > 0x80) {
+      const lengthBytes = first & 0x7f;
+      if (lengthBytes > 3) return undefined;
+      size = 0;
+      for (const end = start + lengthBytes; start < end; start++) size = (size << 8) | (session[start] ?? length);
+    }
+    const end = start + size;
+    if (end > length) return undefined;
+    if (at > 0 && tag === peerTag) return session.subarray(start, end);
+    if (at === 0 && tag !== sequenceTag) return undefined;
+    // Into the outer element, over all others.
+    at = at === 0 ? start : end;
   }
   return undefined;
-}
-
-/** Where the content of the element at `at` begins and ends, if it has this tag and a length within the bytes. */
-function contentAt(bytes: Buffer, at: number, tag: number | undefined): { start: number; end: number } | undefined {
-  const first = bytes[at + 1];
-  if (bytes[at] !== tag || first === undefined || first === 0x80) return undefined;
-  const size = first < 0x80 ? 0 : first & 0x7f;
-  if (size > 3 || at + 2 + size > bytes.length) return undefined;
-  const start = at + 2 + size;
-  const end = start + (size === 0 ? first : bytes.readUIntBE(at + 2, size));
-  return end > bytes.length ? undefined : { start, end };
 }
