@@ -54,13 +54,19 @@ export function objectToPeer(settings: AcceptSettings, peer: PeerIdentity): Obje
 
 /** Whether the mode lets a client with this ALPN list use TLS at all (istio-semantics 1.5). */
 export function mayUseTls(settings: AcceptSettings, alpn: readonly string[]): boolean {
-  return settings.mode === 'STRICT' || settings.permissiveAnyAlpn || isIstioAlpn(alpn);
+  return !needsAlpnList(settings) || isIstioAlpn(alpn);
+}
+
+/** Whether the mode tells clients apart by their ALPN list, not only by their certificate. */
+export function needsAlpnList({ mode, permissiveAnyAlpn }: AcceptSettings): boolean {
+  return mode !== 'STRICT' && !permissiveAnyAlpn;
 }
 
 /** What speaks against a client whose handshake OpenSSL, the ALPN answer or a deadline ended. */
 export function objectToFailedHandshake(error: unknown, socket: TLSSocket, isAlpnRefused: boolean): Objection {
   const code = codeOf(error);
-  if (isAlpnRefused) return alpnObjection;
+  // The first where the client's list came to us, the second where OpenSSL was given ours.
+  if (isAlpnRefused || code === 'ERR_SSL_NO_APPLICATION_PROTOCOL') return alpnObjection;
   // Node's own deadline, as long as ours but begun later, may be looked at first.
   if (code === 'ERR_TLS_HANDSHAKE_TIMEOUT') return handshakeTimeout;
   // Set by Node when the chain did not verify; `error` is then a mere hang-up.

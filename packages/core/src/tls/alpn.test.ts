@@ -1,5 +1,8 @@
+import { once } from 'node:events';
+import { connect, createServer } from 'node:tls';
 import { describe, expect, it } from 'vitest';
-import { isIstioAlpn, selectAlpn } from './alpn.js';
+import { createTestAuthority } from '../testing/authority.js';
+import { alpnAnswers, isIstioAlpn, selectAlpn } from './alpn.js';
 
 describe('selectAlpn', () => {
   it.each<[readonly string[], string | undefined]>([
@@ -14,6 +17,39 @@ describe('selectAlpn', () => {
     [['HTTP/1.1'], undefined],
     [[], undefined],
   ])('answers %j with %s', (offered, answer) => expect(selectAlpn(offered)).toBe(answer));
+});
+
+describe('alpnAnswers', () => {
+  it('makes OpenSSL answer as selectAlpn does', async () => {
+    const { chain: cert, privateKey } = await (await createTestAuthority()).issue({ namespace: 'shop', serviceAccount: 'stock' });
+    const key = privateKey.export({ type: 'pkcs8', format: 'pem' });
+    const server = createServer({ key, cert, ALPNProtocols: alpnAnswers }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as { port: number };
+    const answerTo = (offered: readonly string[]): Promise<string | false | null | undefined> =>
+      new Promise((resolve) => {
+        const socket = connect({ port, host: '127.0.0.1', rejectUnauthorized: false, ALPNProtocols: [...offered] });
+        socket.on('error', () => resolve(undefined));
+        socket.on('secureConnect', () => {
+          resolve(socket.alpnProtocol);
+          socket.destroy();
+        });
+      });
+    const names = [
+      'http/1.1',
+      'istio',
+      'istio-http/1.1',
+      'istio-http/1.0',
+      'http/1.0',
+      'istio-peer-exchange',
+      'h2',
+      'smtp',
+      'HTTP/1.1',
+    ];
+    const lists = names.flatMap((first) => names.map((second) => (first === second ? [first] : [first, second])));
+    for (const offered of lists) expect([offered, await answerTo(offered)]).toEqual([offered, selectAlpn(offered)]);
+    server.close();
+  });
 });
 
 describe('isIstioAlpn', () => {

@@ -7,6 +7,14 @@ export const clientAlpn: readonly string[] = ['istio-http/1.1', 'istio', 'http/1
 /** Names under which this server speaks HTTP/1.1, best first. HTTP/2 is never among them. */
 const answerable = ['http/1.1', 'istio', 'istio-http/1.1', 'istio-http/1.0', 'http/1.0', 'istio-peer-exchange'] as const;
 
+/**
+ * The same preference as {@link selectAlpn} has, in the form of the TLS extension, for OpenSSL to answer by itself: where the client's list need not be
+ * known, asking us costs a hundredth of the handshake.
+ */
+export const alpnAnswers: Buffer = Buffer.concat(
+  answerable.map((name) => Buffer.concat([Buffer.of(name.length), Buffer.from(name, 'latin1')])),
+);
+
 /** Whether a client's ALPN list marks it as a member of an Istio mesh. */
 export function isIstioAlpn(offered: readonly string[]): boolean {
   return offered.some((name) => istioAlpnNames.includes(name));

@@ -1,13 +1,13 @@
 import { createServer, type Server, type ServerOptions } from 'node:https';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { TLSSocket } from 'node:tls';
+import type { TlsOptions, TLSSocket } from 'node:tls';
 import { errorTable, isEnmeshError } from '../errors.js';
 import type { MeshIdentity, Stop } from '../identity/source.js';
 import { stepEvents } from '../telemetry/events.js';
 import type { AcceptSettings } from './accept-settings.js';
-import { admitHandshake, handshakeTimeout, mayUseTls, objectToFailedHandshake, type Objection } from './admit.js';
-import { selectAlpn } from './alpn.js';
+import { admitHandshake, handshakeTimeout, mayUseTls, needsAlpnList, objectToFailedHandshake, type Objection } from './admit.js';
+import { alpnAnswers, selectAlpn } from './alpn.js';
 import { trackConnection } from './connections.js';
 import { createContextKeeper } from './context-keeper.js';
 import { createFirstLooks, isPlaintextToOpenssl, type FirstLooks } from './first-looks.js';
@@ -58,6 +58,8 @@ interface Reception {
   readonly sweeper: Sweeper;
   readonly refreshContext: (settings: AcceptSettings) => IdentityEpoch;
   readonly looks: FirstLooks;
+  /** Answers a client's ALPN list where the list itself is needed. */
+  readonly answerAlpn: TlsOptions['ALPNCallback'];
   /** Node's own listeners: the one that begins TLS on a raw socket, and the one that attaches the HTTP parser. */
   readonly beginTls: readonly SocketListener[];
   readonly beginHttp: readonly SocketListener[];
@@ -72,6 +74,9 @@ interface Reception {
  * client speaks what no port takes.
  */
 export function createTlsServer(options: TlsServerOptions): Server {
+  const askAlpn = function (this: unknown, offer: { readonly protocols: string[] }): string | undefined {
+    return answerAlpn(pending, this as TLSSocket, offer.protocols);
+  };
   const server = createServer({
     ...httpOptions(options.http),
     // Explicit, because a flag can make the parser of a whole process lenient.
@@ -80,9 +85,7 @@ export function createTlsServer(options: TlsServerOptions): Server {
     rejectUnauthorized: true,
     minVersion: 'TLSv1.2',
     handshakeTimeout: handshakeMs(options),
-    ALPNCallback(this: unknown, offer: { readonly protocols: string[] }) {
-      return answerAlpn(pending, this as TLSSocket, offer.protocols);
-    },
+    ALPNCallback: askAlpn,
   });
   const pending = createPendingConnections(server, {
     sniffMs: options.sniffTimeoutMs ?? 5_000,
@@ -100,6 +103,7 @@ export function createTlsServer(options: TlsServerOptions): Server {
     sweeper: createSweeper({ server, era, watchAccept, visit, everyMs, graceMs }),
     refreshContext: createContextKeeper(server, era),
     looks: createFirstLooks(),
+    answerAlpn: askAlpn,
     beginTls: takeListeners(server, 'connection'),
     beginHttp: takeListeners(server, 'secureConnection'),
   };
@@ -203,7 +207,20 @@ function answerTo(start: Start | undefined): string | Uint8Array {
 
 function startTls(reception: Reception, connection: PendingConnection, settings: AcceptSettings): void {
   reception.pending.beginHandshake(connection, reception.refreshContext(settings));
-  for (const listener of reception.beginTls) listener.call(reception.server, connection.socket);
+  const { server } = reception;
+  useAlpnCallback(server, needsAlpnList(settings) ? reception.answerAlpn : undefined);
+  for (const listener of reception.beginTls) listener.call(server, connection.socket);
+}
+
+/**
+ * Has the server's callback asked for the ALPN answer in handshakes that begin from now on, or no callback and OpenSSL given the list of answers. Node reads
+ * both anew for each connection; a Node that did not would ask the callback, which answers the same.
+ */
+function useAlpnCallback(server: Server, callback: TlsOptions['ALPNCallback']): void {
+  const answering = server as Server & { ALPNProtocols?: Buffer | undefined; ALPNCallback?: TlsOptions['ALPNCallback'] };
+  if (answering.ALPNCallback === callback) return;
+  answering.ALPNCallback = callback;
+  answering.ALPNProtocols = callback === undefined ? alpnAnswers : undefined;
 }
 
 function failHandshake(reception: Reception, connection: PendingConnection, error: Error, socket: TLSSocket): void {
