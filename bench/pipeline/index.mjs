@@ -66,7 +66,8 @@ export async function run({ quick, json, rules }) {
       pairs.push({ bare: figures.get(bare), meshed: figures.get(meshed) });
     }
     const after = await refusals(meshed.hello.port, setup);
-    const memory = (await ask(meshed, 'gc')).rss - (await ask(bare, 'gc')).rss;
+    const [bareMemory, meshedMemory] = [await ask(bare, 'gc'), await ask(meshed, 'gc')];
+    const memory = { all: meshedMemory.rss - bareMemory.rss, young: meshedMemory.young - bareMemory.young };
     return report(
       pairs,
       rules,
@@ -95,7 +96,10 @@ function report(pairs, rules, refused, memory, json) {
       `${median.toFixed(3)} (${low.toFixed(3)}-${high.toFixed(3)})`,
     ),
   );
-  console.log(`\nmemory beside the bare process: ${(memory / 2 ** 20).toFixed(1)} MiB`);
+  const mebibytes = (bytes) => (bytes / 2 ** 20).toFixed(1);
+  console.log(
+    `\nmemory beside the bare process: ${mebibytes(memory.all)} MiB, of it ${mebibytes(memory.young)} V8's young generation, empty`,
+  );
   console.log(`refused before and after: tampered token ${refused.tampered}, foreign identity ${refused.foreign}`);
   const round = (value) => Math.round(value * 1000) / 1000;
   const line = {
@@ -110,7 +114,8 @@ function report(pairs, rules, refused, memory, json) {
     console.log(
       JSON.stringify({
         ...line,
-        memoryMiB: round(memory / 2 ** 20),
+        memoryMiB: round(memory.all / 2 ** 20),
+        youngMiB: round(memory.young / 2 ** 20),
         refusedTampered: refused.tampered,
         refusedForeign: refused.foreign,
       }),

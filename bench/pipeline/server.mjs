@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 import { constants, createPrivateKey } from 'node:crypto';
+import { getHeapSpaceStatistics } from 'node:v8';
 
 const [kind, setupFile] = process.argv.slice(2);
 const setup = JSON.parse(readFileSync(setupFile, 'utf8'));
@@ -63,7 +64,8 @@ process.on('message', (message) => {
   }
   if (message === 'gc') {
     globalThis.gc?.();
-    process.send({ rss: process.memoryUsage.rss() });
+    const young = getHeapSpaceStatistics().find((space) => space.space_name === 'new_space');
+    process.send({ rss: process.memoryUsage.rss(), young: young.physical_space_size });
   }
 });
 process.on('disconnect', () => process.exit(0));
