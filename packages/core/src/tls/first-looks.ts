@@ -4,7 +4,7 @@ const looksAfterRefusal = 16;
 /**
  * Whether the first bytes of connections are read before TLS begins on a port that takes nothing else. It takes reading them to tell a PROXY line and
  * HTTP/2 from HTTP, and to refuse what is not TLS by its first byte; where one handshake after the other is good there is nothing to tell, and reading
- * them would cost a thirtieth of each. After any refusal the next connections are looked at again, so that a misplaced proxy is called by its name.
+ * them would cost a fiftieth of each. After any refusal the next connections are looked at again, so that a misplaced proxy is called by its name.
  */
 export interface FirstLooks {
   isNextLookedAt(): boolean;
