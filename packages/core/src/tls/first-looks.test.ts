@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { connect } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -8,10 +7,10 @@ import {
   clientCertificate,
   readToEnd,
   startLab,
-  until,
   type Lab,
   type Outcome,
 } from '../../../../test/support/tls-lab.js';
+import { heard, until } from '../../../../test/support/waiting.js';
 import type { ErrorCode } from '../errors.js';
 import type { MeshIdentity } from '../identity/source.js';
 import { createTestAuthority } from '../testing/authority.js';
@@ -104,7 +103,7 @@ describe('a STRICT port that begins TLS without a look', () => {
     ended.end();
     expect(await outcome).toEqual(nothing);
     const cut = connect(lab.port, '127.0.0.1');
-    await once(cut, 'connect');
+    await heard(cut, 'connect');
     cut.resetAndDestroy();
     expect((await callTls(lab.port, { identity: stock })).text).toContain('served');
     expect(lab.refusals).toEqual([]);
@@ -149,7 +148,7 @@ describe('a STRICT port that begins TLS without a look', () => {
         return () => {};
       },
     });
-    const accepted = once(lab.server, 'connection');
+    const accepted = heard(lab.server, 'connection');
     const silent = connect(lab.port, '127.0.0.1');
     await accepted;
     lab.settings = { ...lab.settings, trustDomains: ['elsewhere.example'] };
