@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { decodeBase64url, decodeBase64urlBriefly, isCanonicalBase64url } from './base64url.js';
+import { createScratch, decodeBase64url, decodeBase64urlBriefly, isCanonicalBase64url } from './base64url.js';
 
 const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
 
@@ -40,8 +40,11 @@ describe('canonical base64url', () => {
         ]),
       ),
     );
+    const scratch = createScratch();
     for (const text of [...texts, ...spoilt, 'A'.repeat(20_000), `${'A'.repeat(19_999)}!`])
-      expect(decodeBase64urlBriefly(text)?.toString('hex'), JSON.stringify(text)).toBe(decodeBase64url(text)?.toString('hex'));
+      expect(decodeBase64urlBriefly(text, scratch)?.toString('hex'), JSON.stringify(text)).toBe(
+        decodeBase64url(text)?.toString('hex'),
+      );
   });
 
   it('decodes what it accepts', () => {

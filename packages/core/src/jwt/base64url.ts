@@ -23,12 +23,23 @@ export function decodeBase64url(text: string): Buffer | undefined {
   return isCanonicalBase64url(text) ? Buffer.from(text, 'base64url') : undefined;
 }
 
-// Room for the longest token. What is decoded here is read before anything else runs: nothing is allocated for it, and no pool is kept alive by it.
-const room = Buffer.allocUnsafeSlow(16 * 1024);
-// A new view costs as much as what is read through it, and tokens of one issuer have few lengths.
-const views = Array.from<Buffer | undefined>({ length: 64 });
+/**
+ * A place to write octets to that are read before anything else is written there, big enough for the longest token: nothing is allocated for them, and
+ * no pool is kept alive by them.
+ */
+export interface Scratch {
+  readonly room: Buffer;
+  /** Its beginnings, by length. */
+  readonly views: (Buffer | undefined)[];
+}
 
-function viewOf(octets: number): Buffer {
+/** Makes such a place. */
+export function createScratch(): Scratch {
+  return { room: Buffer.allocUnsafeSlow(16 * 1024), views: Array.from<Buffer | undefined>({ length: 64 }) };
+}
+
+/** The first octets of it. A new view costs as much as what is read through it, and tokens of one issuer have few lengths. */
+export function writtenOctets({ room, views }: Scratch, octets: number): Buffer {
   const known = views[octets % views.length];
   if (known?.length === octets) return known;
   return (views[octets % views.length] = room.subarray(0, octets));
@@ -36,14 +47,16 @@ function viewOf(octets: number): Buffer {
 
 const wide = /[^\u0000-\u00ff]/;
 
-/** Like {@link decodeBase64url}; the octets count only until the next call. */
-export function decodeBase64urlBriefly(text: string): Buffer | undefined {
+/** Like {@link decodeBase64url}; the octets count only until something else is written to `scratch`. */
+export function decodeBase64urlBriefly(text: string, scratch: Scratch): Buffer | undefined {
   const { length } = text;
+  const { room } = scratch;
   if (length > room.length) return decodeBase64url(text);
   // Node's decoder passes over what is in no alphabet, so that fewer octets come of it; but it reads both alphabets, and of a wide character the lower half.
-  if (length === 0 || length % 4 === 1 || wide.test(text) || text.includes('+') || text.includes('/')) return undefined;
+  if (length === 0 || length % 4 === 1 || wide.test(text) || text.indexOf('+') !== -1 || text.indexOf('/') !== -1)
+    return undefined;
   const octets = room.write(text, 0, 'base64url');
-  return octets === (length * 3) >> 2 && endsCanonically(text) ? viewOf(octets) : undefined;
+  return octets === (length * 3) >> 2 && endsCanonically(text) ? writtenOctets(scratch, octets) : undefined;
 }
 
 /**

@@ -1,4 +1,4 @@
-import { decodeAnyBase64url, decodeBase64urlBriefly } from './base64url.js';
+import { createScratch, decodeAnyBase64url, decodeBase64urlBriefly, type Scratch } from './base64url.js';
 import { refusals, type JwtRefusal } from './outcome.js';
 import { isJsonObject, parseStrictJson } from './strict-json.js';
 
@@ -44,37 +44,64 @@ export function parseJws<Claims extends object>(
   readPayload: (octets: Uint8Array) => Claims | JwtRefusal,
 ): Jws<Claims> | JwtRefusal {
   if (text.length > maxTokenLength) return refusals.tooLong;
-  const parts = text.split('.', maxParts);
-  const isDense = parts.length === 3;
-  const present = isDense ? parts : parts.filter((part) => part !== '');
-  const [head, payloadSegment, tail] = present;
-  // Three parts, none of them empty.
-  if (!head || !payloadSegment || !tail || present.length > 3) return refusals.form;
-  const header = parseHeader(head);
+  const first = text.indexOf('.');
+  const second = text.indexOf('.', first + 1);
+  const isDense = first > 0 && second > first + 1 && second + 1 < text.length && text.indexOf('.', second + 1) === -1;
+  if (isDense) return parseParts({ text, first, second, objection: undefined }, readPayload);
+  const present = text.split('.', maxParts).filter((part) => part !== '');
+  const [head = '', payload = ''] = present;
+  if (present.length !== 3) return refusals.form;
+  const ends = { first: head.length, second: head.length + 1 + payload.length };
+  return parseParts({ text: present.join('.'), ...ends, objection: refusals.form }, readPayload);
+}
+
+/** Three parts, none of them empty, and where the dots between them are. */
+interface Parts {
+  readonly text: string;
+  readonly first: number;
+  readonly second: number;
+  readonly objection: JwtRefusal | undefined;
+}
+
+function parseParts<Claims extends object>(
+  { text, first, second, objection }: Parts,
+  readPayload: (octets: Uint8Array) => Claims | JwtRefusal,
+): Jws<Claims> | JwtRefusal {
+  const header = headerOf(text.slice(0, first));
   if ('ok' in header) return header;
-  const payload = readSegment(payloadSegment, refusals.payloadBase64);
+  const payloadSegment = text.slice(first + 1, second);
+  const payload = readSegment(payloadSegment, refusals.payloadBase64, partScratch);
   if ('ok' in payload) return payload;
   const claims = readPayload(payload.octets);
   if ('ok' in claims) return claims as JwtRefusal;
-  const signature = readSegment(tail, refusals.signatureBase64);
+  lastText = '';
+  const signature = readSegment(text.slice(second + 1), refusals.signatureBase64, signatureScratch);
   if ('ok' in signature) return signature;
-  const { alg, kid } = header;
+  lastText = text;
+  lastSignature = signature.octets;
   return {
     ok: true,
-    alg,
-    kid,
-    text: isDense ? text : `${head}.${payloadSegment}.${tail}`,
-    signedLength: head.length + 1 + payloadSegment.length,
+    alg: header.alg,
+    kid: header.kid,
+    text,
+    signedLength: second,
     payloadSegment,
     claims,
-    objection: isDense ? (header.objection ?? payload.objection ?? signature.objection) : refusals.form,
+    objection: objection ?? header.objection ?? payload.objection ?? signature.objection,
   };
 }
 
+const partScratch = createScratch();
+const signatureScratch = createScratch();
+// What stands in the latter: nearly every token is verified as soon as it is read.
+let lastText = '';
+let lastSignature: Uint8Array = new Uint8Array();
+
 /** The octets of the signature; they count only until the next token is read. */
 export function signatureOf({ text, signedLength }: Pick<Jws, 'text' | 'signedLength'>): Uint8Array {
+  if (text === lastText) return lastSignature;
   const segment = text.slice(signedLength + 1);
-  return decodeBase64urlBriefly(segment) ?? decodeAnyBase64url(segment) ?? new Uint8Array();
+  return decodeBase64urlBriefly(segment, partScratch) ?? decodeAnyBase64url(segment) ?? new Uint8Array();
 }
 
 interface Segment {
@@ -83,28 +110,36 @@ interface Segment {
 }
 
 /** A part as Envoy decodes it; what is not written in the one strict way is read on, so that Envoy's answer is found, and objected to with `refusal`. */
-function readSegment(text: string, refusal: JwtRefusal): Segment | JwtRefusal {
-  const strict = decodeBase64urlBriefly(text);
+function readSegment(text: string, refusal: JwtRefusal, scratch: Scratch): Segment | JwtRefusal {
+  const strict = decodeBase64urlBriefly(text, scratch);
   if (strict !== undefined) return { octets: strict, objection: undefined };
   const octets = decodeAnyBase64url(text);
   return octets === undefined ? refusal : { octets, objection: refusal };
 }
 
-// Tokens of one issuer share their header, so the last good one saves a third of the reading.
+// Issuers send one header with all tokens of a key, and reading it is a third of reading a token.
+const maxHeaders = 64;
+const maxHeaderLength = 1024;
+const headers = new Map<string, Header>();
 let lastSegment = '';
 let lastHeader: Header = { alg: '', kid: '', objection: undefined };
 
-function parseHeader(segment: string): Header | JwtRefusal {
+function headerOf(segment: string): Header | JwtRefusal {
   if (segment === lastSegment) return lastHeader;
+  const known = headers.get(segment);
+  if (known !== undefined) return known;
   const header = readHeader(segment);
-  if ('ok' in header) return header;
-  lastSegment = segment;
+  if ('ok' in header || segment.length > maxHeaderLength) return header;
+  if (headers.size >= maxHeaders) headers.clear();
+  // A copy: a part of a token would keep all of it in memory.
+  lastSegment = Buffer.from(segment, 'latin1').toString('latin1');
   lastHeader = header;
+  headers.set(lastSegment, header);
   return header;
 }
 
 function readHeader(segment: string): Header | JwtRefusal {
-  const read = readSegment(segment, refusals.headerBase64);
+  const read = readSegment(segment, refusals.headerBase64, partScratch);
   if ('ok' in read) return read;
   const header = parseObject(read.octets);
   if (!header) return refusals.headerJson;

@@ -36,7 +36,7 @@ export function requestIdentity(token: Token, rule: JwtRule): RequestIdentity {
   const { presenter, audiences, expiresAt } = token.claims;
   const issuer = Array.isArray(claims['iss']) ? undefined : token.claims.issuer;
   const subject = Array.isArray(claims['sub']) ? undefined : token.claims.subject;
-  const user: RequestIdentity = Object.freeze({
+  const user: RequestIdentity = {
     principal: issuer === undefined || subject === undefined ? undefined : `${issuer}/${subject}`,
     issuer,
     subject,
@@ -45,9 +45,8 @@ export function requestIdentity(token: Token, rule: JwtRule): RequestIdentity {
     claims,
     payload: token.payloadSegment,
     expiresAt,
-  });
-  tokens.set(user, token);
-  return user;
+  };
+  return Object.freeze(Proof.put(user, token));
 }
 
 /**
@@ -67,22 +66,36 @@ function claimsOf(payload: Readonly<Record<string, unknown>>, rule: JwtRule): Re
   return Object.freeze(claims ?? payload);
 }
 
-const tokens = new WeakMap<RequestIdentity, Token>();
+// A class whose instances are the users themselves: what its constructor calls answers with the user instead of a new object.
+function itself(user: object): object {
+  return user;
+}
+const Itself = itself as unknown as new (user: object) => object;
+
+/** Keeps a token in the user that it proved, where only this class finds it. A WeakMap of them would be walked by every collection of garbage. */
+class Proof extends Itself {
+  readonly #token: Token;
+  private constructor(user: RequestIdentity, token: Token) {
+    super(user);
+    this.#token = token;
+  }
+  static put<User extends RequestIdentity>(user: User, token: Token): User {
+    return new Proof(user, token) as Proof & User;
+  }
+  static of(user: RequestIdentity): Token | undefined {
+    return #token in user ? (user as unknown as Proof).#token : undefined;
+  }
+}
 
 /** The token that proved a user, as it stood in the request; undefined for a user that no token of a rule proved. To be kept from logs and properties. */
 export function tokenTextOf(user: RequestIdentity): string | undefined {
-  return tokens.get(user)?.text;
+  return Proof.of(user)?.text;
 }
 
 /** The items of a space-delimited text. Envoy makes the list with its first item, so a text of nothing but blanks stays one. */
 function listOf(text: string): string | readonly string[] {
-  const items: string[] = [];
-  for (let at = 0; at < text.length;) {
-    const blank = text.indexOf(' ', at);
-    const end = blank === -1 ? text.length : blank;
-    if (end > at) items.push(text.slice(at, end));
-    at = end + 1;
-  }
+  const parts = text.split(' ');
+  const items = parts.includes('') ? parts.filter((item) => item !== '') : parts;
   return items.length === 0 ? text : Object.freeze(items);
 }
 

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { parseKeySet } from './jwk.js';
 import { refusals, type JwtRefusal } from './outcome.js';
 import { checkSignature } from './signature.js';
-import type { Jws } from './jws.js';
+import { parseJws, type Jws } from './jws.js';
 
 const pairs = {
   rsa: generateKeyPairSync('rsa', { modulusLength: 2048 }),
@@ -63,5 +63,34 @@ describe('the keys of a set', () => {
     expect(check(tokenOf('RS256', 'rsa'), ['p256'])).toBe(refusals.signature);
     expect(check(tokenOf('RS256', 'rsa'), ['p256', { alg: 'ES256' }])).toBe(refusals.keyUnknown);
     expect(check(tokenOf('RS256', 'rsa', 'k'), ['rsa', { kid: 'other' }])).toBe(refusals.keyUnknown);
+  });
+});
+
+describe('the signature of a token', () => {
+  const header = (alg: string): string => Buffer.from(JSON.stringify({ alg })).toString('base64url');
+  const signed = (by: KeyObject, claims: object): string => {
+    const input = `${header('RS256')}.${Buffer.from(JSON.stringify(claims)).toString('base64url')}`;
+    return `${input}.${sign('sha256', Buffer.from(input), by).toString('base64url')}`;
+  };
+  const read = (text: string): Jws => {
+    const jws = parseJws(text, () => ({}));
+    if (!jws.ok) throw new Error(jws.reason);
+    return jws;
+  };
+  const other = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const text = signed(pairs.rsa.privateKey, { sub: 'alice' });
+
+  it.each([
+    ['another token', signed(other.privateKey, { sub: 'bob' })],
+    ['one of no signature', `${text.slice(0, text.lastIndexOf('.') + 1)}A`],
+    ['one whose signature ends in stray characters', `${signed(other.privateKey, { sub: 'bob' })}+/+/`],
+    ['no token', 'junk'],
+  ])('is its own although %s was read in between', (_, between) => {
+    const token = read(text);
+    expect(check(token, ['rsa'])).toBeUndefined();
+    parseJws(between, () => ({}));
+    expect(check(token, ['rsa'])).toBeUndefined();
+    expect(check(read(signed(other.privateKey, { sub: 'bob' })), ['rsa'])).toBe(refusals.signature);
+    expect(check(token, ['rsa'])).toBeUndefined();
   });
 });

@@ -1,4 +1,5 @@
 import { constants, verify } from 'node:crypto';
+import { createScratch, writtenOctets } from './base64url.js';
 import type { JwtKey } from './jwk.js';
 import { refusals, type JwtRefusal } from './outcome.js';
 import { signatureOf, type Jws } from './jws.js';
@@ -46,25 +47,18 @@ export function checkSignature(token: Jws, keys: readonly JwtKey[]): JwtRefusal 
   return refusal;
 }
 
-// The longest token, read before anything else runs.
-const room = Buffer.allocUnsafeSlow(16 * 1024);
+const scratch = createScratch();
 
-// As many as tokens of one issuer have lengths, nearly: a new one costs as much as all that is written there.
-const views = Array.from<Uint8Array | undefined>({ length: 64 });
-
-function signedOctets(text: string): Uint8Array {
-  if (text.length > room.length) return Buffer.from(text, 'latin1');
-  const octets = room.write(text, 0, 'latin1');
-  const known = views[octets % views.length];
-  if (known?.length === octets) return known;
-  return (views[octets % views.length] = new Uint8Array(room.buffer, 0, octets));
+function signedOctets({ text, signedLength }: Jws): Uint8Array {
+  if (signedLength > scratch.room.length) return Buffer.from(text.slice(0, signedLength), 'latin1');
+  return writtenOctets(scratch, scratch.room.write(text, 0, signedLength, 'latin1'));
 }
 
-function isSignedBy({ alg, text, signedLength }: Jws, signature: Uint8Array, { key }: JwtKey): boolean {
-  const algorithm = algorithms[alg];
+function isSignedBy(token: Jws, signature: Uint8Array, { key }: JwtKey): boolean {
+  const algorithm = algorithms[token.alg];
   if (algorithm === undefined) return false;
   if (algorithm.octets !== undefined && signature.length !== algorithm.octets) return false;
-  const data = signedOctets(text.slice(0, signedLength));
+  const data = signedOctets(token);
   try {
     if (algorithm.pss) {
       const { RSA_PKCS1_PSS_PADDING: padding, RSA_PSS_SALTLEN_DIGEST: saltLength } = constants;

@@ -12,6 +12,23 @@ const withPayload = (payload: unknown): string => tokenOf({ alg: 'RS256' }, payl
 
 const form = 'Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections';
 
+describe('the header of a token', () => {
+  it('is its own, however many others were read before', () => {
+    const read = (kid: string): unknown => {
+      const token = readToken(withHeader({ alg: 'RS256', kid }));
+      return token.ok && token.kid;
+    };
+    const kids = Array.from({ length: 200 }, (_, index) => `key-${index}`);
+    const long = 'k'.repeat(2_000);
+    for (const round of [kids, kids.toReversed(), ['a', 'b', 'a', 'b'], [long, 'a', long, `${long}k`]])
+      for (const kid of round) expect(read(kid)).toBe(kid);
+    for (let time = 0; time < 3; time++) {
+      expect(readToken(withHeader({ alg: 'none' }))).toBe(refusals.algUnsupported);
+      expect(readToken(withHeader({ alg: 'RS256', crit: [] }))).toMatchObject({ ok: true, objection: refusals.headerMember });
+    }
+  });
+});
+
 describe('parsing a token', () => {
   const good = withPayload({ iss: 'me' });
   const [head, body] = good.split('.');

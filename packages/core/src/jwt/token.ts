@@ -35,13 +35,15 @@ export function parseToken(text: string): Token | JwtRefusal {
  * may: without that look a token with `crit` or a key of its own passes.
  */
 export function readToken(text: string): Token | JwtRefusal {
-  return parseJws(text, (octets) => {
-    const payload = parseObject(octets);
-    // Envoy reads null as an object without claims, then misses the issuer.
-    if (payload === null) return refusals.issuer;
-    if (payload === undefined) return refusals.payloadJson;
-    return parseClaims(payload);
-  });
+  return parseJws(text, readClaims);
+}
+
+function readClaims(octets: Uint8Array): TokenClaims | JwtRefusal {
+  const payload = parseObject(octets);
+  // Envoy reads null as an object without claims, then misses the issuer.
+  if (payload === null) return refusals.issuer;
+  if (payload === undefined) return refusals.payloadJson;
+  return parseClaims(payload);
 }
 
 /** An audience as it is compared: without a leading `http://` or `https://` and without one trailing slash (Envoy's CheckAudience). */
