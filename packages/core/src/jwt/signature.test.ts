@@ -83,7 +83,7 @@ describe('the signature of a token', () => {
   it.each([
     ['another token', signed(other.privateKey, { sub: 'bob' })],
     ['one of no signature', `${text.slice(0, text.lastIndexOf('.') + 1)}A`],
-    ['one whose signature ends in stray characters', `${signed(other.privateKey, { sub: 'bob' })}+/+/`],
+    ['one whose signature ends in another alphabet', `${signed(other.privateKey, { sub: 'bob' }).slice(0, -1)}!`],
     ['no token', 'junk'],
   ])('is its own although %s was read in between', (_, between) => {
     const token = read(text);
