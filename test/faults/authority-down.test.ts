@@ -1,11 +1,8 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { createFleet, form, type Counted, type Fleet } from './support/fleet.js';
-import { pause, printFigures, total, until } from './support/figures.js';
+import { countAnew, pause, printFigures, total, until, watchLateness } from './support/figures.js';
 import { isServed } from './support/raw-client.js';
 
-// Certificates count in whole seconds, so shorter lives would be of very unlike lengths.
-const lifeMs = form(6_000, 60_000);
-const shortDownMs = form(3_400, 40_000);
 const downAfterExpiryMs = form(3_000, 60_000);
 const url = 'http://product.shop.svc.cluster.local/';
 
@@ -15,42 +12,60 @@ beforeEach(async () => {
 });
 afterEach(() => fleet.close());
 
+/**
+ * A life of certificates in milliseconds that is short, and has time enough for what must be done in half of it: a small process starts in a
+ * fifth of a second where the machine has time for it. Certificates count in whole seconds, so shorter lives would be of very unlike lengths.
+ */
+async function shortLife(): Promise<number> {
+  const since = performance.now();
+  await fleet.startCrowd();
+  return 1_000 * Math.max(6, Math.ceil(((performance.now() - since) * 20) / 1_000));
+}
+
 it(
   'F3: while the authority is down nothing fails until certificates end, then everything is refused both ways, and all recovers within 5 s',
   async () => {
+    const lifeMs = form(await shortLife(), 60_000);
     const service = await fleet.start('service', { serviceAccount: 'product', lifeMs });
     fleet.declare({ product: service.port });
     const caller = await fleet.start('caller', { serviceAccount: 'gateway', lifeMs });
-    await caller.ask('load', { url, connections: 20, perSecond: 100, newPerSecond: 5, port: service.port });
-    const rotated = async (times: number): Promise<boolean> =>
-      (await service.ask<number>('rotations')) >= times && (await caller.ask<number>('rotations')) >= times;
-
-    // Both hold a new certificate: what they held at an outage could else end in it.
-    await until(() => rotated(1), lifeMs * 2);
-    fleet.isDown = true;
-    await pause(shortDownMs);
-    fleet.isDown = false;
-    await until(() => rotated(2), lifeMs);
+    const load = { url, connections: 20, perSecond: 100, newPerSecond: 5, port: service.port };
+    await caller.ask('load', load);
+    const members = { product: service, gateway: caller };
+    // An outage for each, from a new certificate of its own until a renewal has failed: half a life is left then.
+    for (const [serviceAccount, member] of Object.entries(members)) {
+      const rotations = async (): Promise<number> => member.ask<number>('rotations');
+      const before = await rotations();
+      await until(async () => (await rotations()) > before, `a rotation of ${serviceAccount}`);
+      fleet.isDown = true;
+      const downAt = Date.now();
+      const hasAsked = (): boolean => fleet.asked.some((one) => one.serviceAccount === serviceAccount && one.at >= downAt);
+      await until(hasAsked, `a try of ${serviceAccount} to renew`);
+      await pause(form(0, 10_000));
+      fleet.isDown = false;
+      await until(async () => (await rotations()) > before + 1, `another rotation of ${serviceAccount}`);
+    }
     const whileAlive = await caller.ask<Counted>('take');
 
     const stranger = await fleet.issue('gateway');
     fleet.isDown = true;
     const downAt = Date.now();
     await pause(lifeMs);
-    await until(async () => !(await isServed(service.port, stranger, fleet.roots)), lifeMs);
-    await caller.ask<Counted>('take');
+    await until(async () => !(await isServed(service.port, stranger, fleet.roots)));
+    // Only what is called from now on counts.
+    await caller.ask('stop');
+    await caller.ask('take');
+    await caller.ask('load', load);
     await pause(downAfterExpiryMs);
     const inbound = await Promise.all(Array.from({ length: 20 }, () => isServed(service.port, stranger, fleet.roots)));
     const whenEnded = await caller.ask<Counted>('take');
     fleet.isDown = false;
     const downMs = Date.now() - downAt;
     const tries = fleet.asked.filter(({ at }) => at >= downAt).length;
-    const recovered = await until(async () => (await caller.ask<Counted>('take')).ok > 0, 20_000);
-    await pause(500);
-    await caller.ask('take');
-    await pause(1_000);
-    await caller.ask('stop');
-    const afterwards = await caller.ask<Counted>('take');
+    const lateness = await watchLateness(service, caller);
+    const recovered = await until(async () => (await caller.ask<Counted>('take')).ok > 0);
+    const lateMs = await lateness();
+    const afterwards = await countAnew(caller, load, 50);
     const triesPerSecond = (tries * 1_000) / downMs / 2;
     printFigures('F3 authority down', {
       'while certificates live: served': whileAlive.ok,
@@ -59,16 +74,16 @@ it(
       refused: total(whenEnded.failures),
       'tries per second and process': triesPerSecond,
       'recovered after ms': recovered,
+      'late by the machine ms': lateMs,
     });
     expect(whileAlive.failures).toEqual({});
     expect(whileAlive.ok).toBeGreaterThan(100);
     expect(whenEnded.ok + whenEnded.handshakes.length).toBe(0);
-    expect(total(whenEnded.failures)).toBeGreaterThan(50);
+    expect(total(whenEnded.failures)).toBeGreaterThan(20);
     expect(inbound).toEqual(inbound.map(() => false));
     expect(triesPerSecond).toBeLessThanOrEqual(1);
-    expect(recovered).toBeLessThanOrEqual(5_000);
+    expect(recovered).toBeLessThanOrEqual(5_000 + lateMs);
     expect(afterwards.failures).toEqual({});
-    expect(afterwards.ok).toBeGreaterThan(20);
   },
   form(240_000, 600_000),
 );

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { createBadWire, type BadWire, type WireFault } from './support/bad-wire.js';
 import { createFleet, form, type Counted, type Fleet, type Member } from './support/fleet.js';
-import { pause, printFigures, total, until } from './support/figures.js';
+import { countAnew, pause, printFigures, total, until } from './support/figures.js';
 
 const eachMs = form(1_200, 20_000);
 const lifeMs = 3_600_000;
@@ -36,7 +36,9 @@ it(
     wire = await createBadWire(service.port);
     fleet.declare({ product: wire.port });
     const caller = await fleet.start('caller', { serviceAccount: 'gateway', lifeMs });
-    await caller.ask('load', { url, method: 'POST', body: 'once', connections: 20, perSecond: 200, timeoutMs: 2_000 });
+    const load = { url, method: 'POST', body: 'once', connections: 20, perSecond: 200 };
+    // So that callers are free again after a silence.
+    await caller.ask('load', { ...load, timeoutMs: 2_000 });
     const seen: string[] = [];
     const recovery: number[] = [];
     for (const fault of faults) {
@@ -45,7 +47,7 @@ it(
       wire.fault = { kind: 'none' };
       const { ok, failures } = await caller.ask<Counted>('take');
       seen.push(`${fault.kind} ${ok}/${ok + total(failures)}`);
-      recovery.push(await until(async () => (await caller.ask<Counted>('take')).ok > 10, 10_000));
+      recovery.push(await until(async () => (await caller.ask<Counted>('take')).ok > 10));
     }
     const before = await counts(service);
     service.child.kill('SIGKILL');
@@ -54,12 +56,8 @@ it(
     service = await fleet.start('service', { serviceAccount: 'product', lifeMs });
     wire.target = service.port;
     await caller.ask('take');
-    recovery.push(await until(async () => (await caller.ask<Counted>('take')).ok > 10, 10_000));
-    await pause(1_000);
-    await caller.ask('take');
-    await pause(1_000);
-    await caller.ask('stop');
-    const healed = await caller.ask<Counted>('take');
+    recovery.push(await until(async () => (await caller.ask<Counted>('take')).ok > 10));
+    const healed = await countAnew(caller, load, 50);
     const arrived = [...before, ...(await counts(service))];
     printFigures('F14 cuts', {
       'served of sent': seen.join(', '),
@@ -71,7 +69,6 @@ it(
     expect(Math.max(...arrived)).toBe(1);
     expect(arrived.length).toBeGreaterThan(100);
     expect(healed.failures).toEqual({});
-    expect(healed.ok).toBeGreaterThan(20);
   },
   form(240_000, 300_000),
 );

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { createTestAuthority } from '@enmesh/core/testing';
 import { createFleet, form, type Counted, type Fleet, type Member } from './support/fleet.js';
-import { pause, printFigures, total, until } from './support/figures.js';
+import { pause, printFigures, total, until, watchLateness } from './support/figures.js';
 import { ask, isServed, openTls } from './support/raw-client.js';
 
 const phaseMs = form(1_000, 60_000);
@@ -18,7 +18,7 @@ afterEach(() => fleet.close());
 async function renewed(members: readonly Member[]): Promise<void> {
   for (const member of members) {
     const before = await member.ask<number>('rotations');
-    await until(async () => (await member.ask<number>('rotations')) >= before + 2, 30_000);
+    await until(async () => (await member.ask<number>('rotations')) >= before + 2);
   }
 }
 
@@ -44,13 +44,15 @@ it(
     const busy = openTls(service.port, stranger, both);
     const idle = Array.from({ length: 20 }, () => openTls(service.port, stranger, both));
     for (const socket of [busy, ...idle]) expect(await ask(socket)).toBe(true);
+    const lateness = await watchLateness(service, caller);
     const since = performance.now();
     let cutOff = 0;
     for (const socket of [busy, ...idle]) socket.once('close', () => (cutOff = Math.max(cutOff, performance.now() - since)));
     await fleet.giveRoots([next.rootPem]);
-    const refusedAfter = await until(async () => !(await isServed(service.port, stranger, both)), 30_000);
+    const refusedAfter = await until(async () => !(await isServed(service.port, stranger, both)));
     const asked = await ask(busy);
-    await until(() => [busy, ...idle].every(({ destroyed }) => destroyed), 30_000);
+    await until(() => [busy, ...idle].every(({ destroyed }) => destroyed));
+    const lateMs = await lateness();
     await pause(phaseMs);
     const later = await Promise.all(Array.from({ length: 20 }, () => isServed(service.port, stranger, both)));
     await caller.ask('stop');
@@ -62,12 +64,13 @@ it(
       'old root refused after ms': refusedAfter,
       'its open connections ended after ms': cutOff,
       'p99 ms': counted.p99,
+      'late by the machine ms': lateMs,
     });
     expect(counted.failures).toEqual({});
     expect(counted.ok).toBeGreaterThan(form(50, phaseMs / 4));
-    expect(refusedAfter).toBeLessThan(1_000);
+    expect(refusedAfter).toBeLessThan(1_000 + lateMs);
     expect(asked).toBe(false);
-    expect(cutOff).toBeLessThan(30_000);
+    expect(cutOff).toBeLessThan(30_000 + lateMs);
     expect(later).toEqual(later.map(() => false));
   },
   form(240_000, 600_000),

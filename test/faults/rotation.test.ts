@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { createFleet, form, type Counted, type Fleet, type Member, type Usage } from './support/fleet.js';
-import { pause, printFigures, total, until } from './support/figures.js';
+import { pause, printFigures, total, until, watchLateness } from './support/figures.js';
 
 const rotations = form(12, 600);
 const everyMs = form(500, 1_000);
@@ -44,7 +44,7 @@ const membersOf = ({ service, caller }: Pair): readonly Member[] => [service, ca
 async function rotated(members: readonly Member[], count: number): Promise<void> {
   const fewest = async (): Promise<number> =>
     Math.min(...(await Promise.all(members.map((one) => one.ask<number>('rotations')))));
-  await until(async () => (await fewest()) >= count, count * everyMs * 4 + 120_000);
+  await until(async () => (await fewest()) >= count, `${count} rotations`, count * everyMs * 4 + 120_000);
 }
 
 /** Memory of one process at the points of time, in bytes. */
@@ -61,6 +61,7 @@ it(
   async () => {
     const [meshed, bare] = await Promise.all([startPair(false), startPair(true)]);
     const members = [...membersOf(meshed), ...membersOf(bare)];
+    const lateness = await watchLateness(...members);
     const courses = members.map((): Course => ({ rss: [], heap: [] }));
     for (let point = 0; point < points; point++) {
       await rotated(members, Math.round(warmUp + ((rotations - warmUp) * point) / (points - 1)));
@@ -73,6 +74,7 @@ it(
     await Promise.all([meshed.caller.ask('stop'), bare.caller.ask('stop')]);
     const counted = await meshed.caller.ask<Counted>('take');
     const twin = await bare.caller.ask<Counted>('take');
+    const lateMs = await lateness();
     const ages = counted.handshakes.map(({ serial, at }) => at - (fleet.issuedAt.get(serial) ?? -Infinity));
     printFigures('F1 rotation', {
       rotations: await meshed.service.ask<number>('rotations'),
@@ -81,6 +83,7 @@ it(
       'new connections': counted.handshakes.length,
       'oldest certificate shown ms': Math.max(...ages),
       'p99 ms': counted.p99,
+      'late by the machine ms': lateMs,
       'requests of the bare twin': twin.ok,
       'its failed': total(twin.failures),
     });
@@ -96,7 +99,7 @@ it(
     expect(counted.failures).toEqual({});
     // In the short form only that there was a load: a busy machine serves what it can.
     expect(counted.ok).toBeGreaterThan(form(50, rotations * everyMs * 0.5));
-    expect(Math.max(...ages)).toBeLessThanOrEqual(everyMs + 1_000);
+    expect(Math.max(...ages)).toBeLessThanOrEqual(everyMs + 1_000 + lateMs);
     for (const side of [0, 1]) {
       const [own, twins] = [courses[side], courses[side + 2]] as [Course, Course];
       // In the short form the heap still grows to its working size.

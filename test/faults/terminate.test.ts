@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { createFleet, form, type Counted, type Fleet } from './support/fleet.js';
-import { pause, printFigures, until } from './support/figures.js';
+import { pause, printFigures, until, watchLateness } from './support/figures.js';
+import { isOpen } from './support/raw-client.js';
 
 const perSecond = form(100, 500);
 const slowMs = form(1_500, 5_000);
@@ -39,9 +40,11 @@ it(
         await pause(20);
       }
     })();
+    const lateness = await watchLateness();
     service.child.kill('SIGTERM');
     const [code] = await service.exited;
     const exitMs = performance.now() - since;
+    const lateMs = await lateness();
     await watching;
     await caller.ask('stop');
     const counted = await caller.ask<Counted>('take');
@@ -52,6 +55,7 @@ it(
       'answered at the caller': counted.ok,
       'exit code': String(code),
       'exit ms': exitMs,
+      'late by the machine ms': lateMs,
       'refused afterwards': Object.entries(counted.failures)
         .map(([name, count]) => `${name} ${count}`)
         .join(', '),
@@ -59,7 +63,7 @@ it(
     expect(code).toBe(0);
     expect(inFlight).toBeGreaterThan(perSecond / 10);
     expect(counted.ok).toBeGreaterThanOrEqual(progress.entered);
-    expect(exitMs).toBeLessThanOrEqual(10_000);
+    expect(exitMs).toBeLessThanOrEqual(10_000 + lateMs);
   },
   form(240_000, 120_000),
 );
@@ -69,12 +73,11 @@ it('F13: a second SIGTERM ends the process at once', async () => {
   fleet.declare({ product: service.port });
   const caller = await fleet.start('caller', { serviceAccount: 'gateway', lifeMs });
   await caller.ask('load', { url: 'http://product.shop.svc.cluster.local/slow?ms=60000', connections: 5, perSecond: 5 });
-  await until(async () => (await service.ask<Progress>('progress')).entered === 5, 10_000);
+  await until(async () => (await service.ask<Progress>('progress')).entered === 5);
   service.child.kill('SIGTERM');
-  await pause(300);
+  await until(async () => !(await isOpen(service.port)), 'the first signal has closed the port');
   expect(service.child.exitCode).toBeNull();
-  const since = performance.now();
   service.child.kill('SIGTERM');
+  // The signal's own end: nothing of ours was waited for.
   expect(await service.exited).toEqual([null, 'SIGTERM']);
-  expect(performance.now() - since).toBeLessThan(1_000);
 });

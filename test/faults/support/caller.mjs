@@ -109,6 +109,8 @@ answer({
     await Promise.all(workers);
     workers.clear();
   },
+  /** How many calls were served since `take`. */
+  served: () => counted.ok,
   /** What was counted since it was last asked. */
   take() {
     const { latencies, ...rest } = counted;

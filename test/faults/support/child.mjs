@@ -1,5 +1,6 @@
 // What a process of the fault suites and its driver say to each other over IPC: the driver gives commands, the process asks for certificates.
 import { readdirSync } from 'node:fs';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 
 /** What the driver wants of this process: the JSON of its second argument. */
 export const wanted = JSON.parse(process.argv[2] ?? '{}');
@@ -18,10 +19,21 @@ export function ask(question, about) {
   return new Promise((done, fail) => waiting.set(id, { done, fail }));
 }
 
+const delays = monitorEventLoopDelay({ resolution: 10 });
+delays.enable();
+
 const commands = new Map([
   ['usage', usage],
+  ['longestDelay', longestDelay],
   ['clock', ({ offset }) => void (offsetMs = offset)],
 ]);
+
+/** For how many milliseconds the event loop of this process stood still at most since this was asked last. */
+function longestDelay() {
+  const ms = delays.max / 1e6;
+  delays.reset();
+  return ms;
+}
 
 /** Answers further commands of the driver, each by a function of its argument. */
 export function answer(more) {

@@ -67,3 +67,11 @@ export async function isServed(
     socket.destroy();
   }
 }
+
+/** Whether somebody takes connections at a port. */
+export function isOpen(port: number): Promise<boolean> {
+  const socket = openTcp(port);
+  return new Promise<boolean>((done) => socket.once('connect', () => done(true)).once('close', () => done(false))).finally(() =>
+    socket.destroy(),
+  );
+}
