@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /**
  * `unit` reads the sources beside the tests; everything in test/ imports the built packages, as a user would. The times are bounds for what hangs, far
@@ -20,8 +21,34 @@ const project = (name: string, include: string[], testTimeout = 90_000) => ({
 const faults = project('faults', ['test/faults/**/*.test.ts'], 300_000);
 Object.assign(faults.test, { maxWorkers: 1, sequence: { groupOrder: 1 } });
 
+// What takes a quarter of a minute and more, the longest first: none of these is left to the end, when the other workers have nothing more to do.
+const longest = [
+  'test/long/fidelity',
+  'test/long/',
+  'interop/istiod',
+  'policy/index.property',
+  'interop/step-ca',
+  'flow/ca-mesh',
+  'config/reload',
+  'conformance/door-oracle',
+  'flow/bad-input',
+  'flow/key-sets',
+  'flow/federation',
+];
+
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const place = ({ moduleId }: TestSpecification): number => {
+      const found = longest.findIndex((part) => moduleId.includes(part));
+      return found < 0 ? longest.length : found;
+    };
+    return (await super.sort(files)).toSorted((a, b) => place(a) - place(b));
+  }
+}
+
 export default defineConfig({
   test: {
+    sequence: { sequencer: LongestFirst },
     // Many suites wait more than they compute: on a machine of two cores two of them run at once, where vitest would run one.
     maxWorkers: Math.max(2, availableParallelism() - 1),
     projects: [

@@ -83,7 +83,7 @@ describe('a configuration file that costs more than it looks', () => {
     );
     expect(loaded).toMatchObject({ accepted: false, code });
     expect(loaded.message).toMatch(/^\S+ .*\S$/);
-    // Under a second where nothing else runs.
+    // Processor time: about a second.
     expect(loaded.ms).toBeLessThan(20_000);
     expect(loaded.mib).toBeLessThan(200);
   });
@@ -97,9 +97,8 @@ function policyOf(spec: AuthorizationPolicySpec): Resource<AuthorizationPolicySp
   return { meta: { ...meta, source: { file: 'p.yaml', line: 1, column: 1 } }, spec };
 }
 
-/** The bound in milliseconds, and what is so far under it that no further try is needed. */
-const bound = 5;
-const clearlyUnder = 1;
+/** What is so far under every bound that no further try is needed, in milliseconds. */
+const clearlyUnder = 0.5;
 
 /**
  * CPU time of a run in milliseconds: the least of up to 12 tries. The process's other threads compile and collect while a run goes on, which can only
@@ -116,13 +115,29 @@ function cpuTime(run: () => void): number {
   return least;
 }
 
+/** A piece of work like that of a decision: texts, a table, an expression. */
+function yardstick(): void {
+  const counts = new Map<string, number>();
+  let text = '';
+  for (let i = 0; i < 4_000; i += 1) {
+    const key = `k${i % 977}`;
+    counts.set(key, (counts.get(key) ?? 0) + i);
+    text += key;
+    if (/^k\d{3}$/.test(key)) text = text.slice(-1_000);
+  }
+  expect(counts.size).toBe(977);
+}
+
+/** The bound in milliseconds: 5 on a machine that does the yardstick in 0.6, as the one does for which it was set; more where processors are slower. */
+const bound = 5 * Math.max(1, cpuTime(yardstick) / 0.6);
+
 /** The slowest first, each name once. */
 function tellSlowest(what: string, measured: readonly (readonly [ms: number, name: string])[]): void {
   const worst = new Map<string, number>();
   for (const [ms, name] of measured) worst.set(name, Math.max(worst.get(name) ?? 0, ms));
   const slowest = [...worst].sort(([, a], [, b]) => b - a).slice(0, 5);
   const list = slowest.map(([name, ms]) => `${ms.toFixed(2)} ms ${name}`).join('; ');
-  console.log(`bounds, ${what}: ${measured.length} measured, the slowest in CPU time: ${list}`);
+  console.log(`bounds, ${what}: ${measured.length} measured, bound ${bound.toFixed(1)} ms, the slowest in CPU time: ${list}`);
 }
 
 describe('a decision about a request that is as hard as can be', () => {

@@ -58,7 +58,8 @@ export interface Fleet {
   /** The authority that issues now, and the roots given to a process that starts or that `roll` tells. */
   authority: TestAuthority;
   roots: readonly string[];
-  isDown: boolean;
+  /** Whom the authority does not answer: the service accounts, or all. */
+  isDown: false | 'for all' | readonly string[];
   /** Milliseconds since the epoch when a serial was issued. */
   readonly issuedAt: ReadonlyMap<string, number>;
   /** When somebody asked for a certificate, refused or not. */
@@ -97,7 +98,7 @@ export async function createFleet(): Promise<Fleet> {
     bundles: () => fleet.roots,
     async issue({ serviceAccount, lifeMs }) {
       asked.push({ serviceAccount, at: Date.now() });
-      if (fleet.isDown) throw new Error('ECONNREFUSED');
+      if (fleet.isDown === 'for all' || (fleet.isDown && fleet.isDown.includes(serviceAccount))) throw new Error('ECONNREFUSED');
       const { chain, privateKey } = await issue(serviceAccount, fleet.authority, lifeMs);
       return { chain, privateKey: privateKey.export({ type: 'pkcs8', format: 'pem' }) };
     },

@@ -112,16 +112,15 @@ describe('a line sink', () => {
 
   it('waits for nobody: a pipe that is not read holds back a bounded number of lines and no caller', async () => {
     if (spawnSync('mkfifo', [file]).status !== 0) return;
-    const reader = spawn('sleep', ['60'], { stdio: [openSync(file, constantsOf('r')), 'ignore', 'ignore'] });
+    const reader = spawn('sleep', ['600'], { stdio: [openSync(file, constantsOf('r')), 'ignore', 'ignore'] });
     try {
       sink = await openLineSink({ target: { file }, lossLine, maxWaiting: 64 * 1024 });
       const line = 'x'.repeat(1000);
-      const startedAt = performance.now();
+      // Who waited for the reader would wait until the end of the test.
       for (let at = 0; at < 100_000; at++) {
         sink.write(line);
         if (at % 1000 === 0) await new Promise((done) => setImmediate(done));
       }
-      expect(performance.now() - startedAt).toBeLessThan(5000);
       expect(sink.lost).toBeGreaterThan(99_000);
       await sink.close(100);
     } finally {
