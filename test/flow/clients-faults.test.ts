@@ -3,6 +3,7 @@ import { createServer, type TLSSocket } from 'node:tls';
 import axios from 'axios';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createCallers, listenOn, serviceAt, type Caller, type Callers } from '../support/callers.js';
+import { until } from '../support/waiting.js';
 
 const stock = 'http://stock.shop.svc.cluster.local';
 
@@ -135,6 +136,8 @@ describe('a peer that goes silent', () => {
     answers['/go'] = () => {};
     const call = gateway.mesh.request(`${stock}/go`, { headersTimeout: 300, retry: { attempts: 5 } });
     await expect(call).rejects.toMatchObject({ code: 'UND_ERR_HEADERS_TIMEOUT' });
+    // Sent it was; a busy peer may read it later than the caller has patience.
+    await until(() => seen.length > 0);
     expect(seen).toEqual(['GET /go']);
   });
 });

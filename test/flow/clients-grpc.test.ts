@@ -62,7 +62,7 @@ function clientOf(caller: Caller, target = authority): grpc.Client {
 const who = (client: grpc.Client): Promise<string> =>
   new Promise((done, fail) => {
     const { path } = service.Who;
-    client.makeUnaryRequest(path, bytes, bytes, Buffer.from('?'), { deadline: Date.now() + 8_000 }, (error, answer) => {
+    client.makeUnaryRequest(path, bytes, bytes, Buffer.from('?'), { deadline: Date.now() + 40_000 }, (error, answer) => {
       if (error === null) done(String(answer));
       else fail(error);
     });
@@ -74,7 +74,7 @@ describe('a client of grpc-js in the mesh', () => {
     const port = await startStock();
     await gateway.configure({ 'stock.yaml': serviceAt('stock', [port], 'GRPC') });
     const client = clientOf(gateway);
-    await new Promise<void>((done, fail) => client.waitForReady(Date.now() + 5_000, (error) => (error ? fail(error) : done())));
+    await new Promise<void>((done, fail) => client.waitForReady(Date.now() + 40_000, (error) => (error ? fail(error) : done())));
     for (let i = 0; i < 3; i++) expect(await who(client)).toContain(uri);
     expect([client.getChannel().getTarget(), connections.size]).toEqual([authority, 1]);
   });

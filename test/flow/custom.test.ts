@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { AddressInfo } from 'node:net';
 import { createHash } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { deniedEvents, noticeEvents, type DeniedEvent, type NoticeEvent } from '@enmesh/core';
+import { deniedEvents, noticeEvents, stepEvents, type DeniedEvent, type NoticeEvent } from '@enmesh/core';
 import { connect, createHouse, open, send, sendRaw, type House } from '../support/house.js';
 
 /** One check as the authorizer got it. */
@@ -62,7 +62,7 @@ extensionProviders:
   envoyExtAuthzHttp:
     service: 127.0.0.1
     port: ${port}
-    timeout: 2s
+    timeout: 30s
 ${fields.replace(/^/gm, '    ')}
 `;
 
@@ -300,7 +300,7 @@ describe('a check that fails', () => {
     ['answers a status that is none', '', (_check, response) => void response.socket?.end('HTTP/1.1 42 What\r\n\r\n')],
   ];
   const providerWith = (fields: string): string =>
-    provider(authorizer.port, fields).replace(fields.includes('timeout') ? '    timeout: 2s\n' : '\u0000', '');
+    provider(authorizer.port, fields).replace(fields.includes('timeout') ? '    timeout: 30s\n' : '\u0000', '');
 
   it.each(failures)('denies when the authorizer %s', async (_what, fields, answer) => {
     await house.write('enmesh/mesh.yaml', providerWith(fields));
@@ -412,9 +412,10 @@ describe('the body of a checked request', () => {
 
   it('that breaks off ends the request, and nothing is asked', async () => {
     await use('includeRequestBodyInCheck: {maxRequestBytes: 100000}');
+    const isRead = new Promise<void>((done) => stops.push(stepEvents.normalize.subscribe(() => done())));
     const socket = connect({ port });
     socket.write('POST /asked HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabc');
-    await new Promise((done) => setTimeout(done, 50));
+    await isRead;
     socket.destroy();
     await expect.poll(() => denied.map(({ code }) => code)).toEqual(['ENMESH_CUSTOM_CLIENT_GONE']);
     expect(authorizer.checks).toHaveLength(0);

@@ -94,7 +94,7 @@ interface Asking {
 const who = ({ metadata = {}, message = '?', options = {} }: Asking = {}): Promise<string> =>
   new Promise((done, fail) => {
     const sent = grpc.Metadata.fromHttp2Headers(metadata);
-    const given = { deadline: Date.now() + 8_000, ...options };
+    const given = { deadline: Date.now() + 40_000, ...options };
     client.makeUnaryRequest(service.Who.path, bytes, bytes, Buffer.from(message), sent, given, (error, answer) => {
       if (error === null) done(String(answer));
       else fail(error);

@@ -84,7 +84,7 @@ export async function callCa(o: CaCall): Promise<CaAnswer> {
         method.responseDeserialize,
         request,
         metadata,
-        { deadline: Date.now() + 10_000 },
+        { deadline: Date.now() + 40_000 },
         (error, response) =>
           done({ code: error?.code ?? 0, details: error?.details ?? '', chain: response?.cert_chain ?? [], key }),
       );

@@ -11,7 +11,7 @@ beforeAll(async () => {
 afterAll(() => server.close());
 
 const signal = new AbortController().signal;
-const fetch = (how?: Misbehaviour, timeoutMs = 5_000) => {
+const fetch = (how?: Misbehaviour, timeoutMs = 30_000) => {
   server.misbehave(how);
   return fetchText(server.uri, { timeoutMs, signal });
 };
@@ -46,7 +46,7 @@ describe('fetching a text', () => {
   it('ends when it is told to', async () => {
     server.misbehave('silent');
     const stop = new AbortController();
-    const fetching = fetchText(server.uri, { timeoutMs: 5_000, signal: stop.signal });
+    const fetching = fetchText(server.uri, { timeoutMs: 30_000, signal: stop.signal });
     stop.abort();
     await expect(fetching).rejects.toThrow();
   });
@@ -59,10 +59,10 @@ describe('fetching a text', () => {
       'https://[::ffff:a9fe:a9fe]/',
     ];
     for (const url of urls)
-      await expect(fetchText(url, { timeoutMs: 5_000, signal })).rejects.toMatchObject({ code: 'ENMESH_JWT_FETCH_REFUSED' });
+      await expect(fetchText(url, { timeoutMs: 30_000, signal })).rejects.toMatchObject({ code: 'ENMESH_JWT_FETCH_REFUSED' });
   });
 
   it('does not speak TLS to a server whose certificate nobody vouches for', async () => {
-    await expect(fetchText(server.uri.replace('http:', 'https:'), { timeoutMs: 5_000, signal })).rejects.toThrow();
+    await expect(fetchText(server.uri.replace('http:', 'https:'), { timeoutMs: 30_000, signal })).rejects.toThrow();
   });
 });

@@ -102,7 +102,7 @@ function start(
   who: MeshIdentity = identity,
 ): { dispatcher: Dispatcher; agent: Agent; use(next: PlanSources): void } {
   let current = first;
-  const options = { identity: who, snapshot: () => current, connectTimeoutMs: 2_000 };
+  const options = { identity: who, snapshot: () => current, connectTimeoutMs: 20_000 };
   const dispatcher = createMeshDispatcher(options);
   const agent = createMeshAgent(options);
   ends.push(
