@@ -6,7 +6,7 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
  * `unit` reads the sources beside the tests; everything in test/ imports the built packages, as a user would. The times are bounds for what hangs, far
  * above what a test takes on a machine that has a tenth of a core for it; what does not come is named before, by test/support/waiting.ts.
  */
-const project = (name: string, include: string[], testTimeout = 90_000) => ({
+const project = (name: string, include: string[], testTimeout = 240_000) => ({
   test: {
     name,
     include,
@@ -55,9 +55,9 @@ export default defineConfig({
       project('unit', ['packages/*/src/**/*.test.ts', 'scripts/**/*.test.ts']),
       project('flow', ['test/flow/**/*.test.ts']),
       project('adapters', ['test/adapters/**/*.test.ts']),
-      project('conformance', ['test/conformance/**/*.test.ts'], 180_000),
-      project('cli', ['test/cli/**/*.test.ts'], 180_000),
-      project('examples', ['test/examples/**/*.test.ts'], 240_000),
+      project('conformance', ['test/conformance/**/*.test.ts']),
+      project('cli', ['test/cli/**/*.test.ts']),
+      project('examples', ['test/examples/**/*.test.ts']),
       // Minutes, not seconds: skipped unless ENMESH_LONG is 1, as `npm run test:all` sets it.
       project('long', ['test/long/**/*.test.ts'], 900_000),
       // Seconds in the short forms; minutes to hours with ENMESH_FAULTS=long, as `npm run test:faults` sets it.

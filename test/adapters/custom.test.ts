@@ -32,7 +32,7 @@ beforeAll(async () => {
   });
   const port = await open(authorizer);
   mkdirSync(join(house.directory, 'enmesh'));
-  const settings = `service: 127.0.0.1, port: ${port}, includeRequestHeadersInCheck: [x-deny], headersToUpstreamOnAllow: [x-user]`;
+  const settings = `service: 127.0.0.1, port: ${port}, timeout: 60s, includeRequestHeadersInCheck: [x-deny], headersToUpstreamOnAllow: [x-user]`;
   const rest = 'headersToDownstreamOnAllow: [x-quota], includeRequestBodyInCheck: {maxRequestBytes: 1000000}';
   await house.write('enmesh/mesh.yaml', `extensionProviders: [{name: authz, envoyExtAuthzHttp: {${settings}, ${rest}}}]`);
   await house.write('policies.yaml', policies);

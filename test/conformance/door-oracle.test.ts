@@ -131,7 +131,7 @@ describe.skipIf(!present).each(manners)(
     beforeAll(async () => {
       root = mkdtempSync(join(tmpdir(), 'enmesh-oracle-'));
       tried = await tryAll(manner, root);
-    }, 180_000);
+    });
     afterAll(() => rmSync(root, { recursive: true, force: true }));
 
     const isAlike = ({ entry, observed }: Tried): boolean => {

@@ -81,7 +81,8 @@ describe('the connections of a gRPC authorizer', () => {
       'services.yaml',
       serviceEntry({ name: 'authz', namespace: 'security', port: (relay.address() as AddressInfo).port, protocol: 'GRPC' }),
     );
-    const provider = '{name: authz, envoyExtAuthzGrpc: {service: security/authz.security.svc.cluster.local, port: 80}}';
+    const provider =
+      '{name: authz, envoyExtAuthzGrpc: {service: security/authz.security.svc.cluster.local, port: 80, timeout: 60s}}';
     await house.write('enmesh/mesh.yaml', `extensionProviders: [${provider}]`);
     await house.write('policies.yaml', policies);
     port = await open(house.mesh.createServer((_request, response) => response.end('handled')));
@@ -127,7 +128,8 @@ describe('the connections of a gRPC authorizer', () => {
     expect(await ask()).toBe(200);
     await house.write('enmesh/mesh.yaml', 'extensionProviders: []');
     await untilHolds(() => expect(sockets.size).toBe(0));
-    const provider = '{name: authz, envoyExtAuthzGrpc: {service: security/authz.security.svc.cluster.local, port: 80}}';
+    const provider =
+      '{name: authz, envoyExtAuthzGrpc: {service: security/authz.security.svc.cluster.local, port: 80, timeout: 60s}}';
     await house.write('enmesh/mesh.yaml', `extensionProviders: [${provider}]`);
     expect(await ask()).toBe(200);
     expect(sockets.size).toBe(1);
