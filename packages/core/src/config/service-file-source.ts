@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { EnmeshError, isEnmeshError } from '../errors.js';
+import { readSmallFile } from '../x509/small-file.js';
 import { isSameMark, markOf, type FileMark } from './scan.js';
 import { parseServiceFile, type ServiceFile } from './service-file.js';
 
@@ -97,8 +98,11 @@ export function watchServiceFile({
   };
 }
 
+const maxBytes = 1 << 20;
+
 async function readContent(path: string, name: string): Promise<ServiceFile> {
-  const file = parseServiceFile(await readFile(path, 'utf8'), name);
+  const { text } = await readSmallFile(path, maxBytes);
+  const file = parseServiceFile(text, name);
   if (Object.keys(file).length > 0) return file;
   throw new EnmeshError('ENMESH_CONFIG_SERVICE_FILE_INVALID', `${name} is empty`);
 }
