@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { Writable, type Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { serviceEntry } from '../support/documents.js';
 import { createChain, type Chain, type ChainService } from '../support/hop-chain.js';
 import { open, send } from '../support/house.js';
 
@@ -153,18 +154,7 @@ describe('on a connection that the request of another user opened', () => {
   });
 });
 
-const echoAt = (port: number): string => `
----
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: echo, namespace: shop}
-spec:
-  hosts: [echo.shop.svc.cluster.local]
-  location: MESH_INTERNAL
-  resolution: STATIC
-  ports: [{number: 80, name: http, protocol: HTTP, targetPort: ${port}}]
-  endpoints: [{address: 127.0.0.1, serviceAccount: product}]
-`;
+const echoAt = (port: number): string => `---${serviceEntry({ name: 'echo', port, serviceAccount: 'product' })}`;
 
 describe('an upgraded connection', () => {
   const url = 'http://echo.shop.svc.cluster.local';
