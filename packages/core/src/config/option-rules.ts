@@ -2,16 +2,19 @@ import { quote } from './problem.js';
 import type { MeshOptions } from './settings.js';
 import { nearest } from './spelling.js';
 
-type Rule = readonly [what: string, isGood: (value: unknown) => boolean];
+/** What an option must be, in words, and whether a value is that. */
+export type OptionRule = readonly [what: string, isGood: (value: unknown) => boolean];
 
-const text: Rule = ['a string', (value) => typeof value === 'string'];
-const flag: Rule = ['true or false', (value) => typeof value === 'boolean'];
-const map: Rule = ['an object', isMap];
+const text: OptionRule = ['a string', (value) => typeof value === 'string'];
+/** A switch. */
+export const flag: OptionRule = ['true or false', (value) => typeof value === 'boolean'];
+/** An object of options of their own. */
+export const map: OptionRule = ['an object', isMap];
 /** What has rules of its own where it is read. */
-const elsewhere: Rule = ['', () => true];
+const elsewhere: OptionRule = ['', () => true];
 
 /** Each option of `createMesh` once: the compiler refuses a table that lacks one. */
-const rules: Readonly<Record<keyof MeshOptions | 'extAuthz', Rule>> = {
+const rules: Readonly<Record<keyof MeshOptions | 'extAuthz', OptionRule>> = {
   namespace: text,
   serviceAccount: text,
   labels: ['an object of strings, such as {app: "product"}', (value) => isMap(value) && Object.values(value).every(isText)],
@@ -44,15 +47,25 @@ const rules: Readonly<Record<keyof MeshOptions | 'extAuthz', Rule>> = {
  */
 export function checkOptions(options: unknown): void {
   if (!isMap(options)) throw new TypeError('createMesh: takes one object of options');
+  checkNamed('createMesh', options, rules, 'docs/environment.md has them all');
+}
+
+/**
+ * Refuses, with `TypeError`, a name that the table lacks, or a value that is not what its rule wants; one left undefined was not given. `where` is the function that
+ * took the options, `otherwise` is said where no name of the table is near.
+ */
+export function checkNamed(where: string, options: object, rules: Readonly<Record<string, OptionRule>>, otherwise: string): void {
   for (const [name, value] of Object.entries(options)) {
     if (value === undefined) continue;
-    if (!Object.hasOwn(rules, name)) {
+    const rule = Object.hasOwn(rules, name) ? rules[name] : undefined;
+    if (rule === undefined) {
       const near = nearest(name, Object.keys(rules));
-      const hint = near === undefined ? 'docs/environment.md has them all' : `did you mean "${near}"?`;
-      throw new TypeError(`createMesh: there is no option ${quote(name)} (${hint})`);
+      throw new TypeError(
+        `${where}: there is no option ${quote(name)} (${near === undefined ? otherwise : `did you mean "${near}"?`})`,
+      );
     }
-    const [what, isGood] = rules[name as keyof typeof rules];
-    if (!isGood(value)) throw new TypeError(`createMesh: ${name} must be ${what}`);
+    const [what, isGood] = rule;
+    if (!isGood(value)) throw new TypeError(`${where}: ${name} must be ${what}`);
   }
 }
 

@@ -14,7 +14,7 @@ export {
   type UpstreamRequest,
 } from './evaluate.js';
 export { explainRefusal } from './explain.js';
-export { openServer, requireListener, requireMesh } from './listen.js';
+export { openServer, requireMesh } from './listen.js';
 export type { Entrance, RequestEnmesh } from './inbound.js';
 export {
   explainPolicies,
