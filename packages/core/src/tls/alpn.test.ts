@@ -28,6 +28,7 @@ describe('alpnAnswers', () => {
     const { port } = server.address() as { port: number };
     const answerTo = (offered: readonly string[]): Promise<string | false | null | undefined> =>
       new Promise((resolve) => {
+        // Only the answer to the list is looked at, not who the server is.
         const socket = connect({ port, host: '127.0.0.1', rejectUnauthorized: false, ALPNProtocols: [...offered] });
         socket.on('error', () => resolve(undefined));
         socket.on('secureConnect', () => {

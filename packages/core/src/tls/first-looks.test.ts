@@ -153,6 +153,7 @@ describe('a STRICT port that begins TLS without a look', () => {
     await accepted;
     lab.settings = { ...lab.settings, trustDomains: ['elsewhere.example'] };
     tellChange();
+    // What the server takes is looked at, not its certificate.
     const socket = connectTls({ socket: silent, rejectUnauthorized: false, ...clientCertificate(stock) });
     const outcome = readToEnd(socket);
     socket.once('secureConnect', () => socket.write(get));
